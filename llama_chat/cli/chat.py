@@ -1,0 +1,57 @@
+"""`llama-chat`: the chat."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from llama_chat.catalogue import CatalogueEntry, PullProgress, find_model, pull
+from llama_chat.events import Engine, EngineLoader, Loading
+from llama_chat.paths import Paths
+from llama_chat.settings import LoadedSettings, ModelSettings, save_setting
+
+
+def engine_loader(path: Path, settings: ModelSettings) -> EngineLoader:
+    """Loads the model at the path; torch is imported when it is called, on the thread that calls it."""
+
+    def load(report: Callable[[Loading], None], cancel: threading.Event) -> Engine:
+        report(Loading(0.0, "torch"))
+        from llama_chat.engine.load import load_engine  # 0.95 s: torch
+
+        return load_engine(path, settings, report, cancel)
+
+    return load
+
+
+def open_chat(loaded: LoadedSettings, paths: Paths, *, resume: str | None, continue_last: bool) -> int:
+    """The exit code of a chat that has ended.
+
+    Raises:
+        ModelError: the settings name a model that is not there.
+    """
+    from llama_chat.ui.app import run_chat
+    from llama_chat.ui.setup import ChatSetup
+
+    settings = loaded.settings
+    found = find_model(settings.model.model, paths.models)
+    entry = found if isinstance(found, CatalogueEntry) else None
+    path = paths.models / entry.file_name if entry is not None else Path(str(found))
+
+    def fetch(report: Callable[[PullProgress], None], cancel: threading.Event) -> object:
+        assert entry is not None, "only asked for when the model is not at hand"
+        return pull(entry, paths.models, report, cancel)
+
+    return run_chat(
+        ChatSetup(
+            settings=settings,
+            notices=loaded.notices,
+            paths=paths,
+            loader=engine_loader(path, settings.model),
+            model_label=entry.title if entry is not None else path.stem,
+            pull=fetch if entry is not None else None,
+            save_setting=lambda table, key, value: save_setting(paths.settings_file, table, key, value),
+            resume=resume,
+            continue_last=continue_last,
+        )
+    )

@@ -1,0 +1,174 @@
+"""A conversation is a tree of messages; the path from its root to its leaf is shown and is what the model sees.
+
+Editing or regenerating makes a sibling and deletes nothing. Everything is plain data: the store keeps it,
+the template renders it, the screen draws it.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+
+from llama_chat.events import ComputePlan, FinishReason, Sampling
+
+
+class Role(StrEnum):
+    """Who speaks. A closed set: no text of a user can add to it."""
+
+    SYSTEM = "system"
+    USER = "user"
+    ASSISTANT = "assistant"
+
+
+def new_id() -> str:
+    """A random id of 16 hexadecimal digits; a prefix that fits one only names it, as in git."""
+    return secrets.token_hex(8)
+
+
+def new_seed() -> int:
+    """A fresh seed for one reply, below 2**32."""
+    return secrets.randbits(32)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """How an assistant's message came to be; empty fields are not known yet (or never will be)."""
+
+    seed: int
+    sampling: Sampling
+    """The settings when it began."""
+    model: str = ""
+    token_ids: tuple[int, ...] = ()
+    finish_reason: FinishReason | None = None
+    """None while it is being written."""
+    error: str = ""
+    """What went wrong, when `finish_reason` is "failed"."""
+    prompt_tokens: int = 0
+    reused_tokens: int = 0
+    prefill_s: float = 0.0
+    decode_s: float = 0.0
+    context_start: str | None = None
+    """Id of the oldest message (but the system prompt) that the model saw; None: all of the path."""
+    plan: ComputePlan | None = None
+
+    @property
+    def decode_tok_per_s(self) -> float:
+        """Tokens a second after the first one; 0 where there is nothing to divide."""
+        n = len(self.token_ids)
+        return (n - 1) / self.decode_s if n > 1 and self.decode_s > 0 else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message; changed only by being replaced."""
+
+    id: str
+    parent_id: str | None
+    role: Role
+    text: str
+    created_at: float
+    """Unix time in seconds."""
+    reply: Reply | None = None
+    """For the assistant's messages that a model wrote."""
+
+
+@dataclass(slots=True)
+class Conversation:
+    """The tree of one session, and which path through it is taken."""
+
+    messages: dict[str, Message] = field(default_factory=dict)
+    leaf_id: str | None = None
+
+    def path(self) -> list[Message]:
+        """From the root to the leaf; empty for a conversation without messages."""
+        return list(reversed(list(self._ancestors(self.leaf_id))))
+
+    def _ancestors(self, message_id: str | None) -> Iterator[Message]:
+        while message_id is not None:
+            message = self.messages[message_id]
+            yield message
+            message_id = message.parent_id
+
+    @property
+    def system(self) -> str:
+        """The system prompt of the path, empty when there is none."""
+        path = self.path()
+        return path[0].text if path and path[0].role is Role.SYSTEM else ""
+
+    @property
+    def turns(self) -> list[Message]:
+        """The path without its system prompt."""
+        return [message for message in self.path() if message.role is not Role.SYSTEM]
+
+    def children(self, message_id: str | None) -> list[Message]:
+        """The messages right below, oldest first; with None, the roots."""
+        return [message for message in self.messages.values() if message.parent_id == message_id]
+
+    def siblings(self, message_id: str) -> list[Message]:
+        """The message and the others below the same parent, oldest first."""
+        return self.children(self.messages[message_id].parent_id)
+
+    def add(self, message: Message) -> Message:
+        """The message, put into the tree as the new leaf.
+
+        Raises:
+            KeyError: its parent is not in the tree.
+            ValueError: its id is in the tree already.
+        """
+        if message.id in self.messages:
+            raise ValueError(f"message {message.id} is in the conversation already")
+        if message.parent_id is not None and message.parent_id not in self.messages:
+            raise KeyError(message.parent_id)
+        self.messages[message.id] = message
+        self.leaf_id = message.id
+        return message
+
+    def append(self, role: Role, text: str, *, reply: Reply | None = None) -> Message:
+        """A new message below the leaf; it becomes the leaf."""
+        return self.add(Message(new_id(), self.leaf_id, role, text, time.time(), reply))
+
+    def add_sibling(self, message_id: str, text: str, *, reply: Reply | None = None) -> Message:
+        """A new message beside the named one (an edit, another reply); it becomes the leaf."""
+        beside = self.messages[message_id]
+        return self.add(Message(new_id(), beside.parent_id, beside.role, text, time.time(), reply))
+
+    def update(self, message: Message) -> None:
+        """Replace the message of the same id, in its place.
+
+        Raises:
+            KeyError: there is none.
+        """
+        self.messages[self.messages[message.id].id] = message
+
+    def set_system(self, text: str) -> list[Message]:
+        """Give the path another system prompt; the new messages, to be stored.
+
+        What was said so far is copied below the new prompt, so the old branch stays as the model saw it.
+        An empty text takes the system prompt away.
+        """
+        turns = self.turns
+        if text == self.system:
+            return []
+        self.leaf_id = None
+        added = [self.append(Role.SYSTEM, text)] if text else []
+        for turn in turns:
+            added.append(self.add(replace(turn, id=new_id(), parent_id=self.leaf_id)))
+        return added
+
+    def select(self, message_id: str) -> None:
+        """Take the path that leads through the message, on to its newest descendant."""
+        leaf = self.messages[message_id].id
+        while below := self.children(leaf):
+            leaf = below[-1].id
+        self.leaf_id = leaf
+
+
+def title_of(messages: Sequence[Message], *, limit: int = 60) -> str:
+    """A session's name: the first words that the user said, in one line."""
+    for message in messages:
+        if message.role is Role.USER and (words := " ".join(message.text.split())):
+            return words if len(words) <= limit else words[: limit - 1].rstrip() + "…"
+    return "New chat"

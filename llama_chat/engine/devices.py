@@ -1,0 +1,99 @@
+"""Where the tensors go: the device that was asked for, or why it is not there."""
+
+from __future__ import annotations
+
+import os
+import re
+
+import torch
+
+from llama_chat.errors import DeviceError
+
+_NAMES = re.compile(r"(auto|cpu|mps|cuda|rocm|xpu)(?::(\d+))?")
+
+_ROCM_HELP = "Install ROCm's build of torch first: pip install torch --index-url https://download.pytorch.org/whl/rocm6.4"
+_CUDA_HELP = "Install a CUDA build of torch: see https://pytorch.org/get-started/locally/"
+_XPU_HELP = (
+    "Install Intel's build of torch: pip install torch --index-url https://download.pytorch.org/whl/xpu"
+)
+
+
+def torch_build() -> str:
+    """What this torch was built for: `2.13.0+cpu`, `2.13.0 (CUDA 12.8)`, `2.13.0 (ROCm 6.4)`."""
+    if torch.version.hip:
+        return f"{torch.__version__} (ROCm {torch.version.hip})"
+    if torch.version.cuda:
+        return f"{torch.__version__} (CUDA {torch.version.cuda})"
+    return str(torch.__version__)
+
+
+def find_device(asked: str) -> torch.device:
+    """The torch device for `auto`, `cpu`, `mps`, or `cuda`, `rocm`, `xpu` with an optional `:N`.
+
+    ROCm's devices go by the name `cuda` in torch.
+
+    Raises:
+        DeviceError: an unknown name, or a device that is not there; says what torch is installed.
+    """
+    match = _NAMES.fullmatch(asked.strip().lower())
+    if match is None:
+        raise DeviceError(f"There is no device {asked!r}", hint="Use auto, cpu, mps, cuda, rocm or xpu.")
+    name, number = match[1], int(match[2] or 0)
+    if name == "auto":
+        return _best_device()
+    if name in ("cpu", "mps") and match[2]:
+        raise DeviceError(f"{name} takes no number")
+    if name == "cpu":
+        return torch.device("cpu")
+    if name == "mps":
+        if not torch.backends.mps.is_available():
+            raise _missing("mps", "It needs an Apple GPU and macOS 14 or later.")
+        return torch.device("mps")
+    return _numbered(name, number)
+
+
+def _numbered(name: str, number: int) -> torch.device:
+    """One of several GPUs of a kind."""
+    if name == "xpu":
+        count = torch.xpu.device_count() if torch.xpu.is_available() else 0
+        help_text = _XPU_HELP
+    else:
+        is_rocm = torch.version.hip is not None
+        fits = torch.cuda.is_available() and is_rocm == (name == "rocm")
+        count = torch.cuda.device_count() if fits else 0
+        help_text = _ROCM_HELP if name == "rocm" else _CUDA_HELP
+    if count == 0:
+        raise _missing(name, help_text)
+    if number >= count:
+        raise DeviceError(f"There is no {name}:{number}; found are {name}:0 to {name}:{count - 1}")
+    return torch.device("xpu" if name == "xpu" else "cuda", number)
+
+
+def _missing(name: str, help_text: str) -> DeviceError:
+    return DeviceError(
+        f"No {name} device: the installed torch is {torch_build()} and sees none.", hint=help_text
+    )
+
+
+def _best_device() -> torch.device:
+    if torch.cuda.is_available():
+        return torch.device("cuda", 0)
+    if torch.xpu.is_available():
+        return torch.device("xpu", 0)
+    if torch.backends.mps.is_available():
+        return torch.device("mps")
+    return torch.device("cpu")
+
+
+def device_label(device: torch.device) -> str:
+    """The name that a user knows: `rocm:0` where torch says `cuda:0` on an AMD card."""
+    if device.type == "cuda" and torch.version.hip:
+        return f"rocm:{device.index or 0}"
+    return str(device)
+
+
+def set_threads(asked: int) -> int:
+    """The number of processor threads that products use from now on; 0 takes one a core."""
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    torch.set_num_threads(asked or available)
+    return torch.get_num_threads()

@@ -1,0 +1,191 @@
+"""Logits to tokens to events: the one loop, for every network."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from llama_chat.engine.live_cache import LiveCache
+from llama_chat.engine.network import Network
+from llama_chat.engine.sampler import Choice, choose
+from llama_chat.engine.tokenizer import Detokenizer, Tokenizer
+from llama_chat.errors import LlamaChatError, ModelError, PromptError
+from llama_chat.events import (
+    ComputePlan,
+    Event,
+    Failed,
+    Finished,
+    FinishReason,
+    LiveSampling,
+    ModelInfo,
+    Piece,
+    Prefilled,
+    Sampling,
+    Timings,
+    Token,
+    Usage,
+)
+
+
+class LocalEngine:
+    """An `Engine` of a network and a tokenizer. Belongs to the thread that made it."""
+
+    def __init__(self, network: Network, tokenizer: Tokenizer, info: ModelInfo) -> None:
+        self.network = network
+        self.tokenizer = tokenizer
+        self._info = info
+        self.live = LiveCache(network)
+
+    @property
+    def info(self) -> ModelInfo:
+        """The model behind it."""
+        return self._info
+
+    def count_tokens(self, pieces: Sequence[Piece]) -> int:
+        """How many ids the pieces become."""
+        return len(self.tokenizer.encode_pieces(pieces))
+
+    def close(self) -> None:
+        """Free the weights and the cache."""
+        self.network.close()
+        del self.live
+
+    def stream(
+        self,
+        pieces: Sequence[Piece],
+        *,
+        sampling: LiveSampling,
+        seed: int,
+        forced_ids: Sequence[int] = (),
+        cancel: threading.Event | None = None,
+    ) -> Iterator[Event]:
+        """Prefill what is not in the cache yet, then choose tokens until an end.
+
+        Forced ids count as tokens of the reply (they shift the index, and with it the noise) but are not
+        given out again: a reply that goes on does so as if it had never stopped.
+        """
+        reply = _Reply(self, sampling, seed, cancel or threading.Event(), index=len(forced_ids))
+        try:
+            ids = self.tokenizer.encode_pieces(pieces)
+            yield from reply.run([*ids, *forced_ids], prompt_tokens=len(ids))
+        except LlamaChatError as error:
+            yield Failed(error)
+        except (torch.OutOfMemoryError, MemoryError) as error:
+            self.live = LiveCache(self.network)
+            yield Failed(_out_of_memory(error, self.info))
+
+
+def _out_of_memory(error: BaseException, info: ModelInfo) -> ModelError:
+    reason = str(error).splitlines()[0] if str(error) else "out of memory"
+    failure = ModelError(
+        f"{info.device} ran out of memory: {reason}", hint="Try a shorter --context or a smaller --dtype."
+    )
+    failure.__cause__ = error
+    return failure
+
+
+@dataclass(slots=True)
+class _Reply:
+    """One run of the loop."""
+
+    engine: LocalEngine
+    sampling: LiveSampling
+    seed: int
+    cancel: threading.Event
+    index: int
+    """Of the next token in the reply."""
+    prompt_tokens: int = 0
+    reused_tokens: int = 0
+    prefill_s: float = 0.0
+    decode_s: float = 0.0
+    new_tokens: int = 0
+
+    def run(self, ids: list[int], prompt_tokens: int) -> Iterator[Event]:
+        live, context_length = self.engine.live, self.engine.info.context_length
+        self.prompt_tokens = prompt_tokens
+        if not ids:
+            raise PromptError("The prompt is empty", hint="Write something to answer.")
+        if len(ids) >= context_length:
+            raise PromptError(
+                f"The prompt has {len(ids):,} tokens, the context holds {context_length:,}",
+                hint="Shorten it, or raise --context if the model allows it.",
+            )
+        started = time.perf_counter()
+        self.reused_tokens = live.reuse(ids)
+        with torch.inference_mode():
+            logits_V = live.prefill(ids[self.reused_tokens :], self.cancel.is_set)
+        self.prefill_s = time.perf_counter() - started
+        if logits_V is None:
+            yield self.finished("stopped")
+            return
+        yield Prefilled(prompt_tokens, self.reused_tokens, self.prefill_s)
+        yield from self.decode(logits_V)
+
+    def decode(self, logits_V: Tensor) -> Iterator[Event]:
+        """Tokens until an end. A token is given out before the next forward: who stops, stops there."""
+        live, tokenizer = self.engine.live, self.engine.tokenizer
+        detokenizer = tokenizer.decoder()
+        end_ids, context_length = tokenizer.vocabulary.end_ids, self.engine.info.context_length
+        last = time.perf_counter()
+        while (reason := self.reason_to_stop(len(live.ids), context_length)) is None:
+            snapshot = self.sampling.current
+            with torch.inference_mode():
+                choice = self.choose(logits_V, snapshot)
+            if choice.token_id in end_ids:
+                reason = "end"
+                break
+            now = time.perf_counter()
+            token = self.token(choice, detokenizer, now - last, snapshot)
+            last = now
+            yield token
+            if (reason := self.reason_to_stop(len(live.ids) + 1, context_length)) is not None:
+                break
+            with torch.inference_mode():
+                step = live.extend([choice.token_id], "last", "step")
+            assert step is not None
+            logits_V = step
+        yield self.finished(reason, detokenizer.flush())
+
+    def reason_to_stop(self, used: int, context_length: int) -> FinishReason | None:
+        """Why no further token may be chosen, if so."""
+        if self.cancel.is_set():
+            return "stopped"
+        if self.index >= self.sampling.current.max_new_tokens or used >= context_length:
+            return "length"
+        return None
+
+    def choose(self, logits_V: Tensor, snapshot: Sampling) -> Choice:
+        seen = None
+        if snapshot.repetition_penalty != 1.0:
+            seen = torch.tensor(self.engine.live.ids, dtype=torch.int64, device=logits_V.device)
+        return choose(logits_V, snapshot, seed=self.seed, index=self.index, seen_ids=seen)
+
+    def token(self, choice: Choice, detokenizer: Detokenizer, seconds: float, snapshot: Sampling) -> Token:
+        token = Token(
+            index=self.index,
+            token_id=choice.token_id,
+            piece=self.engine.tokenizer.piece(choice.token_id),
+            text=detokenizer.feed(choice.token_id),
+            chosen_by="sampler",
+            logprob=choice.logprob,
+            rank=choice.rank,
+            candidates=choice.candidates,
+            seconds=seconds,
+            sampling=snapshot,
+        )
+        self.index += 1
+        self.new_tokens += 1
+        if self.new_tokens > 1:
+            self.decode_s += seconds
+        return token
+
+    def finished(self, reason: FinishReason, text: str = "") -> Finished:
+        info, live = self.engine.info, self.engine.live
+        plan = ComputePlan(tuple(live.forwards), info.dtype, info.device, info.threads, info.torch)
+        usage = Usage(self.prompt_tokens, self.reused_tokens, self.new_tokens, info.context_length)
+        return Finished(reason, usage, Timings(self.prefill_s, self.decode_s), plan, text)

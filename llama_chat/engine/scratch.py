@@ -1,0 +1,93 @@
+"""The from-scratch Llama as a `Network`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from llama_chat.engine.cache import KVCache
+from llama_chat.engine.config import config_from_gguf
+from llama_chat.engine.devices import device_label
+from llama_chat.engine.gguf import GGUFFile
+from llama_chat.engine.model import Llama
+from llama_chat.engine.network import Cache, LogitsWanted, NetworkInfo
+from llama_chat.engine.weights import GGUFWeights, Precision, build_llama, dominant_type
+
+
+class ScratchNetwork:
+    """A `Llama` behind the Network seam."""
+
+    def __init__(self, llama: Llama, precision: Precision, info: NetworkInfo) -> None:
+        self.llama = llama
+        self.precision = precision
+        self._info = info
+
+    @property
+    def info(self) -> NetworkInfo:
+        """Sizes and whereabouts."""
+        return self._info
+
+    def new_cache(self) -> KVCache:
+        """An empty cache; memory is taken as it fills."""
+        config = self.llama.config
+        return KVCache(
+            config.n_layers,
+            config.n_kv_heads,
+            config.head_dim,
+            self._info.context_length,
+            self.precision.compute,
+            self.precision.device,
+        )
+
+    @torch.inference_mode()
+    def forward(self, token_ids: Sequence[int], cache: Cache, logits: LogitsWanted) -> Tensor | None:
+        """Append the ids to the cache; f32 logits of none, the last ([V]) or all of them ([T, V])."""
+        assert isinstance(cache, KVCache), "a cache of another network"
+        ids_T = torch.tensor(token_ids, dtype=torch.int64, device=self.precision.device)
+        x_TD = self.llama(ids_T, cache)
+        if logits == "none":
+            return None
+        if logits == "last":
+            return self.llama.logits(x_TD[-1:])[0]
+        return self.llama.logits(x_TD)
+
+    def close(self) -> None:
+        """Let go of the weights."""
+        del self.llama
+
+
+def load_scratch(
+    file: GGUFFile,
+    precision: Precision,
+    *,
+    context: int,
+    threads: int,
+    report: Callable[[float], None] = lambda _: None,
+) -> ScratchNetwork:
+    """The network of a GGUF file.
+
+    Args:
+        file: opened, its header checked.
+        precision: from `choose_precision`.
+        context: tokens of context; 0 takes what the model was made for.
+        threads: processor threads in use, for the record.
+        report: hears the fraction that is loaded.
+
+    Raises:
+        ModelError: the file holds no Llama, or not all of it.
+    """
+    config = config_from_gguf(file)
+    llama = build_llama(config, GGUFWeights(file, precision), report)
+    kept = [info for name, info in file.tensors.items() if name != "rope_freqs.weight"]
+    info = NetworkInfo(
+        context_length=context or config.context_length,
+        vocab_size=config.vocab_size,
+        parameters=sum(torch.Size(info.shape).numel() for info in kept),
+        weights_bytes=sum(t.nbytes for t in (*llama.parameters(), *llama.buffers())),
+        device=device_label(precision.device),
+        dtype=dominant_type(file) if precision.kind == "auto" else precision.kind,
+        threads=threads,
+    )
+    return ScratchNetwork(llama, precision, info)

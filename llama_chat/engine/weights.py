@@ -1,0 +1,180 @@
+"""From a GGUF file to the modules of the network: which tensor goes where, and in which form.
+
+On the CPU the 4-bit types keep their own numbers in torch's packed layout, 8-bit and odd types become 8-bit
+rows; wherever those products do not run (GPUs for now, f32) weights are unpacked.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import torch
+from gguf.constants import GGMLQuantizationType as GGMLType
+from torch import Tensor, nn
+
+from llama_chat.engine.config import LlamaConfig
+from llama_chat.engine.gguf import GGUFFile
+from llama_chat.engine.model import Attention, Block, FeedForward, Llama, RMSNorm, RotaryTable
+from llama_chat.engine.quantize import (
+    Int4Groups,
+    Int4Linear,
+    Int8Embedding,
+    Int8Linear,
+    int4_groups_from_gguf,
+    quantize_int4,
+    unpack,
+)
+from llama_chat.errors import ModelError
+
+_SLICE_ROWS = 4096
+_PLAIN = (GGMLType.F32, GGMLType.F16, GGMLType.BF16, GGMLType.F64)
+_DENSE_DTYPES = {"bf16": torch.bfloat16, "f16": torch.float16, "f32": torch.float32}
+
+
+@dataclass(frozen=True, slots=True)
+class Precision:
+    """How weights are kept and what the products run in."""
+
+    kind: str
+    """`auto` (as the file has them), `int4`, `int8`, or a dense dtype."""
+    compute: torch.dtype
+    device: torch.device
+
+    @property
+    def packs(self) -> bool:
+        """Whether products of few bits are used: they run on the CPU, in bf16."""
+        return self.kind in ("auto", "int4", "int8") and self.device.type == "cpu"
+
+
+def choose_precision(dtype: str, device: torch.device) -> Precision:
+    """The precision for a `--dtype` on a device.
+
+    Raises:
+        ModelError: few bits were asked for where they do not run.
+    """
+    if dtype in _DENSE_DTYPES:
+        return Precision(dtype, _DENSE_DTYPES[dtype], device)
+    if dtype in ("int4", "int8") and device.type != "cpu":
+        raise ModelError(f"--dtype {dtype} runs on the CPU only", hint="Try --dtype bf16 or f16.")
+    return Precision(dtype, torch.bfloat16, device)
+
+
+class GGUFWeights:
+    """Builds modules from the tensors of one file."""
+
+    def __init__(self, file: GGUFFile, precision: Precision) -> None:
+        self.file = file
+        self.precision = precision
+
+    def dense(self, name: str, dtype: torch.dtype) -> Tensor:
+        """The tensor, unpacked, on the device."""
+        values = unpack(self.file.blocks(name), self.file.tensors[name], dtype)
+        return values.to(self.precision.device)
+
+    def norm(self, name: str, eps: float) -> RMSNorm:
+        """An RMSNorm with that weight."""
+        return RMSNorm(self.dense(name, torch.float32).view(-1), eps)
+
+    def linear(self, *names: str) -> nn.Module:
+        """One product for the rows of all the named matrices, in order."""
+        infos = [self.file.tensors[name] for name in names]
+        kind = self.precision.kind
+        rows, width = sum(info.shape[0] for info in infos), infos[0].shape[1]
+        if self.precision.packs and kind != "int8" and Int4Linear.takes(rows, width):
+            groups = [self._groups(name) for name in names]
+            if all(part is not None for part in groups):
+                return Int4Linear(Int4Groups.stack([part for part in groups if part is not None]))
+        if self.precision.packs and not (kind == "auto" and all(info.type in _PLAIN for info in infos)):
+            return Int8Linear(self._slices(*names), self.precision.compute)
+        return _dense_linear(torch.cat([self.dense(name, self.precision.compute) for name in names]))
+
+    def _groups(self, name: str) -> Int4Groups | None:
+        """4-bit numbers: the file's own, or made when 4 bits were asked for."""
+        own = int4_groups_from_gguf(self.file.blocks(name), self.file.tensors[name])
+        if own is None and self.precision.kind == "int4":
+            return quantize_int4(self.dense(name, torch.float32))
+        return own
+
+    def _slices(self, *names: str) -> Iterator[Tensor]:
+        """The rows of the matrices, f32, a few thousand at a time."""
+        for name in names:
+            info, blocks = self.file.tensors[name], self.file.blocks(name)
+            for start in range(0, info.shape[0], _SLICE_ROWS):
+                part = blocks[start : start + _SLICE_ROWS]
+                yield unpack(part, replace(info, shape=(len(part), info.shape[1])))
+
+    def embedding(self, name: str = "token_embd.weight") -> nn.Module:
+        """The rows of the token table."""
+        info = self.file.tensors[name]
+        if info.type is GGMLType.Q8_0 and self.precision.packs:
+            return Int8Embedding(self.file.blocks(name), info.shape[1], self.precision.compute)
+        return nn.Embedding.from_pretrained(self.dense(name, self.precision.compute))
+
+    def head(self, name: str) -> nn.Module:
+        """The output product. Packed, it keeps 8 bits a weight: 4 bits here cost ten times the KL (0.044)."""
+        info = self.file.tensors[name]
+        if self.precision.packs and not (self.precision.kind == "auto" and info.type in _PLAIN):
+            return Int8Linear(self._slices(name), self.precision.compute)
+        return _dense_linear(self.dense(name, self.precision.compute))
+
+
+def _dense_linear(weight_ND: Tensor) -> nn.Linear:
+    n, d = weight_ND.shape
+    linear = nn.Linear(d, n, bias=False, device="meta")
+    linear.weight = nn.Parameter(weight_ND, requires_grad=False)
+    return linear
+
+
+def build_llama(
+    config: LlamaConfig, weights: GGUFWeights, report: Callable[[float], None] = lambda _: None
+) -> Llama:
+    """The network with the file's weights; `report` hears the fraction that is done, layer by layer.
+
+    Raises:
+        ModelError: a tensor is missing or of a type that cannot be unpacked.
+    """
+    blocks = []
+    for layer in range(config.n_layers):
+        report(layer / (config.n_layers + 1))
+        blocks.append(_build_block(config, weights, layer))
+    report(config.n_layers / (config.n_layers + 1))
+    divisors = (
+        weights.dense("rope_freqs.weight", torch.float32).view(-1)
+        if "rope_freqs.weight" in weights.file.tensors
+        else None
+    )
+    device = weights.precision.device
+    network = Llama(
+        config,
+        weights.embedding(),
+        blocks,
+        weights.norm("output_norm.weight", config.norm_eps),
+        weights.head("token_embd.weight" if config.tied_output else "output.weight"),
+        RotaryTable(config.head_dim, config.rope_theta, device, divisors),
+    )
+    report(1.0)
+    return network.eval()
+
+
+def _build_block(config: LlamaConfig, weights: GGUFWeights, layer: int) -> Block:
+    at = f"blk.{layer}."
+    qkv = weights.linear(f"{at}attn_q.weight", f"{at}attn_k.weight", f"{at}attn_v.weight")
+    return Block(
+        weights.norm(f"{at}attn_norm.weight", config.norm_eps),
+        Attention(config, layer, qkv, weights.linear(f"{at}attn_output.weight")),
+        weights.norm(f"{at}ffn_norm.weight", config.norm_eps),
+        FeedForward(
+            weights.linear(f"{at}ffn_gate.weight", f"{at}ffn_up.weight"), weights.linear(f"{at}ffn_down.weight")
+        ),
+    )
+
+
+def dominant_type(file: GGUFFile) -> str:
+    """The quantised type that most bytes of the file's matrices are in: `Q4_1`."""
+    nbytes: Counter[str] = Counter()
+    for info in file.tensors.values():
+        if len(info.shape) > 1:
+            nbytes[info.type_name] += info.nbytes
+    return nbytes.most_common(1)[0][0] if nbytes else "F32"

@@ -1,0 +1,371 @@
+"""The seam between whatever computes and whatever shows: sampling settings in, events out.
+
+Nothing here knows of torch or of a screen. An `Engine` turns prompt pieces into a stream of events; the
+chat, `run`, the store and replay consume them. All events are frozen, so they may cross threads.
+"""
+
+from __future__ import annotations
+
+import threading
+from array import array
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
+
+from llama_chat.errors import LlamaChatError
+
+# --- what a prompt is made of ---------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Special:
+    """A control token that the template itself wrote, by its text (`<|im_start|>`)."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Ordinary text: whatever it contains, it never becomes a control token."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ids:
+    """Token ids taken as they were recorded, instead of tokenising `text` again."""
+
+    token_ids: tuple[int, ...]
+    text: str = ""
+
+
+Piece: TypeAlias = Special | Text | Ids
+
+
+# --- how the next token is chosen -----------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """One snapshot of the settings that choose a token. Order: penalty, temperature, top-k, top-p, min-p."""
+
+    temperature: float = field(
+        default=0.7,
+        metadata={
+            "help": "How adventurous the choice is: divides the logits. 0 always takes the likeliest token.",
+            "min": 0.0,
+            "max": 10.0,
+            "slider_max": 2.0,
+        },
+    )
+    top_k: int = field(
+        default=40,
+        metadata={
+            "help": "Keep only the K likeliest tokens. 0 keeps all.",
+            "min": 0,
+            "max": 1_000_000,
+            "slider_max": 200,
+            "scale": "log",
+            "zero": "all",
+        },
+    )
+    top_p: float = field(
+        default=1.0,
+        metadata={
+            "help": "Keep the likeliest tokens that together have this probability. 1 keeps all.",
+            "min": 0.0,
+            "max": 1.0,
+        },
+    )
+    min_p: float = field(
+        default=0.0,
+        metadata={
+            "help": "Keep tokens at least this probable, relative to the likeliest. 0 keeps all.",
+            "min": 0.0,
+            "max": 1.0,
+        },
+    )
+    repetition_penalty: float = field(
+        default=1.0,
+        metadata={
+            "help": "Above 1, tokens that are already in the context become less likely. 1 is off.",
+            "min": 0.1,
+            "slider_min": 0.5,
+            "max": 10.0,
+            "slider_max": 2.0,
+        },
+    )
+    max_new_tokens: int = field(
+        default=512,
+        metadata={
+            "help": "A reply is cut after this many tokens.",
+            "min": 1,
+            "max": 1_000_000,
+            "slider_max": 4096,
+            "scale": "log",
+        },
+    )
+
+    @property
+    def is_greedy(self) -> bool:
+        """Whether the likeliest token is always taken."""
+        return self.temperature == 0 or self.top_k == 1
+
+
+class LiveSampling:
+    """The settings as they are now: read once for every token, swapped whole by whoever moves a slider.
+
+    Swapping a reference is atomic, so the reader needs no lock and sees the old snapshot or the new one.
+    """
+
+    def __init__(self, sampling: Sampling | None = None) -> None:
+        self._current = sampling or Sampling()
+
+    @property
+    def current(self) -> Sampling:
+        """The snapshot that the next token is drawn with."""
+        return self._current
+
+    @current.setter
+    def current(self, sampling: Sampling) -> None:
+        self._current = sampling
+
+    def change(self, **changes: Any) -> Sampling:
+        """The new snapshot, with these fields replaced, which counts from the next token on."""
+        self._current = replace(self._current, **changes)
+        return self._current
+
+
+# --- what the model was choosing from --------------------------------------------------------------
+
+CANDIDATE_COUNT = 64
+TAIL_BINS_PER_LOGIT = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One token that could have been next."""
+
+    token_id: int
+    logit: float
+    """As the model gave it."""
+    penalised: float
+    """After the repetition penalty; equal to `logit` when there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """The likeliest tokens by penalised logit, the best first, and what the rest of the vocabulary holds.
+
+    The tail counts every token that is not among `token_ids`, in bins of 1/8 logit below the best: bin b
+    holds those with `best - penalised` in [b/8, (b+1)/8); the last bin also holds whatever is lower.
+    From these alone any temperature, top-k, top-p or min-p can be worked out again.
+    """
+
+    token_ids: array[int]
+    """`i` (32 bit), at most 64."""
+    logits: array[float]
+    """`f` (32 bit), raw."""
+    penalised: array[float]
+    """`f`, falling."""
+    tail_counts: array[int]
+    """`i`, tokens per bin."""
+    tail_logsumexp: array[float]
+    """`f`, log of the sum of exp(penalised logit) per bin; -inf for an empty bin."""
+    logsumexp: float
+    """Of the penalised logits over the whole vocabulary."""
+
+    def __len__(self) -> int:
+        return len(self.token_ids)
+
+    def __getitem__(self, i: int) -> Candidate:
+        return Candidate(self.token_ids[i], self.logits[i], self.penalised[i])
+
+    def __iter__(self) -> Iterator[Candidate]:
+        return (self[i] for i in range(len(self)))
+
+
+# --- how a reply was computed ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Forward:
+    """A stretch of the cache and the computation that filled it.
+
+    `kind` "prefill" is one forward of `rows` tokens at `start`, of which `kept` are still in the cache;
+    "step" stands for `kept` forwards of one token each.
+    """
+
+    start: int
+    rows: int
+    kept: int
+    kind: Literal["prefill", "step"]
+
+
+@dataclass(frozen=True, slots=True)
+class ComputePlan:
+    """What must be done again to get the same bits: the forwards, and where they ran."""
+
+    forwards: tuple[Forward, ...]
+    dtype: str
+    device: str
+    threads: int
+    torch: str
+    step: str = "eager"
+    """Which artefact ran the decode steps."""
+
+
+# --- events ----------------------------------------------------------------------------------------
+
+FinishReason: TypeAlias = Literal["end", "length", "stopped", "interrupted", "failed"]
+ChosenBy: TypeAlias = Literal["sampler", "user"]
+
+
+@dataclass(frozen=True, slots=True)
+class Loading:
+    """A model is on its way into memory; `fraction` from 0 to 1."""
+
+    fraction: float
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class Prefilled:
+    """The prompt is in the cache."""
+
+    prompt_tokens: int
+    reused_tokens: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """One token was chosen.
+
+    `text` is what became readable by it: empty while a character is incomplete, several characters when
+    one is completed. The texts of a reply, joined, are its text.
+    """
+
+    index: int
+    """Place in the reply, from 0, forced ids included."""
+    token_id: int
+    piece: bytes
+    text: str
+    chosen_by: ChosenBy
+    logprob: float
+    """Natural logarithm of its probability before sampling (temperature 1, after the penalty)."""
+    rank: int
+    """Exact, 1 is the likeliest of the whole vocabulary."""
+    candidates: Candidates
+    seconds: float
+    """Since the token before, or since the prefill ended."""
+    sampling: Sampling
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one reply."""
+
+    prompt_tokens: int
+    reused_tokens: int
+    new_tokens: int
+    context_length: int
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """Seconds of one reply."""
+
+    prefill_s: float
+    decode_s: float
+
+    def decode_tok_per_s(self, new_tokens: int) -> float:
+        """Tokens a second after the first one, 0 where there is nothing to divide."""
+        return (new_tokens - 1) / self.decode_s if new_tokens > 1 and self.decode_s > 0 else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The reply is over. `text` is what the decoder still held back (a cut character, as U+FFFD)."""
+
+    reason: FinishReason
+    usage: Usage
+    timings: Timings
+    plan: ComputePlan
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The reply could not go on; what came before it stays."""
+
+    error: LlamaChatError
+
+
+Event: TypeAlias = Loading | Prefilled | Token | Finished | Failed
+
+
+# --- the engine ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """What is known about a loaded model, as plain data."""
+
+    name: str
+    path: str
+    engine: Literal["scratch", "hf"]
+    architecture: str
+    device: str
+    dtype: str
+    """What the products run in, as the user knows it: `Q4_1`, `bf16`, `f32`."""
+    context_length: int
+    vocab_size: int
+    parameters: int
+    weights_bytes: int
+    fingerprint: str
+    chat_template: str | None
+    """Jinja source; None means that the model starts raw."""
+    special_tokens: tuple[str, ...]
+    bos_text: str = ""
+    eos_text: str = ""
+    threads: int = 1
+    torch: str = ""
+
+
+@runtime_checkable
+class Engine(Protocol):
+    """Whatever answers prompts with events."""
+
+    @property
+    def info(self) -> ModelInfo:
+        """The model behind it."""
+        ...
+
+    def count_tokens(self, pieces: Sequence[Piece]) -> int:
+        """How many ids the pieces become."""
+        ...
+
+    def stream(
+        self,
+        pieces: Sequence[Piece],
+        *,
+        sampling: LiveSampling,
+        seed: int,
+        forced_ids: Sequence[int] = (),
+        cancel: threading.Event | None = None,
+    ) -> Iterator[Event]:
+        """Prefill the pieces and the forced ids, then choose tokens until an end.
+
+        `cancel` is looked at before every token and every prefill chunk. The last event is `Finished` or
+        `Failed`; no exception passes but for bugs.
+        """
+        ...
+
+    def close(self) -> None:
+        """Free the weights and the cache."""
+        ...
+
+
+EngineLoader: TypeAlias = Callable[[Callable[[Loading], None], threading.Event], Engine]
+"""Called on the thread that will own the engine, with a callback for progress and a cancel flag."""

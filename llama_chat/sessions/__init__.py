@@ -1,0 +1,7 @@
+"""Sessions on disk: one SQLite file that keeps every message, and every token with what it was chosen from."""
+
+from llama_chat.sessions.failures import StoreUnavailable
+from llama_chat.sessions.records import SessionInfo
+from llama_chat.sessions.store import SessionStore
+
+__all__ = ["SessionInfo", "SessionStore", "StoreUnavailable"]

@@ -1,0 +1,77 @@
+"""Columns of numbers laid out so that zlib finds what they share: byte 0 of every number, then byte 1, ..."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from array import array
+from collections.abc import Iterable
+from typing import Any
+
+from llama_chat.sessions.records import from_little, little
+
+_LENGTH = struct.Struct("<I")
+
+
+class ColumnWriter:
+    """Collects columns; `packed()` is all of them, compressed."""
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+
+    def raw(self, content: bytes) -> None:
+        """Add bytes as they are."""
+        self._parts += (_LENGTH.pack(len(content)), content)
+
+    def numbers(self, values: array[Any]) -> None:
+        """Add numbers of 4 or 8 bytes."""
+        self.raw(_to_planes(little(values), values.itemsize))
+
+    def whole(self, values: Iterable[int]) -> None:
+        """Add integers, taken modulo 2**32."""
+        self.numbers(array("I", [value & 0xFFFFFFFF for value in values]))
+
+    def packed(self) -> bytes:
+        """What was added, compressed."""
+        return zlib.compress(b"".join(self._parts), 9)
+
+
+class ColumnReader:
+    """Gives the columns back in the order in which they were added."""
+
+    def __init__(self, packed: bytes) -> None:
+        self._content = zlib.decompress(packed)
+        self._place = 0
+
+    def raw(self) -> bytes:
+        """The next column as bytes."""
+        (length,) = _LENGTH.unpack_from(self._content, self._place)
+        start = self._place + _LENGTH.size
+        self._place = start + length
+        return self._content[start : self._place]
+
+    def numbers(self, typecode: str) -> array[Any]:
+        """The next column as the array it was."""
+        return from_little(typecode, _from_planes(self.raw(), array(typecode).itemsize))
+
+
+def float_bits(values: array[float]) -> array[int]:
+    """The 32 bits of each float, as an integer."""
+    return array("I", values.tobytes())
+
+
+def floats_of(bits: array[int]) -> array[float]:
+    """The floats of such bits."""
+    return array("f", bits.tobytes())
+
+
+def _to_planes(raw: bytes, width: int) -> bytes:
+    return b"".join(raw[k::width] for k in range(width))
+
+
+def _from_planes(planes: bytes, width: int) -> bytes:
+    count = len(planes) // width
+    raw = bytearray(len(planes))
+    for k in range(width):
+        raw[k::width] = planes[k * count : (k + 1) * count]
+    return bytes(raw)

@@ -1,0 +1,124 @@
+"""Dataclasses to rows and back; small ones are kept as JSON and come back equal."""
+
+from __future__ import annotations
+
+import json
+import sys
+from array import array
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, fields
+from functools import lru_cache
+from typing import Any
+
+from llama_chat.conversation import Message, Reply, Role
+from llama_chat.events import ComputePlan, Forward, Sampling
+
+
+@dataclass(frozen=True, slots=True)
+class SessionInfo:
+    """One session, as a list shows it."""
+
+    id: str
+    title: str
+    created_at: float
+    updated_at: float
+    model: str
+    date: str
+    """ISO date that the template is given; fixed for the session."""
+    message_count: int
+
+
+def sampling_json(sampling: Sampling) -> str:
+    """The settings as JSON."""
+    return json.dumps(asdict(sampling))
+
+
+@lru_cache(maxsize=256)
+def sampling_from(text: str) -> Sampling:
+    """The settings that `sampling_json` wrote; fields of another version are left out or get their default."""
+    return Sampling(**_known(Sampling, json.loads(text)))
+
+
+def plan_json(plan: ComputePlan | None) -> str | None:
+    """The plan as JSON, None where there is none."""
+    return None if plan is None else json.dumps(asdict(plan))
+
+
+def plan_from(text: str | None) -> ComputePlan | None:
+    """The plan that `plan_json` wrote."""
+    if text is None:
+        return None
+    values = _known(ComputePlan, json.loads(text))
+    forwards = tuple(Forward(**_known(Forward, forward)) for forward in values["forwards"])
+    return ComputePlan(**(values | {"forwards": forwards}))
+
+
+def _known(kind: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    names = {field.name for field in fields(kind)}
+    return {name: value for name, value in values.items() if name in names}
+
+
+def ids_blob(token_ids: Iterable[int]) -> bytes:
+    """Token ids as little-endian 32 bit."""
+    return little(array("I", token_ids))
+
+
+def ids_from(blob: bytes) -> tuple[int, ...]:
+    """The ids that `ids_blob` packed."""
+    return tuple(from_little("I", blob))
+
+
+def little(values: array[Any]) -> bytes:
+    """The bytes of the array, little-endian on every machine."""
+    if sys.byteorder == "big":
+        values = values[:]
+        values.byteswap()
+    return values.tobytes()
+
+
+def from_little(typecode: str, raw: bytes) -> array[Any]:
+    """The array whose bytes `little` gave."""
+    values: array[Any] = array(typecode)
+    values.frombytes(raw)
+    if sys.byteorder == "big":
+        values.byteswap()
+    return values
+
+
+def reply_values(reply: Reply) -> dict[str, Any]:
+    """The columns of a reply by name."""
+    return {
+        "model": reply.model,
+        "seed": reply.seed,
+        "sampling": sampling_json(reply.sampling),
+        "token_ids": ids_blob(reply.token_ids),
+        "finish_reason": reply.finish_reason,
+        "error": reply.error,
+        "prompt_tokens": reply.prompt_tokens,
+        "reused_tokens": reply.reused_tokens,
+        "prefill_s": reply.prefill_s,
+        "decode_s": reply.decode_s,
+        "context_start": reply.context_start,
+        "plan": plan_json(reply.plan),
+    }
+
+
+MESSAGE_COLUMNS = (
+    "m.id, m.parent_id, m.role, m.text, m.created_at, r.seed, r.sampling, r.model, r.token_ids, r.finish_reason, "
+    "r.error, r.prompt_tokens, r.reused_tokens, r.prefill_s, r.decode_s, r.context_start, r.plan"
+)
+"""For a SELECT over `messages m LEFT JOIN replies r`; `message_from` takes such a row."""
+
+
+def message_from(row: tuple[Any, ...]) -> Message:
+    """The message of a row of `MESSAGE_COLUMNS`."""
+    message_id, parent_id, role, text, created_at, seed, sampling, model, token_ids, *rest = row
+    reply = None
+    if seed is not None:
+        *figures, plan = rest
+        reply = Reply(seed, sampling_from(sampling), model, ids_from(token_ids), *figures, plan_from(plan))
+    return Message(message_id, parent_id, Role(role), text, created_at, reply)
+
+
+SESSION_COLUMNS = "id, title, created_at, updated_at, model, date, message_count"
+"""For a SELECT over `sessions`; `SessionInfo(*row)` takes such a row."""

@@ -1,0 +1,277 @@
+"""The user's settings as frozen dataclasses whose fields carry their help and range as data; read and kept.
+
+Order: flag > `LLAMA_CHAT_<FIELD>` > `settings.toml` > default. A value that does not fit is named in a notice
+and the next source counts; only a flag that does not fit is an error.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import Field, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from llama_chat.errors import SettingsError, UsageError
+from llama_chat.events import Sampling
+from llama_chat.paths import write_atomically
+from llama_chat.setting_values import checked_value, parsed_value, shown_value
+from llama_chat.toml_edit import line_of, read_toml, with_value
+
+ENGINES = ("auto", "scratch", "hf")
+DTYPES = ("auto", "bf16", "f16", "f32", "int8", "int4")
+DTYPE_ALIASES = {
+    "bfloat16": "bf16", "brain": "bf16",
+    "float16": "f16", "fp16": "f16", "half": "f16",
+    "float32": "f32", "fp32": "f32", "float": "f32", "full": "f32",
+    "i8": "int8", "8bit": "int8", "i4": "int4", "4bit": "int4",
+}  # fmt: skip
+ENVIRONMENT_PREFIX = "LLAMA_CHAT_"
+HOME_VARIABLE = "LLAMA_CHAT_HOME"  # a place (paths.py), not a setting
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSettings:
+    """Which model runs, and where."""
+
+    model: str = field(
+        default="",
+        metadata={
+            "help": "A folder, a .gguf file or a name of `llama-chat models`. Empty: the default model."
+        },
+    )
+    engine: str = field(default="auto", metadata={"help": "What runs the model.", "choices": ENGINES})
+    device: str = field(
+        default="auto",
+        metadata={
+            "help": "auto, cpu, mps, or cuda, rocm, xpu with an optional :N.",
+            "pattern": r"auto|cpu|mps|(cuda|rocm|xpu)(:\d{1,3})?",
+            "pattern_help": "auto, cpu, mps, cuda[:N], rocm[:N], xpu[:N]",
+        },
+    )
+    dtype: str = field(
+        default="auto",
+        metadata={"help": "Precision of the weights.", "choices": DTYPES, "aliases": DTYPE_ALIASES},
+    )
+    context: int = field(
+        default=0,
+        metadata={"help": "Tokens of context. 0: what the model was made for.", "min": 0, "max": 10_000_000},
+    )
+    threads: int = field(
+        default=0, metadata={"help": "Processor threads. 0: one for each core.", "min": 0, "max": 1024}
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ChatSettings:
+    """How the chat behaves and looks."""
+
+    system: str = field(default="", metadata={"help": "The system prompt of new chats."})
+    theme: str = field(default="ember", metadata={"help": "Name of a theme."})
+    enter_sends: bool = field(
+        default=True,
+        metadata={"help": "Enter sends and Ctrl+J makes a new line; off: the other way round."},
+    )
+    seed: int = field(
+        default=-1,
+        metadata={"help": "Seed of every reply. -1: a fresh one for each.", "min": -1, "max": 2**32 - 1},
+    )
+    reduced_motion: bool = field(default=False, metadata={"help": "Nothing moves but the text."})
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All settings; in the file each part is a table of its name."""
+
+    model: ModelSettings = field(default_factory=ModelSettings)
+    sampling: Sampling = field(default_factory=Sampling)
+    chat: ChatSettings = field(default_factory=ChatSettings)
+
+
+TABLES: Mapping[str, type[ModelSettings | Sampling | ChatSettings]] = {
+    "model": ModelSettings,
+    "sampling": Sampling,
+    "chat": ChatSettings,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedSettings:
+    """The settings that count, and a line for everything that was passed over on the way to them."""
+
+    settings: Settings
+    notices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SettingField:
+    """One field and the table that it is in; names are unique over all tables."""
+
+    table: str
+    field: Field[Any]
+
+
+@functools.cache
+def setting_fields() -> Mapping[str, SettingField]:
+    """Every setting by its name."""
+    return {f.name: SettingField(table, f) for table, part in TABLES.items() for f in fields(part)}
+
+
+def load_settings(path: Path, environment: Mapping[str, str], flags: Mapping[str, object]) -> LoadedSettings:
+    """The settings out of the file, the environment and the flags (None: not given). Writes nothing.
+
+    Raises:
+        UsageError: a flag's value does not fit.
+    """
+    notices: list[str] = []
+    values = _from_file(path, notices) | _from_environment(environment, notices) | _from_flags(flags)
+    parts = {
+        table: part(**{f.name: values[f.name] for f in fields(part) if f.name in values})
+        for table, part in TABLES.items()
+    }
+    return LoadedSettings(Settings(**parts), tuple(notices))  # type: ignore[arg-type]  # TABLES has the types
+
+
+_saving = threading.Lock()
+
+
+def save_setting(path: Path, table: str, key: str, value: str | int | float | bool) -> None:
+    """Set one key in the file in one step; everything else in it, comments too, stays as it is.
+
+    Raises:
+        SettingsError: no such setting, a value that does not fit, a file that is not TOML or cannot be
+            read or written; the file is untouched.
+    """
+    known = setting_fields().get(key)
+    if known is None or known.table != table:
+        raise SettingsError(f"There is no setting '{table}.{key}'.")
+    try:
+        checked = checked_value(known.field, value)
+    except ValueError as error:
+        raise SettingsError(f"{table}.{key} = {shown_value(value)} {error}; it was not saved.") from None
+    with _saving:
+        _save(path.resolve(), table, key, checked)  # resolved: a linked file stays a link
+
+
+def _save(path: Path, table: str, key: str, value: Any) -> None:
+    try:
+        text = read_toml(path.read_bytes())[0] if path.exists() else ""
+        edited = with_value(text, table, key, value)
+        mode = path.stat().st_mode & 0o777 if path.exists() else 0o600
+        write_atomically(path, edited.encode(), mode=mode)
+    except OSError as error:
+        raise SettingsError(
+            f"{path}: {error.strerror or error}; the setting was not saved.",
+            hint="It counts until the program ends.",
+        ) from error
+    except ValueError as error:
+        raise SettingsError(
+            f"{path}: {error}; the setting was not saved.",
+            hint=f"Mend the file, or write '{key}' into its [{table}] by hand.",
+        ) from error
+
+
+# --- the three sources -----------------------------------------------------------------------------
+
+
+def _from_file(path: Path, notices: list[str]) -> dict[str, Any]:
+    """The file's good values; a notice for all others."""
+    try:
+        text, document = read_toml(path.read_bytes())
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        notices.append(f"{path}: {error.strerror or error}. The defaults are used.")
+        return {}
+    except ValueError as error:
+        notices.append(f"{path}: {error}. The defaults are used; the file stays as it is.")
+        return {}
+    found: dict[str, Any] = {}
+    for keys, complaint in _take(document, found):
+        notices.append(f"{path.name}{_line_words(text, keys)}: {complaint}")
+    return found
+
+
+def _take(document: Mapping[str, Any], found: dict[str, Any]) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Put the good values into `found`; yield a key's path and what is wrong with it for all others."""
+    for table, content in document.items():
+        if table not in TABLES:
+            yield (table,), _unknown_table(table)
+        elif not isinstance(content, dict):
+            yield (table,), f"'{table}' must be a table, [{table}]. It is passed over."
+        else:
+            for key, value in content.items():
+                known = setting_fields().get(key)
+                if known is None or known.table != table:
+                    yield (table, key), _unknown_key(table, key)
+                    continue
+                try:
+                    found[key] = checked_value(known.field, value)
+                except ValueError as error:
+                    yield (table, key), _unfit(f"{table}.{key} = {shown_value(value)}", error, known.field)
+
+
+def _from_environment(environment: Mapping[str, str], notices: list[str]) -> dict[str, Any]:
+    """The good values of `LLAMA_CHAT_<FIELD>`; a notice for the others, and for a name with a slip in it."""
+    found: dict[str, Any] = {}
+    names = {ENVIRONMENT_PREFIX + name.upper(): known for name, known in setting_fields().items()}
+    for variable, text in environment.items():
+        if known := names.get(variable):
+            try:
+                found[known.field.name] = parsed_value(known.field, text)
+            except ValueError as error:
+                notices.append(f"{variable}={shown_value(text)} {error}. It is passed over.")
+        elif not variable.startswith(ENVIRONMENT_PREFIX) or variable == HOME_VARIABLE:
+            continue
+        elif near := _nearest(variable, names):
+            notices.append(f"{variable} is no setting; {near} is. It is passed over.")
+    return found
+
+
+def _from_flags(flags: Mapping[str, object]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in flags.items():
+        if value is None:
+            continue
+        try:
+            found[name] = checked_value(setting_fields()[name].field, value)
+        except ValueError as error:
+            raise UsageError(f"--{name.replace('_', '-')} {shown_value(value)} {error}.") from None
+    return found
+
+
+# --- words for what is wrong -----------------------------------------------------------------------
+
+
+def _line_words(text: str, keys: tuple[str, ...]) -> str:
+    line = line_of(text, *keys)
+    return f" line {line}" if line else ""
+
+
+def _unfit(what: str, error: ValueError, known: Field[Any]) -> str:
+    return f"{what} {error}. {shown_value(known.default)} is used."
+
+
+def _unknown_table(name: str) -> str:
+    if known := setting_fields().get(name):
+        return f"'{name}' belongs under [{known.table}]. It is passed over."
+    return f"There is no table {shown_value(name)}{_nearest_words(name, TABLES)}. It is passed over."
+
+
+def _unknown_key(table: str, key: str) -> str:
+    if known := setting_fields().get(key):
+        return f"'{key}' belongs under [{known.table}], not [{table}]. It is passed over."
+    near = _nearest_words(key, [f.name for f in fields(TABLES[table])])
+    return f"[{table}] has no setting {shown_value(key)}{near}. It is passed over."
+
+
+def _nearest_words(word: str, known: Iterable[str]) -> str:
+    near = _nearest(word, known)
+    return f" ('{near}' is one)" if near else ""
+
+
+def _nearest(word: str, known: Iterable[str]) -> str | None:
+    import difflib  # 5 ms: only where something is misspelt
+
+    return next(iter(difflib.get_close_matches(word, list(known), n=1, cutoff=0.8)), None)

@@ -1,0 +1,81 @@
+"""From the path of a conversation to the prompt of the next reply, within the model's context."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from llama_chat.conversation import Message, Role
+from llama_chat.errors import PromptError
+from llama_chat.events import Engine, Piece
+from llama_chat.template import ChatTemplate, render_raw
+
+FULL_SHARE_AFTER_DROP = 0.6
+"""When the context is full, turns leave until this share of it is used: rarely, and then in one go."""
+
+MIN_REPLY_SHARE = 1 / 8
+"""Room that is kept for the reply, unless fewer new tokens are wanted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What the model is given."""
+
+    pieces: tuple[Piece, ...]
+    tokens: int
+    context_start: str | None
+    """Id of the oldest message (but the system prompt) in it; None: nothing was left out."""
+    dropped_messages: int
+    """How many messages of the path were left out."""
+
+
+def build_prompt(engine: Engine, path: Sequence[Message], *, date: str, max_new_tokens: int) -> Prompt:
+    """The prompt for the next reply to the path, whose last message is the user's.
+
+    What an earlier reply of the path no longer saw stays out, so that the cache can be used again. When the
+    rest does not fit, the oldest pairs leave; the system prompt and the last message never do.
+
+    Raises:
+        PromptError: nothing to answer, or the last message alone is too long.
+        TemplateError: the model's template fails.
+    """
+    system = [message for message in path[:1] if message.role is Role.SYSTEM]
+    turns = list(path[len(system) :])
+    if not turns or not turns[-1].text.strip():
+        raise PromptError("The prompt is empty", hint="Write something to answer.")
+    template = ChatTemplate.of_model(engine.info)
+
+    def pieces_from(start: int) -> tuple[Piece, ...]:
+        messages = [*system, *turns[start:]]
+        return tuple(template.render(messages, today=date) if template else render_raw(messages))
+
+    start = _start_of_last_reply(turns)
+    pieces = pieces_from(start)
+    tokens = engine.count_tokens(pieces)
+    length = engine.info.context_length
+    room = length - min(max_new_tokens, int(length * MIN_REPLY_SHARE))
+    if tokens > room:
+        while tokens > length * FULL_SHARE_AFTER_DROP and (later := _next_start(turns, start)) is not None:
+            start = later
+            pieces = pieces_from(start)
+            tokens = engine.count_tokens(pieces)
+        if tokens >= length:
+            raise PromptError(
+                f"The prompt has {tokens:,} tokens, the context holds {length:,}",
+                hint="Shorten it, or raise --context if the model allows it.",
+            )
+    return Prompt(pieces, tokens, turns[start].id if start else None, start)
+
+
+def _start_of_last_reply(turns: Sequence[Message]) -> int:
+    """Index of the oldest message that the newest reply still saw."""
+    for message in reversed(turns):
+        if message.reply is not None:
+            wanted = message.reply.context_start
+            return next((i for i, turn in enumerate(turns) if turn.id == wanted), 0)
+    return 0
+
+
+def _next_start(turns: Sequence[Message], start: int) -> int | None:
+    """Index of the next user's message after `start`; None when only the last is left."""
+    return next((i for i in range(start + 1, len(turns)) if turns[i].role is Role.USER), None)

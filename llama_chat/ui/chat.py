@@ -1,0 +1,366 @@
+"""One chat as it goes on: what is said, which reply runs, what is kept. Knows the view by its methods only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date
+from typing import Literal, Protocol
+
+from llama_chat.conversation import Conversation, Message, Reply, Role, new_seed, title_of
+from llama_chat.errors import Interrupted, LlamaChatError
+from llama_chat.events import Failed, Finished, ModelInfo
+from llama_chat.recorder import ReplyBuilder
+from llama_chat.sessions import SessionInfo
+from llama_chat.settings import ChatSettings
+from llama_chat.ui import notes
+from llama_chat.ui.bridge import Bridge
+from llama_chat.ui.live import LiveFigures, Status
+from llama_chat.ui.saved import SavedSession
+from llama_chat.worker import Turn
+
+
+class ChatView(Protocol):
+    """What the chat asks of the screen."""
+
+    def show_path(self, messages: Sequence[Message]) -> None:
+        """Show these messages instead of all others."""
+
+    def add_message(self, message: Message) -> None:
+        """Show one more."""
+
+    def append_text(self, message_id: str, text: str) -> None:
+        """The reply goes on."""
+
+    def replace_message(self, message: Message) -> None:
+        """The reply is over."""
+
+    def set_head(self, message_id: str, text: str) -> None:
+        """What stands beside the name of the speaker."""
+
+    def notice(self, text: str, kind: Literal["info", "warning", "error"] = "info") -> None:
+        """Say something of the program's own."""
+
+    def give_back(self, text: str) -> None:
+        """The words could not be sent: they belong into the prompt again."""
+
+    def pulling(self, note: notes.Pulling) -> None:
+        """The model's file is being fetched."""
+
+    def pull_ended(self) -> None:
+        """It is there, or it will not come."""
+
+    def status_changed(self) -> None:
+        """The title, the state or a figure is another."""
+
+
+@dataclass(slots=True)
+class _Running:
+    """The reply that is being written or waits for the model."""
+
+    turn: Turn
+    builder: ReplyBuilder
+    leaf_before: str | None
+    words: Message | None
+    """The user's message that it answers, when that is new."""
+    figures: LiveFigures = field(default_factory=LiveFigures)
+    has_begun: bool = False
+    is_recorded: bool = True
+
+
+class Chat:
+    """Sends, stops, answers again, opens and begins chats, and takes in what the bridge reports.
+
+    Args:
+        bridge: to the engine and the store.
+        view: shows it.
+        settings: the system prompt and the seed of new chats.
+        model_label: the model's name until the engine is there.
+    """
+
+    def __init__(self, bridge: Bridge, view: ChatView, settings: ChatSettings, model_label: str) -> None:
+        self._bridge = bridge
+        self._view = view
+        self._settings = settings
+        self._running: _Running | None = None
+        self._then: Callable[[], None] | None = None
+        self._dropped_turns = 0
+        self.model_label = model_label
+        self.info: ModelInfo | None = None
+        self.status = Status()
+        self._begin()
+
+    def _begin(self) -> None:
+        self.conversation = Conversation()
+        self._unkept: list[Message] = []
+        if self._settings.system:
+            self._unkept.append(self.conversation.append(Role.SYSTEM, self._settings.system))
+        self.title = ""
+        self._dropped_turns = 0
+        self.saved = SavedSession(
+            self._bridge.store, date=date.today().isoformat(), model=self.model_label
+        )
+
+    # --- what the user does ---------------------------------------------------------------------------
+
+    @property
+    def is_replying(self) -> bool:
+        """Whether a reply runs, or waits for the model."""
+        return self._running is not None
+
+    def send(self, text: str) -> bool:
+        """Say something to the model; whether it was taken."""
+        if self._running is not None or not text.strip():
+            return False
+        leaf_before = self.conversation.leaf_id
+        words = self.conversation.append(Role.USER, text)
+        self.title = self.title or title_of([words])
+        self._view.add_message(words)
+        reply = self.conversation.append(Role.ASSISTANT, "", reply=self._new_reply())
+        self._view.add_message(reply)
+        self._answer(reply, [*self._unkept, words], leaf_before, words)
+        return True
+
+    def regenerate(self) -> None:
+        """Let the model answer the last words again, beside what it said."""
+        self._when_idle(self._regenerate)
+
+    def _regenerate(self) -> None:
+        leaf_before = self.conversation.leaf_id
+        path = self.conversation.path()
+        if not path or path[-1].role is Role.SYSTEM:
+            return
+        if path[-1].role is Role.ASSISTANT:
+            reply = self.conversation.add_sibling(path[-1].id, "", reply=self._new_reply())
+        else:
+            reply = self.conversation.append(Role.ASSISTANT, "", reply=self._new_reply())
+        self._show()
+        self._answer(reply, [], leaf_before, None)
+
+    def stop(self) -> None:
+        """End the reply; what it says so far is kept. Words that wait for the model are given back."""
+        self._bridge.worker.stop()
+        if self._running is not None and self.status.model_state != "ready":
+            self._refused(self._running.turn.reply.id, Interrupted("Stopped before the reply began."))
+
+    def new(self) -> None:
+        """Begin another chat, after the reply that runs was stopped and kept."""
+        self._when_idle(self._new)
+
+    def _new(self) -> None:
+        self._begin()
+        self._show()
+
+    def open(self, info: SessionInfo, conversation: Conversation) -> None:
+        """Go on with a session."""
+
+        def take() -> None:
+            self.conversation, self.title = conversation, info.title
+            self._unkept, self._dropped_turns = [], 0
+            self.saved = SavedSession(
+                self._bridge.store, date=info.date, model=info.model, session_id=info.id
+            )
+            self._show()
+
+        self._when_idle(take)
+
+    def set_system(self, text: str) -> None:
+        """Give the chat another system prompt, from the next reply on."""
+        self._when_idle(lambda: self._set_system(text))
+
+    def _set_system(self, text: str) -> None:
+        if text == self.conversation.system:
+            return
+        added = self.conversation.set_system(text)
+        if self.conversation.turns:
+            self._bridge.keep(self.saved, added, self.conversation.leaf_id)
+        else:
+            self._unkept = added
+        self._show()
+        self._view.notice("The system prompt counts from the next reply on." if text else "No system prompt.")
+
+    def show_sibling(self, step: int) -> None:
+        """Show the next reply (or the one before) where the path last forked."""
+        self._when_idle(lambda: self._show_sibling(step))
+
+    def _show_sibling(self, step: int) -> None:
+        for message in reversed(self.conversation.path()):
+            siblings = self.conversation.siblings(message.id)
+            if len(siblings) > 1:
+                at = siblings.index(message) + step
+                if 0 <= at < len(siblings):
+                    self.conversation.select(siblings[at].id)
+                    self._bridge.choose(self.saved, self.conversation.leaf_id)
+                    self._show()
+                return
+
+    def load_again(self) -> None:
+        """Try to load the model once more."""
+        if self.status.model_state == "failed":
+            self.status = replace(self.status, model_state="loading", doing="loading", fraction=None)
+            self._bridge.worker.load()
+            self._view.status_changed()
+
+    # --- how a reply goes -----------------------------------------------------------------------------
+
+    def _new_reply(self) -> Reply:
+        seed = self._settings.seed if self._settings.seed >= 0 else new_seed()
+        model = self.info.name if self.info else self.model_label
+        return Reply(seed=seed, sampling=self._bridge.sampling.current, model=model)
+
+    def _answer(
+        self, reply: Message, new: Sequence[Message], leaf_before: str | None, words: Message | None
+    ) -> None:
+        path = self.conversation.path()[:-1]
+        self._unkept = []
+        kept = self._bridge.keep(self.saved, new, path[-1].id)
+        turn = Turn(reply, tuple(path), self.saved.date)
+        self._running = _Running(turn, ReplyBuilder(reply), leaf_before, words)
+        self.load_again()
+        self._bridge.answer(turn, self.saved, kept)
+        self._set_live_head(self._running)
+        self._update(replace(self.status, is_replying=True, first_token_s=None))
+
+    def _when_idle(self, action: Callable[[], None]) -> None:
+        if self._running is None:
+            action()
+        else:
+            self._then = action
+            self.stop()
+
+    def _ended(self) -> None:
+        self._running = None
+        doing = "ready" if self.status.model_state == "ready" else self.status.doing
+        self._update(replace(self.status, is_replying=False, doing=doing))
+        then, self._then = self._then, None
+        if then is not None:
+            then()
+
+    def _show(self) -> None:
+        self._view.show_path(self.conversation.path())
+        self._update(self.status.of_path(self.conversation.path()))
+
+    def _update(self, status: Status) -> None:
+        self.status = status
+        self._view.status_changed()
+
+    # --- what the bridge reports ----------------------------------------------------------------------
+
+    def take(self, note: notes.Note) -> None:
+        """Take one note in."""
+        match note:
+            case notes.Pulling():
+                self._view.pulling(note)
+            case notes.LoadingNote(progress):
+                self._view.pull_ended()
+                self._update(replace(self.status, doing=progress.what, fraction=progress.fraction))
+            case notes.Loaded(info):
+                self._loaded(info)
+            case notes.NotLoaded(error):
+                self._not_loaded(error)
+            case notes.Begun():
+                self._begun(note)
+            case notes.Refused(reply_id, error):
+                self._refused(reply_id, error)
+            case notes.Happened():
+                self._happened(note)
+            case notes.Kept(saved):
+                if saved != self.status.is_saved:
+                    self._update(replace(self.status, is_saved=saved))
+            case notes.StoreTrouble(error):
+                self._update(replace(self.status, is_saved=False))
+                self._complain(error)
+
+    def _loaded(self, info: ModelInfo) -> None:
+        self.info, self.model_label = info, info.name
+        if self.saved.session_id is None:
+            self.saved.model = info.name
+        self._view.pull_ended()
+        self._update(self.status.with_model(info))
+        if info.chat_template is None:
+            self._view.notice("This model has no chat template: it goes on with your words as they stand.")
+
+    def _not_loaded(self, error: LlamaChatError) -> None:
+        self._view.pull_ended()
+        self._update(replace(self.status, model_state="failed", doing="no model", fraction=None))
+        if isinstance(error, Interrupted):
+            self._view.notice("The model was not fetched. Send a message, or /load, to fetch it after all.")
+        else:
+            self._complain(error)
+
+    def _complain(self, error: LlamaChatError) -> None:
+        self._view.notice(f"{error.message}\n{error.hint}".rstrip(), "error")
+
+    def _current(self, reply_id: str) -> _Running | None:
+        running = self._running
+        return running if running is not None and running.turn.reply.id == reply_id else None
+
+    def _begun(self, note: notes.Begun) -> None:
+        if (running := self._current(note.reply_id)) is None:
+            return
+        running.has_begun, running.is_recorded = True, note.recorded
+        reply = running.turn.reply.reply
+        assert reply is not None
+        model = self.model_label
+        context_start = note.prompt.context_start
+        running.builder = ReplyBuilder(
+            replace(running.turn.reply, reply=replace(reply, model=model, context_start=context_start))
+        )
+        if (dropped := note.prompt.dropped_turns) > self._dropped_turns:
+            turns = "turn has" if dropped == 1 else f"{dropped} turns have"
+            self._view.notice(f"Context full: the oldest {turns} left. The model no longer sees them.", "warning")
+        self._dropped_turns = note.prompt.dropped_turns
+        self._update(running.figures.status(replace(self.status, context_used=note.prompt.tokens)))
+
+    def _refused(self, reply_id: str, error: LlamaChatError) -> None:
+        if (running := self._current(reply_id)) is None:
+            return
+        del self.conversation.messages[reply_id]
+        self.conversation.leaf_id = running.leaf_before
+        if running.words is not None:
+            del self.conversation.messages[running.words.id]
+            self._view.give_back(running.words.text)
+        if self.conversation.turns:
+            self._bridge.choose(self.saved, self.conversation.leaf_id)
+        else:
+            self._bridge.choose(self.saved, None)
+            self._unkept, self.title = self.conversation.path(), ""
+        self._show()
+        if not isinstance(error, Interrupted) and self.status.model_state != "failed":
+            self._complain(error)
+        self._ended()
+
+    def _happened(self, note: notes.Happened) -> None:
+        if (running := self._current(note.reply_id)) is None:
+            return
+        for event in note.events:
+            running.builder.feed(event)
+            running.figures.feed(event)
+        if text := running.figures.take_text():
+            self._view.append_text(note.reply_id, text)
+        self._update(running.figures.status(self.status))
+        last = note.events[-1]
+        if isinstance(last, Finished | Failed):
+            self._finished(running, last)
+        else:
+            self._set_live_head(running)
+
+    def _finished(self, running: _Running, last: Finished | Failed) -> None:
+        message = running.builder.message
+        self.conversation.update(message)
+        self._view.replace_message(message)
+        if not running.is_recorded:
+            self._bridge.keep(self.saved, [message], message.id)
+        if isinstance(last, Failed):
+            self._complain(last.error)
+        self._ended()
+
+    def _set_live_head(self, running: _Running) -> None:
+        if running.has_begun:
+            figures = running.figures
+            head = f"{figures.tok_per_s:.0f} tok/s · {figures.tokens} tokens" if figures.tokens else "reading…"
+        elif self.status.model_state == "ready":
+            head = "…"
+        else:
+            head = "waits for the model"
+        self._view.set_head(running.turn.reply.id, head)

@@ -1,0 +1,129 @@
+"""Every key of the chat as data: the bindings, the footer, the help screen and the palette are made of it.
+
+The defaults leave alone what the prompt edits with (Ctrl+A, E, K, U, W, F, arrows), and each has a fallback for
+terminals and multiplexers that keep the key for themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from textual.binding import Binding
+
+Moment: TypeAlias = Literal["ready", "replying", "loading"]
+
+
+@dataclass(frozen=True, slots=True)
+class KeyAction:
+    """One thing that can be done, and how to reach it."""
+
+    action: str
+    """Name of the method, without `action_`."""
+    keys: tuple[str, ...]
+    """As Textual names them, the first one is shown."""
+    label: str
+    """One or two words, for the footer."""
+    help: str
+    """A sentence, for the help screen and the palette."""
+    command: str = ""
+    """The slash command that does the same."""
+    footer: tuple[Moment, ...] = ()
+    """When the footer shows it."""
+    bound: bool = True
+    """Off for keys that a widget handles itself."""
+    palette: bool = True
+    """Whether the palette lists it."""
+    group: str = "Chat"
+    """The heading of the help screen that it stands under."""
+
+
+KEY_ACTIONS = (
+    KeyAction("send", ("enter",), "send", "Send the prompt.", bound=False, palette=False, group="Prompt"),
+    KeyAction(
+        "newline", ("ctrl+j", "shift+enter", "alt+enter"), "new line",
+        "Begin a new line. The setting `enter_sends` swaps it with sending.",
+        bound=False, palette=False, group="Prompt",
+    ),
+    KeyAction(
+        "undo", ("ctrl+underscore",), "undo", "Take back the last edit of the prompt.",
+        bound=False, palette=False, group="Prompt",
+    ),
+    KeyAction(
+        "stop", ("escape",), "stop", "Stop the reply and keep what it says so far.", "/stop",
+        footer=("replying",), palette=False,
+    ),
+    KeyAction(
+        "interrupt", ("ctrl+c",), "copy or stop", "Copy what is selected, else stop the reply; twice quits.",
+        palette=False,
+    ),
+    KeyAction(
+        "regenerate", ("ctrl+r",), "again", "Let the model answer again; the reply so far stays beside it.",
+        "/again", footer=("ready",),
+    ),
+    KeyAction("sibling(-1)", ("alt+left",), "previous", "Show the previous reply to the same words.", "/previous"),
+    KeyAction("sibling(1)", ("alt+right",), "next", "Show the next reply to the same words.", "/next"),
+    KeyAction("new_chat", ("ctrl+n",), "new chat", "Begin a new chat; this one stays in the list.", "/new"),
+    KeyAction("system_prompt", ("f8",), "system prompt", "Say who the model is and how it answers.", "/system"),
+    KeyAction(
+        "sampling", ("ctrl+o",), "sliders", "Show or hide the sliders of the sampling.", "/set",
+        footer=("ready", "replying"), group="View",
+    ),
+    KeyAction(
+        "sessions", ("ctrl+s", "f2"), "sessions", "Find a past session and open it again.", "/sessions",
+        footer=("ready", "replying"), group="View",
+    ),
+    KeyAction("theme", ("f9",), "theme", "Choose a theme, with a preview.", "/theme", group="View"),
+    KeyAction(
+        "palette", ("ctrl+p", "f10"), "commands", "Everything that can be done, to be found by typing.",
+        footer=("ready", "replying", "loading"), palette=False, group="View",
+    ),
+    KeyAction(
+        "key_help", ("f1",), "help", "Show all keys.", "/help", footer=("ready", "loading"), group="View",
+    ),
+    KeyAction("load_model", (), "load again", "Load the model again, after it could not be.", "/load", group="View"),
+    KeyAction("suspend", ("ctrl+z",), "suspend", "Go back to the shell; `fg` returns.", bound=False, group="View"),
+    KeyAction(
+        "quit", ("ctrl+q",), "quit", "Leave. Everything is kept; Ctrl+D on an empty prompt does it too.", "/quit",
+        bound=False, group="View",
+    ),
+)  # fmt: skip
+
+SLIDER_KEYS = (
+    ("← →", "one step"),
+    ("PgUp PgDn", "a big step"),
+    ("Home End", "to an end"),
+    ("0…9", "type a value, Enter takes it"),
+    ("d", "back to the default"),
+)
+
+COMMANDS = {key.command: key.action for key in KEY_ACTIONS if key.command}
+
+_NAMES = {
+    "escape": "Esc", "enter": "Enter", "left": "←", "right": "→", "up": "↑", "down": "↓",
+    "underscore": "_", "pageup": "PgUp", "pagedown": "PgDn", "delete": "Del", "tab": "Tab",
+}  # fmt: skip
+
+
+def key_name(key: str, *, short: bool = False) -> str:
+    """What is printed on the keyboard: `Ctrl+S`, or `^S` where there is little room."""
+    *modifiers, last = key.split("+")
+    name = _NAMES.get(last, last.upper())
+    if short and modifiers == ["ctrl"]:
+        return f"^{name}"
+    return "+".join([*(modifier.capitalize() for modifier in modifiers), name])
+
+
+def screen_bindings(actions: Iterable[KeyAction] = KEY_ACTIONS) -> list[Binding]:
+    """The bindings of the chat screen."""
+    return [
+        Binding(",".join(key.keys), key.action, key.help, id=key.action, show=False)
+        for key in actions
+        if key.bound and key.keys
+    ]
+
+
+def footer_actions(moment: Moment) -> list[KeyAction]:
+    """The keys that count now, the most useful first."""
+    return [key for key in KEY_ACTIONS if moment in key.footer]

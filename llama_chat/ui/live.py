@@ -1,0 +1,101 @@
+"""The figures of a reply while it is being written, and of the model behind it: plain data for the status bar."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal, TypeAlias
+
+from llama_chat.conversation import Message
+from llama_chat.events import Event, Finished, ModelInfo, Prefilled, Token
+
+ModelState: TypeAlias = Literal["loading", "ready", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What the status bar says."""
+
+    model_state: ModelState = "loading"
+    doing: str = "starting"
+    """What the program is at, in words: `importing torch`, `prefill`, `generating`."""
+    fraction: float | None = None
+    """Of the loading, 0 to 1; None where nobody knows."""
+    is_replying: bool = False
+    tok_per_s: float = 0.0
+    first_token_s: float | None = None
+    context_used: int = 0
+    context_length: int = 0
+    reused_tokens: int = 0
+    is_saved: bool = True
+
+    def of_path(self, path: Sequence[Message]) -> Status:
+        """The figures of the last reply on the path; what the context holds is known from there too."""
+        for message in reversed(path):
+            if (reply := message.reply) is not None:
+                return replace(
+                    self,
+                    context_used=reply.prompt_tokens + len(reply.token_ids),
+                    reused_tokens=reply.reused_tokens,
+                    tok_per_s=reply.decode_tok_per_s,
+                    first_token_s=None,
+                )
+        return replace(self, context_used=0, reused_tokens=0, tok_per_s=0.0, first_token_s=None)
+
+    def with_model(self, info: ModelInfo) -> Status:
+        """The model is there."""
+        return replace(
+            self, model_state="ready", doing="ready", fraction=None, context_length=info.context_length
+        )
+
+
+@dataclass(slots=True)
+class LiveFigures:
+    """Counts along with a reply."""
+
+    prompt_tokens: int = 0
+    reused_tokens: int = 0
+    prefill_s: float = 0.0
+    first_token_s: float | None = None
+    tokens: int = 0
+    decode_s: float = 0.0
+    text: list[str] = field(default_factory=list)
+    """What became readable since `take_text`."""
+
+    def feed(self, event: Event) -> None:
+        """Take one event into account."""
+        match event:
+            case Prefilled():
+                self.prompt_tokens, self.reused_tokens = event.prompt_tokens, event.reused_tokens
+                self.prefill_s = event.seconds
+            case Token():
+                if self.first_token_s is None:
+                    self.first_token_s = self.prefill_s + event.seconds
+                else:
+                    self.decode_s += event.seconds
+                self.tokens += 1
+                self.text.append(event.text)
+            case Finished():
+                self.text.append(event.text)
+
+    def take_text(self) -> str:
+        """The text that came since the last call."""
+        text = "".join(self.text)
+        self.text.clear()
+        return text
+
+    @property
+    def tok_per_s(self) -> float:
+        """Tokens a second after the first one; 0 before there are two."""
+        return (self.tokens - 1) / self.decode_s if self.tokens > 1 and self.decode_s > 0 else 0.0
+
+    def status(self, before: Status) -> Status:
+        """The status with these figures."""
+        return replace(
+            before,
+            doing="generating" if self.tokens else "reading the prompt",
+            tok_per_s=self.tok_per_s,
+            first_token_s=self.first_token_s,
+            context_used=self.prompt_tokens + self.tokens,
+            reused_tokens=self.reused_tokens,
+        )

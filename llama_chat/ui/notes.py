@@ -1,0 +1,86 @@
+"""What reaches the screen from other threads: small frozen facts, drained in batches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+from llama_chat.errors import LlamaChatError
+from llama_chat.events import Event, Loading, ModelInfo
+
+if TYPE_CHECKING:
+    from llama_chat.catalogue import PullProgress
+    from llama_chat.turn import Prompt
+
+
+@dataclass(frozen=True, slots=True)
+class Pulling:
+    """The model's file is being fetched."""
+
+    progress: PullProgress
+
+
+@dataclass(frozen=True, slots=True)
+class LoadingNote:
+    """The model is on its way into memory."""
+
+    progress: Loading
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """The model can answer."""
+
+    info: ModelInfo
+
+
+@dataclass(frozen=True, slots=True)
+class NotLoaded:
+    """There is no model."""
+
+    error: LlamaChatError
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """The turn fits the model; its events follow."""
+
+    reply_id: str
+    prompt: Prompt
+    recorded: bool
+    """Off when the store does not take it: the screen keeps the whole reply and stores it at its end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The turn cannot be answered."""
+
+    reply_id: str
+    error: LlamaChatError
+
+
+@dataclass(frozen=True, slots=True)
+class Happened:
+    """Events of one reply, in order, kept already unless the store does not answer."""
+
+    reply_id: str
+    events: tuple[Event, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Whether everything that is on the screen is on the disk too."""
+
+    saved: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StoreTrouble:
+    """Something could not be kept; the chat goes on."""
+
+    error: LlamaChatError
+
+
+Note: TypeAlias = (
+    Pulling | LoadingNote | Loaded | NotLoaded | Begun | Refused | Happened | Kept | StoreTrouble
+)

@@ -1,0 +1,315 @@
+"""The chat: puts the parts together, hands keys to the chat, and shows what the chat says."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from textual import events, on
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Horizontal, Vertical
+from textual.content import Content
+from textual.screen import Screen
+from textual.widgets import Static
+
+from llama_chat.conversation import Message
+from llama_chat.errors import LlamaChatError
+from llama_chat.sanitize import sanitize
+from llama_chat.sessions import SessionInfo
+from llama_chat.ui import notes
+from llama_chat.ui.bridge import Bridge
+from llama_chat.ui.chat import Chat
+from llama_chat.ui.commands import Command, parse_command, parse_setting
+from llama_chat.ui.keys import screen_bindings
+from llama_chat.ui.screens import openers
+from llama_chat.ui.setup import ChatSetup
+from llama_chat.ui.widgets.header import Header, model_line
+from llama_chat.ui.widgets.prompt import Prompt
+from llama_chat.ui.widgets.sampling_panel import MAIN_SETTINGS, MORE_SETTINGS, SamplingPanel
+from llama_chat.ui.widgets.status_bar import StatusBar
+from llama_chat.ui.widgets.transcript import Transcript
+from llama_chat.ui.widgets.welcome import Welcome
+
+if TYPE_CHECKING:
+    from llama_chat.ui.screens.download import DownloadScreen
+
+WIDE_CELLS = 110
+
+
+class ChatScreen(Screen[None]):
+    """The one screen that is always there.
+
+    Args:
+        setup: what the program was started with.
+        bridge: to the engine and the store.
+    """
+
+    CSS_PATH = Path(__file__).with_name("chat.tcss")
+    AUTO_FOCUS = "Prompt"
+    BINDINGS: ClassVar[list[BindingType]] = [*screen_bindings()]
+    HORIZONTAL_BREAKPOINTS: ClassVar[list[tuple[int, str]]] = [
+        (0, "-tiny"), (30, "-narrow"), (WIDE_CELLS, "-wide"),
+    ]  # fmt: skip
+    VERTICAL_BREAKPOINTS: ClassVar[list[tuple[int, str]]] = [(0, "-low"), (9, "-short"), (30, "-tall")]
+
+    def __init__(self, setup: ChatSetup, bridge: Bridge) -> None:
+        super().__init__()
+        self._setup = setup
+        self.bridge = bridge
+        self.chat = Chat(bridge, self, setup.settings.chat, setup.model_label)
+        self._download: DownloadScreen | None = None
+
+    def compose(self) -> ComposeResult:
+        """Header, transcript, prompt, status; panels come when they are asked for."""
+        yield Header()
+        with Horizontal(id="body"):
+            with Vertical(id="center"):
+                yield Welcome()
+                yield Transcript(id="transcript")
+                yield Static("", id="below")
+                with Horizontal(id="prompt-row"):
+                    yield Prompt(enter_sends=self._setup.settings.chat.enter_sends, id="prompt")
+            if self.app.size.width >= WIDE_CELLS:
+                yield SamplingPanel(self.bridge.sampling, MAIN_SETTINGS + MORE_SETTINGS)
+        yield StatusBar()
+
+    def on_mount(self) -> None:
+        """Show the empty chat."""
+        self.query_one("#below").display = False
+        self.show_path([])
+        self.status_changed()
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether panels stand beside the transcript."""
+        return self.size.width >= WIDE_CELLS
+
+    @property
+    def prompt(self) -> Prompt:
+        """Where the user writes."""
+        return self.query_one(Prompt)
+
+    @property
+    def transcript(self) -> Transcript:
+        """What was said."""
+        return self.query_one(Transcript)
+
+    # --- the view of the chat ---------------------------------------------------------------------------
+
+    def _show_transcript(self, is_shown: bool) -> None:
+        self.query_one(Welcome).display = not is_shown
+        self.transcript.display = is_shown
+
+    def show_path(self, messages: Sequence[Message]) -> None:
+        """Show these messages instead of all others."""
+        self.transcript.show(messages)
+        self._show_transcript(bool(messages))
+
+    def add_message(self, message: Message) -> None:
+        """Show one more."""
+        self._show_transcript(True)
+        self.transcript.add(message)
+
+    def append_text(self, message_id: str, text: str) -> None:
+        """The reply goes on."""
+        self.transcript.append_text(message_id, text)
+
+    def replace_message(self, message: Message) -> None:
+        """The reply is over."""
+        self.transcript.replace(message)
+
+    def set_head(self, message_id: str, text: str) -> None:
+        """What stands beside the name of the speaker."""
+        self.transcript.set_head(message_id, text)
+
+    def notice(self, text: str, kind: Literal["info", "warning", "error"] = "info") -> None:
+        """A line of the program's own."""
+        self._show_transcript(True)
+        self.transcript.add_notice(text, kind=kind)
+
+    def give_back(self, text: str) -> None:
+        """Put the words into the prompt again."""
+        self.prompt.take_back(text)
+
+    def pulling(self, note: notes.Pulling) -> None:
+        """Show how far the download is."""
+        if self._download is None:
+            self._download = openers.open_download(self)
+        self._download.show(note.progress)
+
+    def pull_ended(self) -> None:
+        """Take the download screen away."""
+        if self._download is not None:
+            screen, self._download = self._download, None
+            if screen.is_current:
+                screen.dismiss(None)
+
+    def download_left(self, wants_stop: bool | None) -> None:
+        """The user left the download screen."""
+        self._download = None
+        if wants_stop:
+            self.bridge.worker.stop_loading()
+
+    def status_changed(self) -> None:
+        """Show title, model and figures."""
+        header = self.query_one(Header)
+        header.title_text = self.chat.title
+        header.model_text = model_line(self.chat.info, self.chat.model_label)
+        self.query_one(Welcome).model = self.chat.model_label
+        self.query_one(StatusBar).status = self.chat.status
+
+    def drain(self) -> None:
+        """Take in what happened on the other threads."""
+        for note in self.bridge.drain():
+            self.chat.take(note)
+
+    # --- what the user does -----------------------------------------------------------------------------
+
+    @on(Prompt.Sent)
+    def _send(self, event: Prompt.Sent) -> None:
+        if (command := parse_command(event.text)) is not None:
+            event.prompt.clear_all()
+            self.call_later(self._run_command, command)
+        elif self.chat.is_replying:
+            self.app.notify("A reply is being written. Esc stops it, then Enter sends.", markup=False)
+        elif self.chat.send(event.text):
+            event.prompt.clear_all()
+
+    async def _run_command(self, command: Command) -> None:
+        if command.action == "sampling" and command.rest:
+            self._set(command.rest)
+        elif command.action == "quit":
+            await self.app.run_action("quit")
+        else:
+            await self.run_action(command.action)
+
+    def _set(self, words: str) -> None:
+        try:
+            setting, value = parse_setting(words)
+        except LlamaChatError as error:
+            self.notice(str(error), "warning")
+            return
+        self.bridge.sampling.change(**{setting: value})
+        self.bridge.save_setting("sampling", setting, value)
+        for panel in self.query(SamplingPanel):
+            panel.show_current()
+        self.app.notify(f"{setting} = {value}", markup=False)
+
+    @on(SamplingPanel.Rested)
+    def _save_sampling(self, event: SamplingPanel.Rested) -> None:
+        self.bridge.save_setting("sampling", event.setting, event.value)
+
+    @on(Transcript.BelowChanged)
+    def _show_below(self, event: Transcript.BelowChanged) -> None:
+        below = self.query_one("#below", Static)
+        below.display = event.lines > 0
+        below.update(Content.assemble((f"↓ {event.lines:,} more lines", "$primary")))
+
+    @on(events.Click, "#below")
+    def _to_the_end(self) -> None:
+        self.transcript.scroll_end(animate=False)
+
+    def action_stop(self) -> None:
+        """Stop the reply; without one, go back to the prompt."""
+        if self.chat.is_replying:
+            self.chat.stop()
+        elif self.prompt.has_focus and self.query("SamplingPanel.-sheet"):
+            openers.close_sheet(self)
+        else:
+            self.prompt.focus()
+
+    def action_interrupt(self) -> None:
+        """Copy the selection, else stop the reply, else ask whether to leave."""
+        if selected := self.get_selected_text():
+            self.app.copy_to_clipboard(selected)
+            self.clear_selection()
+            self.app.notify("Copied.", timeout=1.5, markup=False)
+        elif self.chat.is_replying:
+            self.chat.stop()
+        else:
+            self.app.quit_on_second_press()
+
+    def action_regenerate(self) -> None:
+        """Answer again."""
+        self.chat.regenerate()
+
+    def action_sibling(self, step: int) -> None:
+        """Show another reply to the same words."""
+        self.chat.show_sibling(step)
+
+    def action_new_chat(self) -> None:
+        """Begin another chat."""
+        self.chat.new()
+        self.prompt.focus()
+
+    def action_load_model(self) -> None:
+        """Try again to load the model."""
+        self.chat.load_again()
+
+    def action_system_prompt(self) -> None:
+        """Edit the system prompt."""
+        openers.edit_system_prompt(self)
+
+    def action_sampling(self) -> None:
+        """Show or hide the sliders."""
+        openers.toggle_sampling(self)
+
+    def action_sessions(self) -> None:
+        """Show or hide the list of sessions."""
+        openers.toggle_sessions(self)
+
+    def action_theme(self) -> None:
+        """Choose a theme."""
+        openers.choose_theme(self)
+
+    def action_palette(self) -> None:
+        """Everything that can be done."""
+        openers.open_palette(self)
+
+    def action_key_help(self) -> None:
+        """All keys."""
+        openers.show_keys(self)
+
+    # --- sessions -----------------------------------------------------------------------------------------
+
+    def open_session(self, info: SessionInfo) -> None:
+        """Go on with a session, when it has been read."""
+        self.run_worker(self._open_session(info), group="open", exclusive=True, exit_on_error=True)
+
+    async def _open_session(self, info: SessionInfo) -> None:
+        try:
+            conversation = await asyncio.wrap_future(self.bridge.call(self.bridge.store.load, info.id))
+        except LlamaChatError as error:
+            self.notice(str(error), "error")
+        else:
+            self.chat.open(info, conversation)
+            self.prompt.focus()
+
+    async def open_first_session(self) -> None:
+        """The session that the command line asked for, if it did."""
+        store = self.bridge.store
+        try:
+            if self._setup.resume is not None:
+                info: SessionInfo | None = await asyncio.wrap_future(
+                    self.bridge.call(store.find, self._setup.resume)
+                )
+            else:
+                info = await asyncio.wrap_future(self.bridge.call(store.last))
+        except LlamaChatError as error:
+            self.notice(str(error), "error")
+            return
+        if info is None:
+            self.notice("There is no session to go on with yet: this is a new chat.")
+        else:
+            await self._open_session(info)
+
+    def start(self) -> None:
+        """What may happen only after the first paint."""
+        self.bridge.start()
+        for text in self._setup.notices:
+            self.notice(sanitize(text), "warning")
+        if self._setup.resume is not None or self._setup.continue_last:
+            self.run_worker(self.open_first_session(), group="open", exclusive=True)

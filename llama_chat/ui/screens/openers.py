@@ -1,0 +1,178 @@
+"""What the chat screen opens beside or over itself; each part is imported when it is first wanted."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import date
+from typing import TYPE_CHECKING
+
+from textual.containers import Vertical
+from textual.content import Content
+
+from llama_chat.errors import LlamaChatError
+from llama_chat.sessions import SessionInfo
+from llama_chat.ui.keys import KEY_ACTIONS, key_name
+from llama_chat.ui.widgets.sampling_panel import MAIN_SETTINGS, MORE_SETTINGS, SamplingPanel
+
+if TYPE_CHECKING:
+    from llama_chat.ui.screens.chat import ChatScreen
+    from llama_chat.ui.screens.download import DownloadScreen
+
+
+# --- sliders ------------------------------------------------------------------------------------------
+
+
+def toggle_sampling(screen: ChatScreen) -> None:
+    """Beside the transcript where the screen is wide; as a sheet above the prompt where it is not."""
+    if screen.is_wide:
+        _toggle_panel(screen)
+    elif screen.query("SamplingPanel.-sheet"):
+        close_sheet(screen)
+    else:
+        sheet = SamplingPanel(screen.bridge.sampling, MAIN_SETTINGS, compact=True)
+        screen.query_one("#center").mount(sheet, before="#prompt-row")
+        screen.call_after_refresh(sheet.focus_first)
+
+
+def _toggle_panel(screen: ChatScreen) -> None:
+    panels = screen.query("#body > SamplingPanel").results(SamplingPanel)
+    if (panel := next(iter(panels), None)) is None:
+        panel = SamplingPanel(screen.bridge.sampling, MAIN_SETTINGS + MORE_SETTINGS)
+        screen.query_one("#body").mount(panel)
+        screen.call_after_refresh(panel.focus_first)
+    elif panel.query("Slider:focus"):
+        panel.display = False
+        screen.prompt.focus()
+    elif panel.display:
+        panel.focus_first()
+    else:
+        panel.display = True
+        panel.show_current()
+        panel.focus_first()
+
+
+def close_sheet(screen: ChatScreen) -> None:
+    """Put the sheet of sliders away."""
+    for sheet in screen.query("SamplingPanel.-sheet").results(SamplingPanel):
+        sheet.save_now()
+        screen.call_after_refresh(sheet.remove)
+    screen.prompt.focus()
+
+
+# --- sessions -----------------------------------------------------------------------------------------
+
+
+def toggle_sessions(screen: ChatScreen) -> None:
+    """A list at the left where the screen is wide; a card where it is not."""
+    if screen.is_wide and screen.query("SessionPanel"):
+        screen.query("SessionPanel").remove()
+        screen.prompt.focus()
+    else:
+        screen.run_worker(_open_sessions(screen), group="sessions", exclusive=True)
+
+
+async def _open_sessions(screen: ChatScreen) -> None:
+    try:
+        sessions = await asyncio.wrap_future(screen.bridge.call(screen.bridge.store.list))
+    except LlamaChatError as error:
+        screen.notice(str(error), "error")
+        return
+    current_id = screen.chat.saved.session_id
+    if screen.is_wide:
+        from llama_chat.ui.widgets.session_panel import SessionPanel
+
+        panel = SessionPanel(sessions, current_id)
+        await screen.query_one("#body").mount(panel, before=0)
+        panel.focus_input()
+    else:
+        _pick_session(screen, sessions, current_id)
+
+
+def _pick_session(screen: ChatScreen, sessions: list[SessionInfo], current_id: str | None) -> None:
+    from llama_chat.ui.screens.pick import PickScreen
+    from llama_chat.ui.widgets.session_list import session_items
+
+    def take(session_id: str | None) -> None:
+        if session_id is not None:
+            screen.open_session(next(info for info in sessions if info.id == session_id))
+
+    items = session_items(sessions, current_id, date.today())
+    card = PickScreen("Sessions", items, marked=current_id, empty="No sessions yet: say something first.")
+    screen.app.push_screen(card, take)
+
+
+# --- cards --------------------------------------------------------------------------------------------
+
+
+def open_palette(screen: ChatScreen) -> None:
+    """Everything that can be done, to be found by typing."""
+    from llama_chat.ui.screens.pick import PickScreen
+    from llama_chat.ui.widgets.filter_list import Item
+
+    def run(action: str | None) -> None:
+        if action is not None:
+            namespace = "app" if action == "quit" else "screen"
+            screen.call_later(screen.run_action, f"{namespace}.{action}")
+
+    items = []
+    for action in KEY_ACTIONS:
+        if action.palette:
+            keys = key_name(action.keys[0]) if action.keys else action.command
+            content = Content.assemble(
+                (action.label.ljust(15), "bold"), (keys.ljust(11), "$primary"), (action.help, "$foreground 50%")
+            )
+            items.append(Item(action.action, content, f"{action.label} {action.help} {action.command}"))
+    screen.app.push_screen(PickScreen("Commands", items), run)
+
+
+def choose_theme(screen: ChatScreen) -> None:
+    """The themes; the screen shows the one under the cursor at once, Esc puts the old one back."""
+    from llama_chat.ui.screens.pick import PickScreen
+    from llama_chat.ui.screens.theme_items import theme_items
+
+    app = screen.app
+    before = app.theme
+
+    def preview(name: str) -> None:
+        app.theme = name
+
+    def take(name: str | None) -> None:
+        app.theme = name or before
+        if name is not None:
+            screen.bridge.save_setting("chat", "theme", name)
+
+    items = theme_items(app)
+    card = PickScreen("Themes", items, marked=before, preview=preview, hint="↑ ↓ preview · Enter · Esc back")
+    app.push_screen(card, take)
+
+
+def edit_system_prompt(screen: ChatScreen) -> None:
+    """The system prompt in a card."""
+    from llama_chat.ui.screens.system_prompt import SystemPromptScreen
+
+    def take(text: str | None) -> None:
+        if text is not None:
+            screen.chat.set_system(text)
+
+    screen.app.push_screen(SystemPromptScreen(screen.chat.conversation.system), take)
+
+
+def show_keys(screen: ChatScreen) -> None:
+    """All keys."""
+    from llama_chat.ui.screens.key_help import KeyHelpScreen
+
+    screen.app.push_screen(KeyHelpScreen())
+
+
+def open_download(screen: ChatScreen) -> DownloadScreen:
+    """The card with the progress of the download."""
+    from llama_chat.ui.screens.download import DownloadScreen
+
+    card = DownloadScreen(screen.chat.model_label)
+    screen.app.push_screen(card, screen.download_left)
+    return card
+
+
+def is_sheet_open(screen: ChatScreen) -> bool:
+    """Whether the sliders stand over the prompt."""
+    return bool(screen.query("SamplingPanel.-sheet").results(Vertical))

@@ -1,0 +1,195 @@
+"""Messages and notices as rows: a height that is estimated first, rows when they come near the view."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from textual.content import Content
+from textual.strip import Strip
+
+from llama_chat.conversation import Message, Role
+from llama_chat.sanitize import sanitize
+from llama_chat.ui.markdown import Document, Line
+from llama_chat.ui.markdown.line import EMPTY, wrap
+from llama_chat.ui.transcript.bodies import Body, PlainBody, estimate_lines
+from llama_chat.ui.transcript.heads import foot_line, head_line
+from llama_chat.ui.transcript.rows import BLANK_ROW, Row
+
+NoticeKind = Literal["info", "warning", "error"]
+_NOTICE_SIGNS = {"info": "· ", "warning": "! ", "error": "✗ "}
+
+
+class Entry:
+    """Something in the transcript. Its last row is empty: it parts it from what follows."""
+
+    def __init__(self) -> None:
+        self.width = 0
+        self.height = 1
+        self.rows: list[Row] | None = None
+        """None while the height is an estimate."""
+        self.strips: dict[int, Strip] = {}
+        """Painted rows by index; whoever changes rows or colours takes them out."""
+
+    def resize(self, width: int) -> None:
+        """Take a new text width; the height is an estimate again."""
+        self.width = width
+        self.rows = None
+        self.strips.clear()
+        self.height = self._estimate()
+
+    def lay_out(self) -> list[Row]:
+        """The rows, made now unless they have been; `height` is exact afterwards."""
+        if self.rows is None:
+            self.rows = self._build()
+            self.height = len(self.rows)
+        return self.rows
+
+    def _estimate(self) -> int:
+        raise NotImplementedError
+
+    def _build(self) -> list[Row]:
+        raise NotImplementedError
+
+
+class NoticeEntry(Entry):
+    """A line of the program's own."""
+
+    def __init__(self, text: str, kind: NoticeKind) -> None:
+        super().__init__()
+        self._text = sanitize(text).strip()
+        self._kind = kind
+
+    def _estimate(self) -> int:
+        return estimate_lines(self._text, self.width) + 1
+
+    def _build(self) -> list[Row]:
+        sign = _NOTICE_SIGNS[self._kind]
+        style = f"notice.{self._kind}"
+        lines = wrap(Content.styled(self._text, style), self.width - len(sign))
+        marks = [Content.styled(sign, style), *[Content(" " * len(sign))] * (len(lines) - 1)]
+        rows = [Row(line._replace(prefix=mark)) for line, mark in zip(lines, marks, strict=True)]
+        return [*rows, BLANK_ROW]
+
+
+class MessageEntry(Entry):
+    """A message: head, text with an accent bar, foot."""
+
+    def __init__(self, message: Message) -> None:
+        super().__init__()
+        self.message = message
+        self.live_head: str | None = None
+        self.place: tuple[int, int] | None = None
+        self.updated_at = 0.0
+        """When its text was last drawn, on the clock of whoever streams it."""
+        self._text = [message.text]
+        self._pending: list[str] = []
+        self._body: Body | None = None
+
+    @property
+    def text(self) -> str:
+        """All of the text, drawn or not."""
+        if len(self._text) > 1:
+            self._text = ["".join(self._text)]
+        return self._text[0]
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a reply is still being written into it."""
+        return self.message.reply is not None and self.message.reply.finish_reason is None
+
+    @property
+    def has_pending(self) -> bool:
+        """Whether some of the text is not drawn yet."""
+        return bool(self._pending)
+
+    @property
+    def tail_length(self) -> int:
+        """How many characters the next `draw_pending` will parse again."""
+        return self._body.tail_length if self._body else 0
+
+    def append(self, text: str) -> None:
+        """Add to the text; `draw_pending` draws it."""
+        self._text.append(text)
+        if self.rows is not None:
+            self._pending.append(text)
+        else:
+            self.height = max(self.height, 3)
+
+    def draw_pending(self) -> int:
+        """The index of the first row that has changed, after all of the text was drawn."""
+        if self.rows is None or self._body is None:
+            self.lay_out()
+            return 0
+        text, self._pending = "".join(self._pending), []
+        was_empty = not self._body.lines
+        changed = self._body.append(text) if text else len(self._body.lines)
+        return self._replace_rows(0 if was_empty else changed)
+
+    def replace(self, message: Message) -> None:
+        """Take the final record; the text is laid out anew only if it is not the one that was streamed."""
+        same = message.text == self.text and message.role is self.message.role
+        self.message = message
+        self.live_head = None
+        self._text = [message.text]
+        if not same or self._body is None:
+            self.resize(self.width)
+            return
+        self.draw_pending()
+        if not self.is_open:
+            self._body.finish()
+        self._replace_rows(0)
+        self.strips.clear()
+
+    def redraw_head(self) -> None:
+        """Make the first row again."""
+        if self.rows is not None:
+            self.rows[0] = self._head()
+            self.strips.pop(0, None)
+
+    def _estimate(self) -> int:
+        self._body = None
+        self._pending.clear()
+        foot = foot_line(self.message.reply) is not None
+        return estimate_lines(self.text, self.width) + 2 + foot
+
+    def _build(self) -> list[Row]:
+        is_model = self.message.role is Role.ASSISTANT
+        self._body = Document(self.width) if is_model else PlainBody(self.width)
+        self._body.append(self.text)
+        if not self.is_open:
+            self._body.finish()
+        bar = f"bar.{self.message.role}"
+        return [self._head(), *(Row(line, bar) for line in self._body.lines), *self._foot()]
+
+    def _replace_rows(self, changed: int) -> int:
+        """Take the body's lines from this one on; the index of the row that it is in."""
+        assert self.rows is not None
+        assert self._body is not None
+        bar = f"bar.{self.message.role}"
+        first = 1 + changed
+        for number in range(first, len(self.rows)):
+            self.strips.pop(number, None)
+        self.rows[first:] = [*(Row(line, bar) for line in self._body.lines[changed:]), *self._foot()]
+        if changed == 0:
+            self.redraw_head()
+        self.height = len(self.rows)
+        return first
+
+    def _head(self) -> Row:
+        head = head_line(self.message, self.width, live=self.live_head, place=self.place)
+        return Row(Line(EMPTY, prefix=head))
+
+    def _foot(self) -> list[Row]:
+        bar = f"bar.{self.message.role}"
+        rows: list[Row] = []
+        assert self._body is not None
+        foot = foot_line(self.message.reply)
+        if not self._body.lines and foot is None:
+            words = "…" if self.is_open else "(empty)"
+            rows.append(Row(Line(EMPTY, prefix=Content.styled(words, "placeholder")), bar))
+        if foot is not None:
+            lines = wrap(foot, self.width)
+            rows += [Row(Line(EMPTY, prefix=line.content), bar) for line in lines]
+        return [*rows, BLANK_ROW]
+
+

@@ -1,0 +1,69 @@
+"""The line above a message (who, when, how fast) and the one below it (how the reply ended)."""
+
+from __future__ import annotations
+
+import time
+
+from textual.content import Content
+
+from llama_chat.conversation import Message, Reply, Role
+from llama_chat.sanitize import sanitize
+from llama_chat.ui.transcript.rows import spread
+
+
+def head_line(message: Message, width: int, *, live: str | None, place: tuple[int, int] | None) -> Content:
+    """Name and time at the left; the place among siblings and the figures at the right."""
+    name = Content.styled(name_of(message), f"name.{message.role}")
+    clock = Content.styled("  " + time.strftime("%H:%M", time.localtime(message.created_at)), "meta")
+    figures = one_line(live) if live is not None else figures_of(message.reply)
+    siblings = f"‹ {place[0]}/{place[1]} ›" if place and place[1] > 1 else ""
+    right = Content.styled("   ".join(filter(None, (siblings, figures))), "meta")
+    line = spread(name + clock, right, width)
+    if siblings and right.plain not in line.plain:
+        return spread(name + clock, Content.styled(siblings, "meta"), width)
+    return line
+
+
+def name_of(message: Message) -> str:
+    """Who speaks: the model by its name, everybody else by role."""
+    if message.role is Role.ASSISTANT:
+        return one_line(message.reply.model if message.reply else "") or "assistant"
+    return "you" if message.role is Role.USER else "system"
+
+
+def figures_of(reply: Reply | None) -> str:
+    """Speed and length of a reply that is over, in a fixed width so that heads line up."""
+    if reply is None or reply.finish_reason is None or not reply.token_ids:
+        return ""
+    tokens = format_tokens(len(reply.token_ids))
+    speed = reply.decode_tok_per_s
+    return f"{speed:4.{0 if speed >= 10 else 1}f} tok/s · {tokens:>12}" if speed else tokens
+
+
+def foot_line(reply: Reply | None) -> Content | None:
+    """How the reply ended, where that is worth a line."""
+    if reply is None or reply.finish_reason in (None, "end"):
+        return None
+    tokens = len(reply.token_ids)
+    kept = f"{format_tokens(tokens)} kept." if tokens else "Nothing was written yet."
+    match reply.finish_reason:
+        case "stopped":
+            return Content.styled(f"Stopped. {kept}", "foot")
+        case "interrupted":
+            return Content.styled(f"Interrupted. {kept}", "foot")
+        case "length" if tokens >= reply.sampling.max_new_tokens:
+            return Content.styled(f"Cut at max new tokens ({tokens:,}).", "foot")
+        case "length":
+            return Content.styled(f"Cut after {format_tokens(tokens)}.", "foot")
+    error = sanitize(reply.error).strip() or "The reply could not go on; the program gave no reason."
+    return Content.styled(f"✗ {error}", "foot.error")
+
+
+def format_tokens(count: int) -> str:
+    """`1 token`, `1,204 tokens`."""
+    return f"{count:,} token{'' if count == 1 else 's'}"
+
+
+def one_line(text: str) -> str:
+    """Foreign words as one safe line."""
+    return " ".join(sanitize(text).split())

@@ -1,0 +1,57 @@
+"""Text selection by rows that keep their names while heights above them change."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from rich.style import Style as RichStyle
+from textual.selection import Selection
+from textual.strip import Strip
+
+from llama_chat.ui.transcript.rows import Row
+
+# Textual remembers both ends of a selection as (column, line) of the widget's content. Lines counted from the
+# top would slip when a height above becomes exact, so a line is named by its entry and its row in it.
+_ROW_BITS = 20
+
+
+def name_row(entry: int, row: int) -> int:
+    """The number that stands for a row; in the order of the rows."""
+    return entry << _ROW_BITS | row
+
+
+def highlight_selection(
+    strip: Strip, row: Row, text_start: int, span: tuple[int, int], style: RichStyle
+) -> Strip:
+    """The strip with the selected part of its text in the style; `span` counts its characters."""
+    start, end = span
+    text_end = text_start + len(row.line.content)
+    start = max(start, text_start)
+    end = text_end if end < 0 else min(end, text_end)
+    if start >= end:
+        return strip
+    first = strip.index_to_cell_position(start)
+    last = strip.index_to_cell_position(end)
+    parts = (strip.crop(0, first), strip.crop(first, last).apply_style(style), strip.crop(last))
+    return Strip.join(parts)
+
+
+def copy_rows(rows: Iterable[tuple[int, int, Row]], selection: Selection) -> str:
+    """The selected text: no bars, no edges, and lines whole again that only the width had parted.
+
+    Args:
+        rows: name, characters before the text, and the row, from the first to the last that is selected.
+        selection: what is selected.
+    """
+    parts: list[str] = []
+    for name, text_start, row in rows:
+        span = selection.get_span(name)
+        if span is None:
+            continue
+        start, end = span
+        text = row.line.content.plain
+        piece = text[max(0, start - text_start) : None if end < 0 else max(0, end - text_start)]
+        if parts:
+            parts.append("\n" if row.line.joint is None else row.line.joint)
+        parts.append(piece)
+    return "".join(parts).strip("\n")

@@ -1,0 +1,149 @@
+"""A list with a line to type into: what does not contain the typed words disappears."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.content import Content
+from textual.message import Message
+from textual.widgets import Input, OptionList
+from textual.widgets.option_list import Option
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One line that can be chosen."""
+
+    id: str
+    content: Content
+    """How it looks; already safe."""
+    search: str
+    """What the typed words are looked for in."""
+    group: str = ""
+    """The heading above it."""
+
+
+class FilterList(Vertical):
+    """Items under an input; arrows move while the input keeps the focus, Enter chooses.
+
+    Args:
+        placeholder: shown in the empty input.
+        empty: shown when there is nothing to choose.
+    """
+
+    DEFAULT_CSS = """
+    FilterList {
+        height: 1fr;
+        & > Input {
+            border: none;
+            height: 1;
+            margin: 0 1 1 1;
+            padding: 0;
+            background: transparent;
+            &:focus { border: none; background-tint: $foreground 0%; }
+        }
+        & > OptionList {
+            height: 1fr;
+            border: none;
+            padding: 0;
+            background: transparent;
+            scrollbar-size-vertical: 1;
+            &:focus { border: none; background-tint: $foreground 0%; }
+            & > .option-list--option { padding: 0 1; }
+            & > .option-list--option-disabled { color: $foreground 40%; }
+            & > .option-list--option-highlighted {
+                background: $primary 25%;
+                color: $foreground;
+                text-style: none;
+            }
+        }
+    }
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("down", "move('cursor_down')", show=False, priority=True),
+        Binding("up", "move('cursor_up')", show=False, priority=True),
+        Binding("pagedown", "move('page_down')", show=False, priority=True),
+        Binding("pageup", "move('page_up')", show=False, priority=True),
+    ]
+
+    class Highlighted(Message):
+        """The marked line is another."""
+
+        def __init__(self, item_id: str) -> None:
+            super().__init__()
+            self.item_id = item_id
+
+    class Chosen(Message):
+        """The user wants this one."""
+
+        def __init__(self, item_id: str) -> None:
+            super().__init__()
+            self.item_id = item_id
+
+    def __init__(self, placeholder: str = "search…", *, empty: str = "Nothing here.") -> None:
+        super().__init__()
+        self._placeholder = placeholder
+        self._empty = empty
+        self._items: Sequence[Item] = ()
+
+    def compose(self) -> ComposeResult:
+        """An input above a list."""
+        yield Input(placeholder=self._placeholder, compact=True)
+        options = OptionList(compact=True)
+        options.can_focus = False
+        yield options
+
+    def show_items(self, items: Sequence[Item], *, marked: str | None = None) -> None:
+        """Show these; the cursor goes to the marked one."""
+        self._items = items
+        self._fill(marked)
+
+    def _fill(self, marked: str | None = None) -> None:
+        words = self.query_one(Input).value.casefold().split()
+        found = [item for item in self._items if all(word in item.search.casefold() for word in words)]
+        options: list[Option] = []
+        group = ""
+        for item in found:
+            if item.group != group:
+                group = item.group
+                options.append(Option(Content(group), disabled=True))
+            options.append(Option(item.content, id=item.id))
+        if not options:
+            options.append(Option(Content(self._empty if not words else "Nothing fits."), disabled=True))
+        option_list = self.query_one(OptionList)
+        option_list.set_options(options)
+        chosen = marked if any(item.id == marked for item in found) else found[0].id if found else None
+        option_list.highlighted = option_list.get_option_index(chosen) if chosen is not None else None
+
+    def action_move(self, how: str) -> None:
+        """Move the mark while the input keeps the focus."""
+        getattr(self.query_one(OptionList), f"action_{how}")()
+
+    @on(Input.Changed)
+    def _filter(self, event: Input.Changed) -> None:
+        event.stop()
+        self._fill()
+
+    @on(Input.Submitted)
+    def _take_marked(self, event: Input.Submitted) -> None:
+        event.stop()
+        self.query_one(OptionList).action_select()
+
+    @on(OptionList.OptionHighlighted)
+    def _tell_highlighted(self, event: OptionList.OptionHighlighted) -> None:
+        event.stop()
+        if event.option.id is not None:
+            self.post_message(self.Highlighted(event.option.id))
+
+    @on(OptionList.OptionSelected)
+    def _tell_chosen(self, event: OptionList.OptionSelected) -> None:
+        event.stop()
+        if event.option.id is not None:
+            self.post_message(self.Chosen(event.option.id))

@@ -1,0 +1,97 @@
+"""The bottom line: what the program is at, in figures that do not jump, and the keys that count now."""
+
+from __future__ import annotations
+
+from rich.cells import cell_len
+from textual.content import Content
+from textual.reactive import reactive
+from textual.style import Style
+from textual.widget import Widget
+
+from llama_chat.sanitize import sanitize
+from llama_chat.ui.keys import Moment, footer_actions, key_name
+from llama_chat.ui.live import Status
+
+METER_CELLS = 8
+_EIGHTHS = " ▏▎▍▌▋▊▉█"
+
+
+def meter(fraction: float, cells: int = METER_CELLS) -> str:
+    """A bar of so many cells, in eighths of a cell."""
+    eighths = round(min(max(fraction, 0.0), 1.0) * cells * 8)
+    full, rest = divmod(eighths, 8)
+    return ("█" * full + (_EIGHTHS[rest] if rest else "")).ljust(cells)
+
+
+def state_text(status: Status) -> tuple[str, str]:
+    """A dot with words, and the colour of the dot."""
+    if status.model_state == "failed":
+        return "● no model", "$error"
+    if status.model_state == "loading":
+        percent = f" {status.fraction * 100:3.0f} %" if status.fraction else ""
+        return f"◌ {status.doing}{percent}", "$warning"
+    if status.is_replying:
+        is_counting = status.doing == "generating"
+        return (f"● {status.tok_per_s:5.1f} tok/s" if is_counting else f"● {status.doing}"), "$accent"
+    if status.tok_per_s:
+        return f"● {status.tok_per_s:5.1f} tok/s", "$success"
+    return "● ready", "$success"
+
+
+def figures(status: Status) -> list[tuple[str, str]]:
+    """The figures as (text, style), the most useful first; the first ones stay where there is little room."""
+    parts: list[tuple[str, str]] = []
+    if not status.is_saved:
+        parts.append(("not saved yet", "$warning bold"))
+    if status.context_length:
+        used, length = f"{status.context_used:,}", f"{status.context_length:,}"
+        bar = meter(status.context_used / status.context_length)
+        parts.append((f"context {used.rjust(len(length))} / {length} ▕{bar}▏", "$foreground 60%"))
+    if status.first_token_s is not None:
+        parts.append((f"first {status.first_token_s:5.2f} s", "$foreground 60%"))
+    if status.reused_tokens:
+        parts.append((f"reused {status.reused_tokens:>6,}", "$foreground 60%"))
+    return parts
+
+
+class StatusBar(Widget):
+    """One line of figures and keys."""
+
+    DEFAULT_CSS = """
+    StatusBar { height: 1; padding: 0 2; color: $foreground 60%; }
+    """
+
+    status: reactive[Status] = reactive(Status())
+
+    @property
+    def moment(self) -> Moment:
+        """What the keys are chosen for."""
+        if self.status.is_replying:
+            return "replying"
+        return "ready" if self.status.model_state == "ready" else "loading"
+
+    def _keys(self, cells: int) -> list[Content]:
+        shown: list[Content] = []
+        for action in footer_actions(self.moment):
+            name = key_name(action.keys[0], short=True)
+            cells -= cell_len(name) + cell_len(action.label) + (4 if shown else 1)
+            if cells < 0:
+                break
+            click = Style.from_meta({"@click": f"screen.{action.action}"})
+            hint = Content.assemble((name, "$primary"), " ", (action.label, "$foreground 50%"))
+            shown.append(hint.stylize(click))
+        return shown
+
+    def render(self) -> Content:
+        """The state, then as many figures and keys as there is room for."""
+        width = self.content_size.width
+        text, colour = state_text(self.status)
+        text = sanitize(text)[:width]
+        left = Content.assemble((text[:1], colour), (text[1:], "$foreground 80%"))
+        room = width - cell_len(text)
+        for part, style in figures(self.status):
+            if cell_len(part) + 3 <= room:
+                left = Content("   ").join([left, Content.assemble((part, style))])
+                room -= cell_len(part) + 3
+        keys = Content("   ").join(self._keys(room - 3))
+        return Content.assemble(left, " " * max(0, room - keys.cell_length), keys)

@@ -1,0 +1,57 @@
+"""What an empty chat shows: the model, and the few keys to begin with."""
+
+from __future__ import annotations
+
+from textual.content import Content
+from textual.reactive import reactive
+from textual.widget import Widget
+
+from llama_chat.sanitize import sanitize
+
+_LLAMA = (
+    " ▄█▄█",
+    "▀███",
+    "  ██▄▄▄▄█",
+    "  ███████",
+    "  ██   ██",
+)
+_KEYS = (
+    ("Enter", "send"),
+    ("Ctrl+J", "new line"),
+    ("Esc", "stop"),
+    ("^O", "sliders"),
+    ("^S", "sessions"),
+    ("^P", "commands"),
+)
+
+
+class Welcome(Widget):
+    """Stands in the place of the transcript until something is said."""
+
+    DEFAULT_CSS = """
+    Welcome { height: 1fr; padding: 1 2; content-align: center middle; color: $foreground 60%; }
+    """
+
+    model: reactive[str] = reactive("")
+
+    def render(self) -> Content:
+        """A llama, the model's name and the keys, as far as there is room."""
+        width, height = self.content_size
+        parts: list[Content] = []
+        if height >= 13 and width >= 30:
+            art_cells = max(len(line) for line in _LLAMA)
+            parts += [Content.assemble((line.ljust(art_cells), "$primary")) for line in _LLAMA]
+            parts.append(Content(""))
+        parts.append(Content.assemble((sanitize(self.model), "$foreground bold")))
+        if height >= 3:
+            parts.append(Content("runs on this machine; nothing you write leaves it."))
+        if height >= 8 and width >= 44:
+            parts.append(Content(""))
+            for (left, left_does), (right, right_does) in zip(_KEYS[:3], _KEYS[3:], strict=True):
+                parts.append(
+                    Content.assemble(
+                        (left.rjust(7), "$primary"), f"  {left_does:<12}",
+                        (right.rjust(4), "$primary"), f"  {right_does:<9}",
+                    )
+                )  # fmt: skip
+        return Content("\n").join(part.center(width) if width > 0 else part for part in parts)
