@@ -87,7 +87,8 @@ def find_model(model: str, models_folder: Path) -> Path | CatalogueEntry:
             if candidate.exists():
                 return candidate
     except (OSError, RuntimeError, ValueError) as error:  # too long, no such ~user, a NUL byte
-        raise ModelError(f"No model '{_plain(model)}': {error}.") from error
+        why = error.strerror if isinstance(error, OSError) else None
+        raise ModelError(f"No model '{_plain(model)}': {why or _plain(str(error))}.") from error
     raise ModelError(
         f"No model '{_plain(model)}': no such file or folder.", hint=_nearest_hint(model, path, models_folder)
     )
@@ -177,16 +178,16 @@ def _visible(folder: Path) -> Iterator[Path]:
 
 def _nearest_hint(model: str, path: Path, models_folder: Path) -> str:
     """Where the path breaks off, or which name is close to it."""
+    if not path.parent.exists():
+        if _HUB_ID.fullmatch(model):
+            return "Models are not fetched from a hub yet: download it, and name its folder."
+        there = next((p for p in path.parents if p.exists()), Path())
+        return f"The path exists as far as {_plain(str(there.absolute()))}."
     import difflib
 
     near = difflib.get_close_matches(path.name, _names_beside(path, models_folder), n=1, cutoff=0.6)
     if near:
         return f"Did you mean '{_plain(near[0])}'?"
-    if _HUB_ID.fullmatch(model) and not path.parent.exists():
-        return "Models are not fetched from a hub yet: download it, and name its folder."
-    if "/" in model and not path.parent.exists():
-        there = next((p for p in path.parents if p.exists()), Path())
-        return f"The path exists as far as {there}."
     return (
         "`llama-chat models list` shows what is at hand; a folder or a .gguf file can be named by its path."
     )

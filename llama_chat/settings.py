@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from llama_chat.errors import SettingsError, UsageError
-from llama_chat.events import Sampling
 from llama_chat.paths import write_atomically
+from llama_chat.sampling import Sampling
 from llama_chat.setting_values import checked_value, parsed_value, shown_value
 from llama_chat.toml_edit import line_of, read_toml, with_value
 

@@ -4,24 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from pathlib import Path
 
 from llama_chat.catalogue import CatalogueEntry, PullProgress, find_model, pull
-from llama_chat.events import Engine, EngineLoader, Loading
+from llama_chat.cli.engines import engine_loader
 from llama_chat.paths import Paths
-from llama_chat.settings import LoadedSettings, ModelSettings, save_setting
-
-
-def engine_loader(path: Path, settings: ModelSettings) -> EngineLoader:
-    """Loads the model at the path; torch is imported when it is called, on the thread that calls it."""
-
-    def load(report: Callable[[Loading], None], cancel: threading.Event) -> Engine:
-        report(Loading(0.0, "torch"))
-        from llama_chat.engine.load import load_engine  # 0.95 s: torch
-
-        return load_engine(path, settings, report, cancel)
-
-    return load
+from llama_chat.settings import LoadedSettings, save_setting
 
 
 def open_chat(loaded: LoadedSettings, paths: Paths, *, resume: str | None, continue_last: bool) -> int:
@@ -36,7 +23,7 @@ def open_chat(loaded: LoadedSettings, paths: Paths, *, resume: str | None, conti
     settings = loaded.settings
     found = find_model(settings.model.model, paths.models)
     entry = found if isinstance(found, CatalogueEntry) else None
-    path = paths.models / entry.file_name if entry is not None else Path(str(found))
+    path = paths.models / found.file_name if isinstance(found, CatalogueEntry) else found
 
     def fetch(report: Callable[[PullProgress], None], cancel: threading.Event) -> object:
         assert entry is not None, "only asked for when the model is not at hand"

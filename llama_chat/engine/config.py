@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from llama_chat.engine.gguf import DAMAGED, GGUFFile
+from llama_chat.engine.gguf import DAMAGED, GGUFFile, shown
 from llama_chat.errors import ModelError
 
-# Architectures that GGUF stores under its own name but that are no Llama.
+# What GGUF calls the network that is written here.
 SCRATCH_ARCHITECTURES = ("llama",)
+
+ROPE_DIVISORS = "rope_freqs.weight"
+"""The tensor that Llama 3.1 and later scale RoPE's frequencies by, pair by pair."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +29,8 @@ class LlamaConfig:
     norm_eps: float
     rope_theta: float
     tied_output: bool
+    rope_divisor: float = 1.0
+    """All frequencies are divided by it: linear scaling, which stretches the context by this factor."""
 
     @property
     def kv_bytes_per_token(self) -> int:
@@ -42,7 +47,7 @@ def config_from_gguf(file: GGUFFile) -> LlamaConfig:
     architecture = file.get("general.architecture", str)
     if architecture not in SCRATCH_ARCHITECTURES:
         raise ModelError(
-            f"{file.path.name}: the architecture is {architecture!r}, not of the Llama family",
+            f"{file.path.name}: the architecture is '{shown(architecture)}', not of the Llama family",
             hint="The from-scratch engine runs Llama; the transformers engine (--engine hf) runs others.",
         )
     if file.get("llama.expert_count", int, 0):
@@ -79,9 +84,28 @@ def config_from_gguf(file: GGUFFile) -> LlamaConfig:
         norm_eps=number("attention.layer_norm_rms_epsilon"),
         rope_theta=number("rope.freq_base", 10000.0),
         tied_output="output.weight" not in file.tensors,
+        rope_divisor=_rope_divisor(file),
     )
     _check(config, file)
     return config
+
+
+def _rope_divisor(file: GGUFFile) -> float:
+    """The factor of linear RoPE scaling, 1 without it. Llama 3's scaling is a tensor, `rope_freqs.weight`.
+
+    Raises:
+        ModelError: another kind of scaling.
+    """
+    kind = file.get("llama.rope.scaling.type", str, "none")
+    if kind not in ("none", "linear"):
+        raise ModelError(
+            f"{file.path.name}: RoPE is scaled as '{shown(kind)}'; the from-scratch engine knows linear scaling",
+            hint="The transformers engine (--engine hf) may run it.",
+        )
+    factor = float(file.get("llama.rope.scaling.factor", (int, float), 1.0)) if kind == "linear" else 1.0
+    if not 1 <= factor <= 1e6:
+        raise ModelError(f"{file.path.name}: llama.rope.scaling.factor is {factor}", hint=DAMAGED)
+    return factor
 
 
 def _check(config: LlamaConfig, file: GGUFFile) -> None:
@@ -116,6 +140,28 @@ def _check(config: LlamaConfig, file: GGUFFile) -> None:
                 f"{file.path.name}: {name} has the shape {list(info.shape)}, wanted {list(shape)}",
                 hint=DAMAGED,
             )
+    _check_extras(config, file)
+
+
+def _check_extras(config: LlamaConfig, file: GGUFFile) -> None:
+    """A tensor that the network has no use for (a bias, say) would be a different model, silently.
+
+    Raises:
+        ModelError: there is one.
+    """
+    known = expected_shapes(config).keys() | {ROPE_DIVISORS}
+    for name in sorted(file.tensors.keys() - known):
+        raise ModelError(
+            f"{file.path.name}: the from-scratch engine has no use for the tensor {shown(name)}",
+            hint="The transformers engine (--engine hf) may run this model.",
+        )
+    divisors = file.tensors.get(ROPE_DIVISORS)
+    if divisors is not None and divisors.shape != (config.head_dim // 2,):
+        raise ModelError(
+            f"{file.path.name}: {ROPE_DIVISORS} has the shape {list(divisors.shape)}, "
+            f"wanted {[config.head_dim // 2]}",
+            hint=DAMAGED,
+        )
 
 
 def expected_shapes(config: LlamaConfig) -> dict[str, tuple[int, ...]]:

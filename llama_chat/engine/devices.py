@@ -11,11 +11,10 @@ from llama_chat.errors import DeviceError
 
 _NAMES = re.compile(r"(auto|cpu|mps|cuda|rocm|xpu)(?::(\d+))?")
 
-_ROCM_HELP = "Install ROCm's build of torch first: pip install torch --index-url https://download.pytorch.org/whl/rocm6.4"
-_CUDA_HELP = "Install a CUDA build of torch: see https://pytorch.org/get-started/locally/"
-_XPU_HELP = (
-    "Install Intel's build of torch: pip install torch --index-url https://download.pytorch.org/whl/xpu"
-)
+_BUILDS_PAGE = "https://pytorch.org/get-started/locally/"
+_ROCM_HELP = f"Install torch for ROCm, before llama-chat: choose Linux, Pip and ROCm at {_BUILDS_PAGE}"
+_CUDA_HELP = f"Install torch for CUDA, before llama-chat: choose Pip and CUDA at {_BUILDS_PAGE}"
+_XPU_HELP = f"Install torch for Intel GPUs, before llama-chat: choose Pip and XPU at {_BUILDS_PAGE}"
 
 
 def torch_build() -> str:

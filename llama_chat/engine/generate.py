@@ -160,10 +160,7 @@ class _Reply:
         return None
 
     def choose(self, logits_V: Tensor, snapshot: Sampling) -> Choice:
-        seen = None
-        if snapshot.repetition_penalty != 1.0:
-            seen = torch.tensor(self.engine.live.ids, dtype=torch.int64, device=logits_V.device)
-        return choose(logits_V, snapshot, seed=self.seed, index=self.index, seen_ids=seen)
+        return choose(logits_V, snapshot, seed=self.seed, index=self.index, seen_ids=self.engine.live.ids)
 
     def token(self, choice: Choice, detokenizer: Detokenizer, seconds: float, snapshot: Sampling) -> Token:
         token = Token(

@@ -29,6 +29,14 @@ MAGIC = b"GGUF"
 DEFAULT_ALIGNMENT = 32
 MAX_DIMENSIONS = 4
 MAX_ARRAY_DEPTH = 4
+
+# Far beyond any real model (405B: 1,138 tensors; a vocabulary of 262,144: 1.5 million values in 20 MB),
+# so that a header that lies within the size of its file cannot fill the memory either.
+MAX_TENSORS = MAX_PAIRS = 1 << 16
+MAX_ARRAY_VALUES = 1 << 22
+MAX_HEADER_BYTES = 1 << 28
+MAX_NAME_BYTES = 65_535
+
 DAMAGED = "The file is damaged or not complete; fetch it again."
 
 _STRING, _ARRAY = 8, 9
@@ -58,9 +66,11 @@ class _Header:
     """A cursor over the mapped file that never reads past its end."""
 
     def __init__(self, data: memoryview, where: str) -> None:
-        self.data = data
+        self.data = data[:MAX_HEADER_BYTES]
+        self.file_bytes = len(data)
         self.where = where
         self.at = 0
+        self.values_left = MAX_ARRAY_VALUES
 
     def wrong(self, what: str) -> ModelError:
         return ModelError(f"{self.where}: {what}", hint=DAMAGED)
@@ -77,18 +87,21 @@ class _Header:
         layout = f"<{code}"
         return struct.unpack_from(layout, self.data, self.take(struct.calcsize(layout), what))[0]
 
-    def string(self, what: str) -> bytes:
+    def text(self, what: str) -> str:
         length = self.scalar("Q", what)
         at = self.take(length, what)
-        return bytes(self.data[at : at + length])
+        return str(self.data[at : at + length], "utf-8", "replace")
 
-    def text(self, what: str) -> str:
-        return self.string(what).decode("utf-8", "replace")
+    def name(self, what: str) -> str:
+        text = self.text(what)
+        if len(text) > MAX_NAME_BYTES:
+            raise self.wrong(f"{what} has {len(text):,} characters")
+        return text
 
-    def count(self, what: str, smallest_bytes: int) -> int:
+    def count(self, what: str, smallest_bytes: int, most: int) -> int:
         """A number of things that follow, which must fit into what is left of the file."""
         n: int = self.scalar("Q", what)
-        if n * smallest_bytes > len(self.data) - self.at:
+        if n > most or n * smallest_bytes > len(self.data) - self.at:
             raise self.wrong(f"{what} is {n:,}, more than the file can hold")
         return n
 
@@ -106,11 +119,12 @@ class _Header:
 
     def array(self, key: str, depth: int) -> list[Any]:
         kind = self.scalar("I", f"the element type of {key}")
-        if code := _SCALARS.get(kind):
-            size = struct.calcsize(f"<{code}")
-            n = self.count(f"the length of {key}", size)
+        code = _SCALARS.get(kind)
+        size = struct.calcsize(f"<{code}") if code else 8 if kind == _STRING else 12
+        n = self.count(f"the length of {key}", size, self.values_left)
+        self.values_left -= n
+        if code:
             return list(struct.unpack_from(f"<{n}{code}", self.data, self.take(n * size, key)))
-        n = self.count(f"the length of {key}", 8 if kind == _STRING else 12)
         if kind == _STRING:
             return self.strings(n, key)
         return [self.value(kind, key, depth + 1) for _ in range(n)]
@@ -202,54 +216,64 @@ def _read_preamble(header: _Header) -> tuple[int, int]:
         swapped = int.from_bytes(version.to_bytes(4, "little"), "big") in (2, 3)
         reason = "is written for big-endian machines" if swapped else f"has GGUF version {version}"
         raise ModelError(f"{header.where}: the file {reason}; versions 2 and 3, little-endian, can be read")
-    tensor_count = header.count("the number of tensors", _SMALLEST_TENSOR_INFO_BYTES)
-    return tensor_count, header.count("the number of metadata pairs", _SMALLEST_PAIR_BYTES)
+    tensor_count = header.count("the number of tensors", _SMALLEST_TENSOR_INFO_BYTES, MAX_TENSORS)
+    return tensor_count, header.count("the number of metadata pairs", _SMALLEST_PAIR_BYTES, MAX_PAIRS)
 
 
 def _read_metadata(header: _Header, pair_count: int) -> dict[str, Any]:
     metadata: dict[str, Any] = {}
     for _ in range(pair_count):
-        key = header.text("a metadata key")
-        metadata[key] = header.value(header.scalar("I", f"the type of {key}"), key)
+        key = header.name("a metadata key")
+        if key in metadata:
+            raise header.wrong(f"the metadata has {shown(key)} twice")
+        metadata[key] = header.value(header.scalar("I", f"the type of {shown(key)}"), shown(key))
     return metadata
 
 
 def _read_tensor_info(header: _Header) -> TensorInfo:
     """The entry of one tensor; its offset still counts from the start of the tensor data."""
-    name = header.text("a tensor's name")
-    dimensions = header.scalar("I", f"the shape of {name}")
+    name = header.name("a tensor's name")
+    label = shown(name)
+    dimensions = header.scalar("I", f"the shape of {label}")
     if not 1 <= dimensions <= MAX_DIMENSIONS:
-        raise header.wrong(f"{name} has {dimensions} dimensions, wanted 1 to {MAX_DIMENSIONS}")
-    sizes = [header.scalar("Q", f"the shape of {name}") for _ in range(dimensions)]
-    if any(size < 1 or size > len(header.data) * 8 for size in sizes):
-        raise header.wrong(f"{name} has the impossible shape {sizes}")
-    code = header.scalar("I", f"the type of {name}")
+        raise header.wrong(f"{label} has {dimensions} dimensions, wanted 1 to {MAX_DIMENSIONS}")
+    sizes = [header.scalar("Q", f"the shape of {label}") for _ in range(dimensions)]
+    if any(size < 1 or size > header.file_bytes * 8 for size in sizes):
+        raise header.wrong(f"{label} has the impossible shape {sizes}")
+    code = header.scalar("I", f"the type of {label}")
     try:
         kind = GGMLQuantizationType(code)
         block_size, block_bytes = GGML_QUANT_SIZES[kind]
     except (ValueError, KeyError):
-        raise header.wrong(f"{name} has the unknown quantised type {code}") from None
+        raise header.wrong(f"{label} has the unknown quantised type {code}") from None
     if sizes[0] % block_size:
         raise header.wrong(
-            f"a row of {name} has {sizes[0]} values, no multiple of {block_size} ({kind.name})"
+            f"a row of {label} has {sizes[0]} values, no multiple of {block_size} ({kind.name})"
         )
     nbytes = prod(sizes) // block_size * block_bytes
-    offset = header.scalar("Q", f"the offset of {name}")
+    offset = header.scalar("Q", f"the offset of {label}")
     return TensorInfo(name, tuple(reversed(sizes)), kind, offset, nbytes)
 
 
 def _place_tensors(header: _Header, infos: list[TensorInfo], data_start: int) -> dict[str, TensorInfo]:
     """The tensors by name with offsets from the start of the file, none past its end or over another."""
-    size, tensors = len(header.data), {}
+    size, tensors = header.file_bytes, {}
     placed_end, previous = data_start, "the header"
     for info in sorted(infos, key=attrgetter("offset")):
         start = data_start + info.offset
         if start + info.nbytes > size:
-            raise header.wrong(f"{info.name} ends at byte {start + info.nbytes:,}, but the file has {size:,}")
+            raise header.wrong(
+                f"{shown(info.name)} ends at byte {start + info.nbytes:,}, but the file has {size:,}"
+            )
         if start < placed_end:
-            raise header.wrong(f"{info.name} overlaps {previous}")
+            raise header.wrong(f"{shown(info.name)} overlaps {previous}")
         if info.name in tensors:
-            raise header.wrong(f"there are two tensors {info.name!r}")
+            raise header.wrong(f"there are two tensors {shown(info.name)}")
         tensors[info.name] = TensorInfo(info.name, info.shape, info.type, start, info.nbytes)
-        placed_end, previous = start + info.nbytes, info.name
+        placed_end, previous = start + info.nbytes, shown(info.name)
     return tensors
+
+
+def shown(name: str) -> str:
+    """A name out of the file as an error may show it: short, in one line, nothing that a terminal obeys."""
+    return name if name.isprintable() and len(name) <= 80 else f"{name[:80]!r}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -93,6 +94,14 @@ def _check_vocabulary(tokenizer: Tokenizer, network: ScratchNetwork, file: GGUFF
         )
 
 
+_TYPE_ENDING = re.compile(r"[.-](?:I?Q\d\w*|TQ\d\w*|MXFP4|BF16|F16|F32)$", re.IGNORECASE)
+
+
+def model_name(path: Path) -> str:
+    """The file's name without its ending and its quantised type, which is shown beside it."""
+    return _TYPE_ENDING.sub("", path.stem) or path.stem
+
+
 def fingerprint(file: GGUFFile) -> str:
     """Names these weights: a hash of the header (every name, shape and offset) and the file's size."""
     digest = hashlib.sha256()
@@ -106,7 +115,7 @@ def _model_info(file: GGUFFile, network: ScratchNetwork, tokenizer: Tokenizer) -
     template = file.metadata.get("tokenizer.chat_template")
     vocabulary = tokenizer.vocabulary
     return ModelInfo(
-        name=file.path.stem,
+        name=model_name(file.path),
         path=str(file.path),
         engine="scratch",
         architecture=file.get("general.architecture", str),

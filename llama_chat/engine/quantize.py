@@ -14,7 +14,8 @@ from gguf.constants import GGMLQuantizationType as GGMLType
 from gguf.quants import dequantize
 from torch import Tensor, nn
 
-from llama_chat.engine.gguf import TensorInfo
+from llama_chat.engine.gguf import TensorInfo, shown
+from llama_chat.errors import ModelError
 
 GROUP = 32
 """Values that share a scale in Q4_0, Q4_1, Q8_0 and in a sub-block of Q4_K."""
@@ -26,6 +27,9 @@ def unpack(blocks: Tensor, info: TensorInfo, dtype: torch.dtype = torch.float32)
     """The tensor's values, in its shape, from its raw blocks (uint8 [rows, bytes of a row]).
 
     Covers every type that the `gguf` package unpacks, and plain F32, F16, BF16 and F64.
+
+    Raises:
+        ModelError: the values are of another type.
     """
     plain = {
         GGMLType.F32: torch.float32,
@@ -36,7 +40,13 @@ def unpack(blocks: Tensor, info: TensorInfo, dtype: torch.dtype = torch.float32)
     if plain is not None:
         # A view of the mapped file: .clone() reads it, so that no tensor keeps the map alive.
         return blocks.reshape(-1).view(plain).reshape(info.shape).to(dtype, copy=True)
-    values = torch.from_numpy(dequantize(blocks.numpy(), info.type))
+    try:
+        values = torch.from_numpy(dequantize(blocks.numpy(), info.type))
+    except NotImplementedError as error:
+        raise ModelError(
+            f"{shown(info.name)} is stored as {info.type_name}, which cannot be unpacked",
+            hint="Take the model in another type, such as Q4_K_M or Q8_0.",
+        ) from error
     return values.reshape(info.shape).to(dtype)
 
 

@@ -7,16 +7,22 @@ Chance is a pure function: the choice is argmax(reshaped logit + g) with Gumbel 
 of (reply seed, index in the reply, token id). The same logits give the same token on every machine, and a
 tiny change of the logits changes the choice only where two candidates are nearly tied.
 
-Shapes: V the vocabulary, C = 64 candidates.
+All of it runs in numpy, wherever the network runs: most steps are tiny, and each costs 1 µs here, 4 µs in
+torch and more on a GPU. A choice out of 49,152 takes 0.3 ms, against 0.9 in torch (2026-11-22).
+
+Shapes: V the vocabulary, C = 64 candidates, N any number of ids.
 """
 
 from __future__ import annotations
 
 import math
 from array import array
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
-import torch
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from llama_chat.errors import ModelError
@@ -25,8 +31,15 @@ from llama_chat.events import CANDIDATE_COUNT, TAIL_BINS_PER_LOGIT, Candidates, 
 TAIL_BINS = 512
 """64 logits below the best; what is lower counts into the last bin."""
 
+_MORE_CANDIDATES = 1024  # tried before the whole vocabulary is sorted: 0.4 ms, against 4 ms
+_SMALLEST_TEMPERATURE = 1e-30  # still a number in f32
+
 _MASK32 = 0xFFFFFFFF
 _MASK64 = 0xFFFFFFFFFFFFFFFF
+
+Floats: TypeAlias = NDArray[np.float32]
+Doubles: TypeAlias = NDArray[np.float64]
+TokenIds: TypeAlias = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,152 +53,181 @@ class Choice:
     candidates: Candidates
 
 
-def choose(logits_V: Tensor, sampling: Sampling, *, seed: int, index: int, seen_ids: Tensor | None) -> Choice:
+def choose(
+    logits_V: Tensor, sampling: Sampling, *, seed: int, index: int, seen_ids: Sequence[int] = ()
+) -> Choice:
     """The next token.
 
     Args:
-        logits_V: f32, as the network gave them.
+        logits_V: as the network gave them, on any device.
         sampling: the settings that count for this token.
         seed: of the reply.
         index: of the token in the reply; the noise depends on it, not on what was drawn before.
-        seen_ids: int64, ids already in the context (repeats do no harm); needed for the penalty only.
+        seen_ids: already in the context (repeats do no harm); needed for the penalty only.
 
     Raises:
-        ModelError: the logits hold NaN.
+        ModelError: the logits hold NaN or infinity, or are all -infinity.
     """
-    penalised_V = penalise(logits_V, seen_ids, sampling.repetition_penalty)
-    best_C, ids_C = _likeliest(penalised_V)
-    logsumexp = float(penalised_V.logsumexp(0))
-    if math.isnan(logsumexp):
+    raw_V: Floats = logits_V.detach().float().cpu().numpy()
+    penalised_V = penalise(raw_V, seen_ids, sampling.repetition_penalty)
+    best = float(penalised_V.max())
+    if not math.isfinite(best):
         raise ModelError(
-            f"The model gave no number (NaN) as the logit of token {index} of the reply",
+            f"The model gave {_name_of(best)} as the logit of token {index} of the reply",
             hint="Its weights may be damaged, or the precision too low for it: try --dtype f32.",
         )
-    token_id = _pick(penalised_V, best_C, ids_C, sampling, seed, index)
-    return describe(logits_V, penalised_V, best_C, ids_C, token_id, logsumexp)
+    candidate_ids = likeliest(penalised_V, CANDIDATE_COUNT)
+    ids, scaled = survivors(penalised_V, candidate_ids, sampling)
+    token_id = int(ids[(scaled + gumbel(seed, index, ids)).argmax()])
+    return describe(raw_V, penalised_V, candidate_ids, token_id)
 
 
-def describe(
-    logits_V: Tensor, penalised_V: Tensor, best_C: Tensor, ids_C: Tensor, token_id: int, logsumexp: float
-) -> Choice:
-    """The token's logarithmic probability and exact rank, with the candidates and the tail around it."""
-    value = penalised_V[token_id]
-    ahead = (penalised_V > value).sum() + (penalised_V[:token_id] == value).sum()
-    counts, tail_logsumexp = _tail(penalised_V, best_C, ids_C)
-    candidates = Candidates(
-        token_ids=array("i", ids_C.tolist()),
-        logits=array("f", logits_V[ids_C].tolist()),
-        penalised=array("f", best_C.tolist()),
-        tail_counts=array("i", counts.tolist()),
-        tail_logsumexp=array("f", tail_logsumexp.tolist()),
-        logsumexp=logsumexp,
-    )
-    return Choice(token_id, float(value) - logsumexp, int(ahead) + 1, candidates)
+def _name_of(best: float) -> str:
+    return "no number (NaN)" if math.isnan(best) else "infinity" if best > 0 else "-infinity"
 
 
-def penalise(logits_V: Tensor, seen_ids: Tensor | None, penalty: float) -> Tensor:
+def penalise(logits_V: Floats, seen_ids: Sequence[int], penalty: float) -> Floats:
     """The logits with those of seen tokens divided by the penalty (multiplied, where negative)."""
-    if penalty == 1.0 or seen_ids is None or not len(seen_ids):
+    if penalty == 1.0 or not len(seen_ids):
         return logits_V
-    seen = logits_V[seen_ids]
-    return logits_V.scatter(0, seen_ids, torch.where(seen > 0, seen / penalty, seen * penalty))
+    ids = np.asarray(seen_ids, dtype=np.int64)
+    seen = logits_V[ids]
+    penalised_V = logits_V.copy()
+    penalised_V[ids] = np.where(seen > 0, seen / penalty, seen * penalty)
+    return penalised_V
 
 
-def _likeliest(penalised_V: Tensor) -> tuple[Tensor, Tensor]:
-    """The C largest logits, falling, and their ids; of equal ones the smaller id comes first."""
-    values, ids = penalised_V.topk(min(CANDIDATE_COUNT, len(penalised_V)))
-    by_id = ids.argsort()
-    order = by_id[values[by_id].argsort(descending=True, stable=True)]
-    return values[order], ids[order]
+def likeliest(values_V: Floats, count: int) -> TokenIds:
+    """The ids of the `count` largest values, the largest first; of equal ones the smaller id comes first.
+
+    The count-th largest of the maxima of many groups is a floor that the `count` largest values reach, and
+    few others do. Equal logits are common (they come out of a bf16 product), so which of them are among the
+    candidates must not be left to chance, as torch.topk leaves it.
+    """
+    n_groups = 8 * count
+    width = len(values_V) // n_groups
+    if width < 2:
+        return np.argsort(-values_V, kind="stable")[:count]
+    maxima = values_V[: width * n_groups].reshape(width, n_groups).max(axis=0)
+    floor = np.partition(maxima, -count)[-count]
+    ids = np.flatnonzero(values_V >= floor)
+    return ids[np.argsort(-values_V[ids], kind="stable")[:count]]
 
 
-def _pick(
-    penalised_V: Tensor, best_C: Tensor, ids_C: Tensor, sampling: Sampling, seed: int, index: int
-) -> int:
-    if sampling.is_greedy:
-        return int(ids_C[0])
-    scaled_V = penalised_V / sampling.temperature
-    kept = count_kept(best_C / sampling.temperature, sampling, scaled_V)
-    if kept < len(best_C) or kept == sampling.top_k == len(best_C):
-        scaled, ids = best_C[:kept] / sampling.temperature, ids_C[:kept]
-    elif _keeps_all(sampling, len(scaled_V)):
-        scaled, ids = scaled_V, torch.arange(len(scaled_V), device=scaled_V.device)
-    else:
-        # More is kept than the candidates hold: the whole vocabulary has to be sorted (5 ms).
-        order = scaled_V.argsort(descending=True, stable=True)
-        ids = order[: count_kept(scaled_V[order], sampling, scaled_V)]
-        scaled = scaled_V[ids]
-    return int(ids[(scaled + gumbel(seed, index, ids)).argmax()])
+def survivors(penalised_V: Floats, candidate_ids: TokenIds, sampling: Sampling) -> tuple[TokenIds, Floats]:
+    """What may be chosen: ids [N] and their logits relative to the best, divided by the temperature [N].
 
-
-def _keeps_all(sampling: Sampling, vocab_size: int) -> bool:
-    return not 0 < sampling.top_k < vocab_size and sampling.top_p >= 1 and sampling.min_p <= 0
-
-
-def count_kept(sorted_logits: Tensor, sampling: Sampling, scaled_V: Tensor) -> int:
-    """How many of the sorted logits survive top-k, top-p and min-p.
+    The softmax of the latter is the distribution that the token is drawn from.
 
     Args:
-        sorted_logits: divided by the temperature, falling; all of them or the first ones. Equal to its
-            length, the answer means "at least so many".
-        sampling: the settings.
-        scaled_V: all logits, divided by the temperature.
+        penalised_V: after the repetition penalty; its maximum is finite.
+        candidate_ids: the first ones of `likeliest`; where they do not reach, more are sorted out.
+        sampling: temperature, top-k, top-p and min-p of it count.
     """
-    kept = len(sorted_logits)
-    if 0 < sampling.top_k < kept:
-        kept = sampling.top_k
+    if sampling.is_greedy:
+        return candidate_ids[:1], np.zeros(1, np.float32)
+    vocab_size = len(penalised_V)
+    top_k = min(sampling.top_k, vocab_size) or vocab_size
+
+    def scale(values: Floats) -> Floats:
+        with np.errstate(over="ignore"):
+            below: Floats = values - penalised_V[candidate_ids[0]]
+            return below / max(sampling.temperature, _SMALLEST_TEMPERATURE)
+
+    if top_k == vocab_size and sampling.top_p >= 1 and sampling.min_p <= 0:
+        return np.arange(vocab_size), scale(penalised_V)
+    total = float(np.exp(scale(penalised_V)).sum()) if top_k == vocab_size and sampling.top_p < 1 else None
+    ids = candidate_ids
+    while True:
+        scaled = scale(penalised_V[ids[:top_k]])
+        kept = _count_kept(scaled, sampling, total)
+        # Without a total, the share of what top-k leaves is known only once all of that is there.
+        if len(ids) >= top_k or (kept < len(ids) and (total is not None or sampling.top_p >= 1)):
+            return ids[:kept], scaled[:kept]
+        ids = likeliest(penalised_V, _MORE_CANDIDATES if len(ids) < _MORE_CANDIDATES else vocab_size)
+
+
+def _count_kept(scaled: Floats, sampling: Sampling, total: float | None) -> int:
+    """How many of the falling logits, the first of those that top-k leaves, survive top-p and min-p.
+
+    `total` is the sum of exp over all that top-k leaves; None: these are all.
+    """
+    kept = len(scaled)
     if sampling.top_p < 1:
-        # Probabilities among what top-k left; a token stays while those ahead of it do not reach top_p.
-        cut_by_k = 0 < sampling.top_k <= len(sorted_logits)
-        total = sorted_logits[:kept].logsumexp(0) if cut_by_k else _survivors(scaled_V, sampling.top_k)
-        probabilities = (sorted_logits[:kept] - total).exp()
-        ahead = probabilities.cumsum(0) - probabilities
-        kept = max(1, int((ahead < sampling.top_p).sum()))
+        # A token stays while the probabilities of those ahead of it do not reach top_p.
+        weights = np.exp(scaled.astype(np.float64))
+        ahead = weights.cumsum() - weights
+        kept = max(1, int((ahead < sampling.top_p * (weights.sum() if total is None else total)).sum()))
     if sampling.min_p > 0:
-        threshold = sorted_logits[0] + math.log(sampling.min_p)
-        kept = max(1, int((sorted_logits[:kept] >= threshold).sum()))
+        kept = max(1, int((scaled[:kept] >= math.log(sampling.min_p)).sum()))
     return kept
 
 
-def _survivors(scaled_V: Tensor, top_k: int) -> Tensor:
-    """Log-sum-exp of what a top-k beyond the candidates leaves."""
-    if 0 < top_k < len(scaled_V):
-        return scaled_V.topk(top_k).values.logsumexp(0)
-    return scaled_V.logsumexp(0)
+# --- what it could have been -----------------------------------------------------------------------
 
 
-def _tail(penalised_V: Tensor, best_C: Tensor, ids_C: Tensor) -> tuple[Tensor, Tensor]:
-    """Counts and log-sum-exp per 1/8 logit below the best, of everything that is no candidate."""
-    below_V = best_C[0] - penalised_V
-    bins_V = (below_V * TAIL_BINS_PER_LOGIT).clamp_(max=TAIL_BINS - 1).long()
-    weights_V = below_V.neg_().exp_().scatter_(0, ids_C, 0.0)
-    counts = torch.bincount(bins_V, minlength=TAIL_BINS) - torch.bincount(bins_V[ids_C], minlength=TAIL_BINS)
-    sums = torch.bincount(bins_V, weights=weights_V, minlength=TAIL_BINS)
-    used = int(counts.nonzero().max()) + 1 if bool(counts.any()) else 0
-    return counts[:used], sums[:used].log() + best_C[0]
+def describe(logits_V: Floats, penalised_V: Floats, candidate_ids: TokenIds, token_id: int) -> Choice:
+    """The token's logarithmic probability and exact rank, with the candidates and the tail around it."""
+    best_C = penalised_V[candidate_ids]
+    best = float(best_C[0])
+    below_V: Floats = best_C[0] - penalised_V
+    weights_V: Floats = np.exp(-below_V)
+    logsumexp = best + math.log(float(weights_V.sum()))
+    counts, sums = _tail(below_V, weights_V, candidate_ids)
+    with np.errstate(divide="ignore"):
+        tail_logsumexp = best + np.log(sums)
+    candidates = Candidates(
+        token_ids=array("i", candidate_ids.astype(np.int32).tobytes()),
+        logits=array("f", logits_V[candidate_ids].tobytes()),
+        penalised=array("f", best_C.tobytes()),
+        tail_counts=array("i", counts.astype(np.int32).tobytes()),
+        tail_logsumexp=array("f", tail_logsumexp.astype(np.float32).tobytes()),
+        logsumexp=logsumexp,
+    )
+    rank = _rank(penalised_V, candidate_ids, token_id)
+    return Choice(token_id, float(penalised_V[token_id]) - logsumexp, rank, candidates)
+
+
+def _rank(penalised_V: Floats, candidate_ids: TokenIds, token_id: int) -> int:
+    """1 for the likeliest; of equal ones the smaller id comes first, as among the candidates."""
+    if len(place := np.flatnonzero(candidate_ids == token_id)):
+        return int(place[0]) + 1
+    value = penalised_V[token_id]
+    return int(np.count_nonzero(penalised_V > value) + np.count_nonzero(penalised_V[:token_id] == value)) + 1
+
+
+def _tail(below_V: Floats, weights_V: Floats, candidate_ids: TokenIds) -> tuple[NDArray[np.intp], Doubles]:
+    """The number of tokens but the candidates in each bin, up to the last used, and their weights' sums."""
+    bins_V = np.minimum(below_V * TAIL_BINS_PER_LOGIT, TAIL_BINS - 1).astype(np.int64)
+    bins_V[candidate_ids] = TAIL_BINS
+    counts = np.bincount(bins_V, minlength=TAIL_BINS + 1)[:TAIL_BINS]
+    sums = np.bincount(bins_V, weights=weights_V, minlength=TAIL_BINS + 1)[:TAIL_BINS]
+    used = int(np.flatnonzero(counts)[-1]) + 1 if counts.any() else 0
+    return counts[:used], sums[:used].astype(np.float64)
 
 
 # --- chance ----------------------------------------------------------------------------------------
 
 
-def gumbel(seed: int, index: int, ids: Tensor) -> Tensor:
-    """Gumbel noise for the ids, f32: -log(-log(u)) with u from a hash of (seed, index, id).
+def gumbel(seed: int, index: int, ids: TokenIds) -> Doubles:
+    """Gumbel noise for the ids: -log(-log(u)) with u from a hash of (seed, index, id).
 
-    Computed as -log(-log1p(-v)) with v = 1 - u from 32 bits, so that the large values, which decide, are
-    the exact ones. v stays below 1 in f32.
+    Computed as -log(-log1p(-v)) with v = 1 - u in (0, 1) from 32 bits, so that the large values, which
+    decide, are the exact ones.
     """
-    v = (hash32(seed, index, ids).float() + 0.5) * 2.0**-32
-    return -torch.log(-torch.log1p(-v.clamp_(max=1 - 2.0**-24)))
+    v = (hash32(seed, index, ids) + 0.5) * 2.0**-32
+    noise: Doubles = -np.log(-np.log1p(-v))
+    return noise
 
 
-def hash32(seed: int, index: int, ids: Tensor) -> Tensor:
-    """A hash below 2**32 of each id, int64.
+def hash32(seed: int, index: int, ids: TokenIds) -> NDArray[np.uint32]:
+    """A hash of each id.
 
     The key is splitmix64 of seed and index; the ids pass two rounds of a 32-bit mixer (constants of
-    "lowbias32", Chris Wellons, public domain) in 64-bit integers, which wrap alike on every device.
+    "lowbias32", Chris Wellons, public domain).
     """
     key = _splitmix64(_splitmix64(seed & _MASK64) ^ (index & _MASK64))
-    return _mix32(_mix32(ids.long() ^ (key & _MASK32)) ^ (key >> 32))
+    return _mix32(_mix32(ids.astype(np.uint32) ^ np.uint32(key & _MASK32)) ^ np.uint32(key >> 32))
 
 
 def _splitmix64(x: int) -> int:
@@ -195,9 +237,9 @@ def _splitmix64(x: int) -> int:
     return x ^ (x >> 31)
 
 
-def _mix32(x: Tensor) -> Tensor:
-    x = x ^ (x >> 16)
-    x = (x * 0x7FEB352D) & _MASK32
-    x = x ^ (x >> 15)
-    x = (x * 0x846CA68B) & _MASK32
-    return x ^ (x >> 16)
+def _mix32(x: NDArray[np.uint32]) -> NDArray[np.uint32]:
+    x = x ^ (x >> np.uint32(16))
+    x = x * np.uint32(0x7FEB352D)
+    x = x ^ (x >> np.uint32(15))
+    x = x * np.uint32(0x846CA68B)
+    return x ^ (x >> np.uint32(16))

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from llama_chat.engine.cache import KVCache
-from llama_chat.engine.config import config_from_gguf
+from llama_chat.engine.config import ROPE_DIVISORS, config_from_gguf
 from llama_chat.engine.devices import device_label
 from llama_chat.engine.gguf import GGUFFile
 from llama_chat.engine.model import Llama
 from llama_chat.engine.network import Cache, LogitsWanted, NetworkInfo
-from llama_chat.engine.weights import GGUFWeights, Precision, build_llama, dominant_type
+from llama_chat.engine.weights import GGUFWeights, Precision, build_llama, running_dtype
 
 
 class ScratchNetwork:
@@ -80,14 +80,14 @@ def load_scratch(
     """
     config = config_from_gguf(file)
     llama = build_llama(config, GGUFWeights(file, precision), report)
-    kept = [info for name, info in file.tensors.items() if name != "rope_freqs.weight"]
+    kept = [info for name, info in file.tensors.items() if name != ROPE_DIVISORS]
     info = NetworkInfo(
         context_length=context or config.context_length,
         vocab_size=config.vocab_size,
         parameters=sum(torch.Size(info.shape).numel() for info in kept),
         weights_bytes=sum(t.nbytes for t in (*llama.parameters(), *llama.buffers())),
         device=device_label(precision.device),
-        dtype=dominant_type(file) if precision.kind == "auto" else precision.kind,
+        dtype=running_dtype(file, precision),
         threads=threads,
     )
     return ScratchNetwork(llama, precision, info)

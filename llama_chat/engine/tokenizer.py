@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import regex
 import tiktoken
 
-from llama_chat.engine.gguf import DAMAGED, GGUFFile
+from llama_chat.engine.gguf import DAMAGED, GGUFFile, shown
 from llama_chat.errors import ModelError, TemplateError
 from llama_chat.events import Ids, Piece, Special
 
@@ -207,7 +207,7 @@ def byte_of_printable() -> dict[str, int]:
     """GPT-2's alphabet: printable characters stand for the bytes that are not (a space is Ġ)."""
     printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
     table = {chr(byte): byte for byte in printable}
-    hidden = (byte for byte in range(256) if byte not in set(printable))
+    hidden = (byte for byte in range(256) if chr(byte) not in table)
     return table | {chr(256 + n): byte for n, byte in enumerate(hidden)}
 
 
@@ -220,12 +220,12 @@ def vocabulary_from_gguf(file: GGUFFile) -> Vocabulary:
     kind = file.get("tokenizer.ggml.model", str)
     if kind != "gpt2":
         raise ModelError(
-            f"{file.path.name}: the tokenizer is {kind!r}; byte-pair vocabularies ('gpt2') can be read"
+            f"{file.path.name}: the tokenizer is '{shown(kind)}'; byte-pair vocabularies ('gpt2') can be read"
         )
     name = file.get("tokenizer.ggml.pre", str, "gpt-2")
     if name not in PRE_TOKENIZERS:
         raise ModelError(
-            f"{file.path.name}: the text is to be cut as {name!r}, which is not known",
+            f"{file.path.name}: the text is to be cut as '{shown(name)}', which is not known",
             hint=f"Known are {', '.join(PRE_TOKENIZERS)}.",
         )
     tokens: list[bytes] = file.get("tokenizer.ggml.tokens", list)
@@ -262,7 +262,7 @@ def _pieces_of(tokens: Sequence[bytes], special: frozenset[int], file: GGUFFile)
             pieces.append(bytes([table[char] for char in token.decode("utf-8")]))
         except (KeyError, UnicodeDecodeError):
             raise ModelError(
-                f"{file.path.name}: token {i} is no byte-pair token: {token!r}", hint=DAMAGED
+                f"{file.path.name}: token {i} is no byte-pair token: {token[:80]!r}", hint=DAMAGED
             ) from None
     return pieces
 
@@ -281,11 +281,11 @@ def _ranks_of(file: GGUFFile, pieces: Sequence[bytes], special: frozenset[int]) 
             left, right = merge.decode("utf-8").split(" ")
             merged.append(bytes([table[char] for char in left + right]))
         except (AttributeError, KeyError, ValueError):
-            raise ModelError(f"{file.path.name}: {merge!r} is no merge", hint=DAMAGED) from None
+            raise ModelError(f"{file.path.name}: {merge!r:.80} is no merge", hint=DAMAGED) from None
     singles = [piece for byte in range(256) if (piece := bytes([byte])) in id_of]
     missing = next((piece for piece in merged if piece not in id_of), None)
     if missing is not None:
-        raise ModelError(f"{file.path.name}: the vocabulary has no token for {missing!r}", hint=DAMAGED)
+        raise ModelError(f"{file.path.name}: the vocabulary has no token for {missing!r:.80}", hint=DAMAGED)
     ids = [id_of[piece] for piece in merged]
     if all(a < b for a, b in pairwise(ids)):
         return {piece: id_of[piece] for piece in (*singles, *merged)}

@@ -14,7 +14,7 @@ import torch
 from gguf.constants import GGMLQuantizationType as GGMLType
 from torch import Tensor, nn
 
-from llama_chat.engine.config import LlamaConfig
+from llama_chat.engine.config import ROPE_DIVISORS, LlamaConfig
 from llama_chat.engine.gguf import GGUFFile
 from llama_chat.engine.model import Attention, Block, FeedForward, Llama, RMSNorm, RotaryTable
 from llama_chat.engine.quantize import (
@@ -140,11 +140,6 @@ def build_llama(
         report(layer / (config.n_layers + 1))
         blocks.append(_build_block(config, weights, layer))
     report(config.n_layers / (config.n_layers + 1))
-    divisors = (
-        weights.dense("rope_freqs.weight", torch.float32).view(-1)
-        if "rope_freqs.weight" in weights.file.tensors
-        else None
-    )
     device = weights.precision.device
     network = Llama(
         config,
@@ -152,10 +147,18 @@ def build_llama(
         blocks,
         weights.norm("output_norm.weight", config.norm_eps),
         weights.head("token_embd.weight" if config.tied_output else "output.weight"),
-        RotaryTable(config.head_dim, config.rope_theta, device, divisors),
+        RotaryTable(config.head_dim, config.rope_theta, device, _rope_divisors(config, weights)),
     )
     report(1.0)
     return network.eval()
+
+
+def _rope_divisors(config: LlamaConfig, weights: GGUFWeights) -> Tensor:
+    """[P], what RoPE's frequencies are divided by; ones where they stay as they are."""
+    divisors = torch.full((config.head_dim // 2,), config.rope_divisor)
+    if ROPE_DIVISORS in weights.file.tensors:
+        divisors *= weights.dense(ROPE_DIVISORS, torch.float32).cpu()
+    return divisors
 
 
 def _build_block(config: LlamaConfig, weights: GGUFWeights, layer: int) -> Block:
@@ -169,6 +172,14 @@ def _build_block(config: LlamaConfig, weights: GGUFWeights, layer: int) -> Block
             weights.linear(f"{at}ffn_gate.weight", f"{at}ffn_up.weight"), weights.linear(f"{at}ffn_down.weight")
         ),
     )
+
+
+def running_dtype(file: GGUFFile, precision: Precision) -> str:
+    """What the products run in, as the user knows it: the file's own type while it stays packed, or `bf16`."""
+    if precision.kind != "auto":
+        return precision.kind
+    stored = dominant_type(file)
+    return stored if precision.packs and stored not in {kind.name for kind in _PLAIN} else "bf16"
 
 
 def dominant_type(file: GGUFFile) -> str:

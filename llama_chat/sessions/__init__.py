@@ -1,4 +1,4 @@
-"""Sessions on disk: one SQLite file that keeps every message, and every token with what it was chosen from."""
+"""Sessions on disk: one SQLite file that keeps every message and token, and what it was chosen from."""
 
 from llama_chat.sessions.failures import StoreUnavailable
 from llama_chat.sessions.records import SessionInfo

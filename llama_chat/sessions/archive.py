@@ -1,7 +1,8 @@
 """All tokens of a reply that has ended, in one small blob.
 
-1,000 tokens with 64 candidates of f32 logits and 300 bins of tail take about 320 kB, of bf16 logits about
-200 kB. Everything comes back as it was, but for the lower tail of the candidates (see `tail`).
+1,000 tokens with 64 candidates take 333 kB with logits in f32, 218 kB in bf16 (SmolLM2-135M, measured
+2026-11-22), and 0.4 s to pack or to unpack. Everything comes back as it was, but for the tail of the
+candidates, which comes back near (see `tail`).
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import operator
 from array import array
 from collections.abc import Iterator, Sequence
-from itertools import accumulate, chain, islice
+from itertools import accumulate, chain, islice, pairwise
 from typing import Any
 
 from llama_chat.events import Candidates, ChosenBy, Sampling, Token
@@ -99,7 +100,7 @@ def _read_texts(source: ColumnReader) -> tuple[list[bytes], list[str]]:
 
 def _cut(lengths: Sequence[int], joined: bytes) -> list[bytes]:
     ends = list(accumulate(lengths, initial=0))
-    return [joined[start:end] for start, end in zip(ends, ends[1:], strict=False)]
+    return [joined[start:end] for start, end in pairwise(ends)]
 
 
 def _write_candidates(out: ColumnWriter, all_candidates: Sequence[Candidates]) -> None:
@@ -113,9 +114,9 @@ def _write_candidates(out: ColumnWriter, all_candidates: Sequence[Candidates]) -
     out.whole(chain.from_iterable(map(_differences, penalised)))
     out.whole(chain.from_iterable(map(operator.sub, a, b) for a, b in zip(logits, penalised, strict=True)))
     out.whole(len(candidates.tail_counts) for candidates in all_candidates)
-    out.whole(chain.from_iterable(_differences(sums) for sums, _ in tails))
+    out.whole(chain.from_iterable(sums for sums, _ in tails))
     out.whole(len(codes) for _, codes in tails)
-    out.whole(chain.from_iterable(codes for _, codes in tails))
+    out.signed(chain.from_iterable(codes for _, codes in tails))
 
 
 def _read_candidates(source: ColumnReader) -> list[Candidates]:
@@ -124,7 +125,7 @@ def _read_candidates(source: ColumnReader) -> list[Candidates]:
     token_ids, penalised, above = (iter(source.numbers("I")) for _ in range(3))
     bins = source.numbers("I")
     sums = iter(source.numbers("I"))
-    code_lengths, codes = source.numbers("I"), iter(source.numbers("I"))
+    code_lengths, codes = source.numbers("I"), iter(source.signed())
     found = []
     for length, logsumexp, bin_count, code_count in zip(lengths, logsumexps, bins, code_lengths, strict=True):
         ids = array("i", islice(token_ids, length))
@@ -133,8 +134,8 @@ def _read_candidates(source: ColumnReader) -> list[Candidates]:
             "I", [(a + b) & 0xFFFFFFFF for a, b in zip(bits, islice(above, length), strict=True)]
         )
         best = _best(floats_of(bits))
-        counts = _summed(islice(sums, group_count(bin_count)))
-        tail = unpack_tail(bin_count, counts, _signed(islice(codes, code_count)), best)
+        counts = islice(sums, group_count(bin_count))
+        tail = unpack_tail(bin_count, counts, islice(codes, code_count), best)
         found.append(Candidates(ids, floats_of(raw_bits), floats_of(bits), *tail, logsumexp))
     return found
 
@@ -149,7 +150,3 @@ def _differences(values: Sequence[int]) -> Iterator[Any]:
 
 def _summed(differences: Iterator[int]) -> array[int]:
     return array("I", accumulate(differences, lambda a, b: (a + b) & 0xFFFFFFFF))
-
-
-def _signed(values: Iterator[int]) -> Iterator[int]:
-    return (value - 2**32 if value >= 2**31 else value for value in values)

@@ -1,4 +1,4 @@
-"""The versions of the store: each migration takes the file from one to the next, and `user_version` counts them.
+"""The versions of the store: each migration takes it from one to the next; `user_version` counts them.
 
 A migration that has been released is never edited; a change of the tables is a new one at the end.
 """
@@ -96,7 +96,7 @@ def check_version(connection: sqlite3.Connection, path: Path, *, latest: int) ->
         )
     if version > latest:
         raise StoreError(
-            f"{path} was written by a newer llama-chat (version {version} of the store, this one knows {latest}).",
+            f"{path} was written by a newer llama-chat: its version is {version}, this one knows {latest}.",
             hint="Update llama-chat; the file was left as it is.",
         )
     return int(version)

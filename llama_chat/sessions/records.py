@@ -35,7 +35,7 @@ def sampling_json(sampling: Sampling) -> str:
 
 @lru_cache(maxsize=256)
 def sampling_from(text: str) -> Sampling:
-    """The settings that `sampling_json` wrote; fields of another version are left out or get their default."""
+    """The settings that `sampling_json` wrote; a field of another version is left out or gets its default."""
     return Sampling(**_known(Sampling, json.loads(text)))
 
 
@@ -104,8 +104,9 @@ def reply_values(reply: Reply) -> dict[str, Any]:
 
 
 MESSAGE_COLUMNS = (
-    "m.id, m.parent_id, m.role, m.text, m.created_at, r.seed, r.sampling, r.model, r.token_ids, r.finish_reason, "
-    "r.error, r.prompt_tokens, r.reused_tokens, r.prefill_s, r.decode_s, r.context_start, r.plan"
+    "m.id, m.parent_id, m.role, m.text, m.created_at, r.seed, r.sampling, r.model, r.token_ids, "
+    "r.finish_reason, r.error, r.prompt_tokens, r.reused_tokens, r.prefill_s, r.decode_s, "
+    "r.context_start, r.plan"
 )
 """For a SELECT over `messages m LEFT JOIN replies r`; `message_from` takes such a row."""
 
@@ -115,8 +116,8 @@ def message_from(row: tuple[Any, ...]) -> Message:
     message_id, parent_id, role, text, created_at, seed, sampling, model, token_ids, *rest = row
     reply = None
     if seed is not None:
-        *figures, plan = rest
-        reply = Reply(seed, sampling_from(sampling), model, ids_from(token_ids), *figures, plan_from(plan))
+        rest[-1] = plan_from(rest[-1])
+        reply = Reply(seed, sampling_from(sampling), model, ids_from(token_ids), *rest)
     return Message(message_id, parent_id, Role(role), text, created_at, reply)
 
 

@@ -1,5 +1,7 @@
-"""A reply in the store: begun with a lease, grown token by token, ended, packed. Statements only; the
-transactions are the caller's."""
+"""A reply in the store: begun with a lease, grown token by token, ended, packed.
+
+Statements only; the transactions are the caller's.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,7 @@ from llama_chat.sessions.records import reply_values, sampling_from, sampling_js
 
 
 def insert_message(connection: sqlite3.Connection, session_id: str, message: Message) -> int:
-    """1 when the message was put in, 0 when it was there (so a call may be repeated after an unclear failure)."""
+    """1 when the message was put in, 0 when it was there: a call may be repeated after an unclear failure."""
     inserted = connection.execute(
         "INSERT INTO messages (id, session_id, parent_id, role, text, created_at) "
         "VALUES (?, ?, ?, ?, CAST(? AS TEXT), ?) ON CONFLICT (id) DO NOTHING",
@@ -44,8 +46,8 @@ _INSERT_REPLY = """
     INSERT INTO replies (message_id, model, model_id, seed, sampling, token_ids, finish_reason, error,
         prompt_tokens, reused_tokens, prefill_s, decode_s, context_start, plan)
     VALUES (:message_id, :model, (SELECT model_id FROM sessions WHERE id = :session_id), :seed, :sampling,
-        :token_ids, :finish_reason, CAST(:error AS TEXT), :prompt_tokens, :reused_tokens, :prefill_s, :decode_s,
-        :context_start, :plan)"""
+        :token_ids, :finish_reason, CAST(:error AS TEXT), :prompt_tokens, :reused_tokens, :prefill_s,
+        :decode_s, :context_start, :plan)"""
 
 _UPDATE_REPLY = """
     UPDATE replies SET model = :model, seed = :seed, sampling = :sampling, token_ids = :token_ids,
@@ -97,8 +99,9 @@ def _token_row(message_id: str, token: Token) -> tuple[Any, ...]:
 
 def _sampling_in_force(connection: sqlite3.Connection, message_id: str) -> Sampling:
     (text,) = connection.execute(
-        "SELECT coalesce((SELECT sampling FROM sampling_changes WHERE message_id = :id ORDER BY place DESC LIMIT 1),"
-        " (SELECT sampling FROM replies WHERE message_id = :id))",
+        "SELECT coalesce("
+        "(SELECT sampling FROM sampling_changes WHERE message_id = :id ORDER BY place DESC LIMIT 1), "
+        "(SELECT sampling FROM replies WHERE message_id = :id))",
         {"id": message_id},
     ).fetchone()
     if text is None:

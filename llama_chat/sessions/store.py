@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import time
 from collections.abc import Sequence
@@ -76,7 +77,8 @@ class SessionStore:
         """The sessions that have messages, the one last written to first."""
         with self._database.reading() as connection:
             rows = connection.execute(
-                f"SELECT {SESSION_COLUMNS} FROM sessions WHERE {_LISTED} ORDER BY touched DESC LIMIT ? OFFSET ?",
+                f"SELECT {SESSION_COLUMNS} FROM sessions WHERE {_LISTED} "
+                "ORDER BY touched DESC LIMIT ? OFFSET ?",
                 (limit, offset),
             )
             return [SessionInfo(*row) for row in rows]
@@ -94,7 +96,8 @@ class SessionStore:
         first = prefix.strip().lower()
         with self._database.reading() as connection:
             rows = connection.execute(
-                f"SELECT {SESSION_COLUMNS} FROM sessions WHERE deleted_at IS NULL AND id >= ? AND id < ? LIMIT 4",
+                f"SELECT {SESSION_COLUMNS} FROM sessions "
+                "WHERE deleted_at IS NULL AND id >= ? AND id < ? LIMIT 4",
                 (first, first + "\U0010ffff"),
             ).fetchall()
         if not first or not rows:
@@ -133,8 +136,8 @@ class SessionStore:
         )
         with self._database.transaction(full=False) as connection:
             connection.execute(
-                "INSERT INTO models (name, fingerprint, engine, device, dtype, template) VALUES (?, ?, ?, ?, ?, ?) "
-                "ON CONFLICT DO NOTHING",
+                "INSERT INTO models (name, fingerprint, engine, device, dtype, template) "
+                "VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
                 values,
             )
             updated = connection.execute(
@@ -248,13 +251,11 @@ class SessionStore:
         """Note that a reply was interrupted; a store that cannot be written now will hear it another time."""
         if message.reply is None or message.reply.finish_reason is None:
             return
-        try:
+        with contextlib.suppress(StoreUnavailable), self._database.without_waiting():
             with self._database.transaction(full=False) as connection:
                 if replies.is_running(connection, message.id):
                     replies.end_reply(connection, message)
             self.pack_tokens(message.id)
-        except StoreUnavailable:
-            pass
 
 
 def _touch(connection: sqlite3.Connection, session_id: str, inserted: int, leaf_id: str | None) -> None:

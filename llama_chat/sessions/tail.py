@@ -1,40 +1,50 @@
 """The histogram of the tail, made small: near the best it stays fine, far below it is kept in whole logits.
 
-A vocabulary of 49,152 fills about 300 bins a token, whose exact counts and sums would take 1.1 MB for 1,000
-tokens, however they are compressed (SmolLM2-135M, measured 2025-11). What they serve is shown as "about", so:
-- the first 64 bins (8 logits) keep their exact counts,
-- below, groups of 8 bins (1 logit) keep their exact sum of counts; each bin gets an equal share back; the
-  last bin, which also holds whatever is lower, stays on its own,
-- every log-sum-exp is kept to 1/64 (at most 0.8% off), as its distance from what its counts let expect.
+A vocabulary of 49,152 fills about 300 bins a token, whose exact counts and sums would take over 1 MB for
+1,000 tokens, however they are compressed (SmolLM2-135M, measured 2026-11). What they serve is shown as
+"about", so bins are kept in groups:
+- the first 64 bins (8 logits) each on its own, then 1 logit together, from 16 logits on 4 logits together;
+  the last bin, which also holds whatever is lower, stays on its own;
+- a group keeps its exact count, of which each bin gets an equal share back, and its log-sum-exp to 1/32 (at
+  most 1.6% off), as the distance from what its count lets expect.
 """
 
 from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
-from itertools import pairwise
+from itertools import accumulate, chain, pairwise
 
 from llama_chat.events import TAIL_BINS_PER_LOGIT
 
-FINE_BINS = 64
-_GROUP = TAIL_BINS_PER_LOGIT
-_STEPS = 64
+_FINE, _COARSE = 8 * TAIL_BINS_PER_LOGIT, 16 * TAIL_BINS_PER_LOGIT
+_STEPS = 32
 _ABSENT = -(2**31)
 """The code of a log-sum-exp that is not finite though its bins hold tokens."""
 
+_WEIGHTS = [math.exp(-(i + 0.5) / TAIL_BINS_PER_LOGIT) for i in range(4 * TAIL_BINS_PER_LOGIT)]
+_WEIGHT_SUMS = list(accumulate(_WEIGHTS, initial=0.0))
+"""What the first n bins of a group hold, relative to its upper edge, with one token in the middle of each."""
 
-def pack_tail(counts: array[int], logsumexps: array[float], best: float) -> tuple[list[int], list[int]]:
-    """The counts of the groups, and for each group that is not empty the code of its log-sum-exp."""
+
+def pack_tail(counts: Sequence[int], logsumexps: Sequence[float], best: float) -> tuple[list[int], list[int]]:
+    """The counts of the groups, and for each group that is not empty the code of its log-sum-exp.
+
+    Args:
+        counts: by bin.
+        logsumexps: by bin.
+        best: the largest penalised logit.
+    """
     sums: list[int] = []
     codes: list[int] = []
     for start, end in _groups(len(counts)):
-        total = sum(counts[start:end])
+        total = counts[start] if end - start == 1 else sum(counts[start:end])
         sums.append(total)
         if total:
-            expected = best + _logsumexp(_expected(start, _shares(total, end - start)))
-            codes.append(_code(_logsumexp(logsumexps[start:end]) - expected))
+            kept = logsumexps[start] if end - start == 1 else _logsumexp(logsumexps[start:end])
+            codes.append(_code(kept - best - _expected(start, end, total)))
     return sums, codes
 
 
@@ -52,10 +62,12 @@ def unpack_tail(
     counts: array[int] = array("i")
     logsumexps: array[float] = array("f")
     for (start, end), total in zip(_groups(bins), sums, strict=True):
-        shares = _shares(total, end - start)
-        counts.extend(shares)
-        shift = best + _offset(next(codes)) if total else -math.inf
-        logsumexps.extend(value + shift for value in _expected(start, shares))
+        shift = best + _offset(next(codes)) if total else 0.0
+        each, more = divmod(total, end - start)
+        for i in range(start, end):
+            count = each + (i - start < more)
+            counts.append(count)
+            logsumexps.append(_in_the_middle(i, count) + shift)
     return counts, logsumexps
 
 
@@ -66,33 +78,30 @@ def group_count(bins: int) -> int:
 
 @lru_cache(maxsize=1024)
 def _groups(bins: int) -> list[tuple[int, int]]:
-    edges = [*range(min(bins, FINE_BINS)), *range(FINE_BINS, bins - 1, _GROUP)]
-    if bins > FINE_BINS:
-        edges.append(bins - 1)
-    return list(pairwise([*edges, bins]))
+    """Start and end of each group."""
+    fine = range(min(bins, _FINE))
+    middle = range(_FINE, min(bins - 1, _COARSE), TAIL_BINS_PER_LOGIT)
+    coarse = range(_COARSE, bins - 1, len(_WEIGHTS))
+    last = (bins - 1, bins) if bins > _FINE else (bins,)
+    return list(pairwise(chain(fine, middle, coarse, last)))
 
 
-def _shares(total: int, bins: int) -> list[int]:
-    each, more = divmod(total, bins)
-    return [each + 1] * more + [each] * (bins - more)
+def _expected(start: int, end: int, total: int) -> float:
+    """The log-sum-exp of a group, below the best, if its tokens are spread evenly."""
+    each, more = divmod(total, end - start)
+    mass = each * _WEIGHT_SUMS[end - start] + _WEIGHT_SUMS[more]
+    return math.log(mass) - start / TAIL_BINS_PER_LOGIT
 
 
-def _expected(start: int, counts: list[int]) -> list[float]:
-    """Log-sum-exp of each bin, below the best, if its tokens lie in its middle."""
-    return [
-        math.log(count) - (start + i + 0.5) / TAIL_BINS_PER_LOGIT if count else -math.inf
-        for i, count in enumerate(counts)
-    ]
+def _in_the_middle(index: int, count: int) -> float:
+    return math.log(count) - (index + 0.5) / TAIL_BINS_PER_LOGIT if count else -math.inf
 
 
-def _logsumexp(values: Iterable[float]) -> float:
-    known = list(values)
-    if len(known) == 1:
-        return known[0]
-    top = max(known)
+def _logsumexp(values: Sequence[float]) -> float:
+    top = max(values)
     if not math.isfinite(top):
         return top
-    return top + math.log(sum(math.exp(value - top) for value in known))
+    return top + math.log(sum([math.exp(value - top) for value in values]))
 
 
 def _code(offset: float) -> int:

@@ -17,7 +17,7 @@ from llama_chat.conversation import Message
 from llama_chat.errors import LlamaChatError, StoreError
 from llama_chat.events import Event, Failed, Finished, LiveSampling, Loading, ModelInfo
 from llama_chat.recorder import Recorder
-from llama_chat.sessions import SessionStore
+from llama_chat.sessions import SessionStore, StoreUnavailable
 from llama_chat.ui import notes
 from llama_chat.ui.saved import SavedSession
 from llama_chat.ui.setup import ChatSetup
@@ -70,7 +70,9 @@ class Bridge:
         self._lock = threading.Lock()
         self._pending: dict[str, _Pending] = {}
         self._recording: deque[str] = deque()
-        self._store_open: Future[None] | None = None
+        self._has_told_unavailable = False
+        self._was_saved = True
+        self._info: ModelInfo | None = None
         self.sampling = LiveSampling(setup.settings.sampling)
         self.store = SessionStore(setup.paths.sessions_file)
         self.recorder = Recorder(self.store, self._deliver)
@@ -81,8 +83,18 @@ class Bridge:
     def start(self) -> None:
         """Open the store and begin to load the model, each on its own thread."""
         self.recorder.start()
-        self._store_open = self.call(self.store.open)
+        self._watched(self.call(self._open_store))
         self.worker.start()
+
+    def _open_store(self) -> None:
+        """Open it; the recorder repeats this while the disk refuses, the user hears of it once."""
+        try:
+            self.store.open()
+        except StoreUnavailable as error:
+            if not self._has_told_unavailable:
+                self._has_told_unavailable = True
+                self._put(notes.NotKept(error))
+            raise
 
     def call(self, function: Callable[..., T], *args: object) -> Future[T]:
         """Run something on the thread of the store, after all that was asked before."""
@@ -90,16 +102,17 @@ class Bridge:
         return future
 
     def keep(self, saved: SavedSession, messages: Sequence[Message], leaf_id: str | None) -> Future[str]:
-        """Store the messages; a failure is told as a `StoreTrouble`."""
-        return self._watched(self.call(saved.keep, tuple(messages), leaf_id))
+        """Store the messages; a failure is told as a `NotKept`."""
+        saved.add(messages)
+        return self._watched(self.call(saved.keep, leaf_id))
 
     def choose(self, saved: SavedSession, leaf_id: str | None) -> None:
-        """Remember the path; a failure is told as a `StoreTrouble`."""
+        """Remember the path; a failure is told as a `NotKept`."""
         self._watched(self.call(saved.choose, leaf_id))
 
     def save_setting(self, table: str, key: str, value: object) -> None:
-        """Write a setting, not on the screen's thread; a failure is told as a `StoreTrouble`."""
-        self._watched(self.call(self._setup.save_setting, table, key, value))
+        """Write a setting, not on the screen's thread; a failure is told as a `NotKept`."""
+        self._watched(self.call(self._setup.save_setting, table, key, value), is_setting=True)
 
     def answer(self, turn: Turn, saved: SavedSession, kept: Future[str]) -> None:
         """Let the model answer, once the words that it answers are kept."""
@@ -114,10 +127,9 @@ class Bridge:
         return drained
 
     def close(self, timeout_s: float = 2.0) -> bool:
-        """Stop what runs, keep it, and end both threads; whether they ended in time."""
-        ended = self.worker.close(timeout_s)
-        self.recorder.close(timeout_s)
-        return ended
+        """Stop what runs, keep it, and end both threads; whether all is kept."""
+        self.worker.close(timeout_s)
+        return self.recorder.close(timeout_s)
 
     # --- called by the worker, on its thread ----------------------------------------------------------
 
@@ -131,6 +143,7 @@ class Bridge:
 
     def loaded(self, info: ModelInfo) -> None:
         """Pass the news on."""
+        self._info = info
         self._put(notes.Loaded(info))
 
     def not_loaded(self, error: LlamaChatError) -> None:
@@ -144,13 +157,18 @@ class Bridge:
         reply = replace(turn.reply.reply, context_start=prompt.context_start)
         try:
             session_id = pending.session_id()
-        except Exception:  # told as a StoreTrouble when the future failed; the reply is shown all the same
-            self._put(notes.Kept(saved=False))
+        except Exception:  # told as a NotKept when the future failed; the reply is shown all the same
+            self._tell_saved(is_saved=False)
         else:
+            self._note_model(pending.saved)
             self._recording.append(turn.reply.id)
             self.recorder.begin(session_id, replace(turn.reply, reply=reply))
             pending.recorded = True
         self._put(notes.Begun(turn.reply.id, prompt, pending.recorded))
+
+    def _note_model(self, saved: SavedSession) -> None:
+        if self._info is not None:
+            self._watched(self.call(saved.note_model, self._info))
 
     def refused(self, turn: Turn, error: LlamaChatError) -> None:
         """Pass the news on."""
@@ -169,7 +187,7 @@ class Bridge:
     # --- called by the recorder, on its thread --------------------------------------------------------
 
     def _deliver(self, batch: Sequence[Event], saved: bool) -> None:
-        self._put(notes.Kept(saved))
+        self._tell_saved(saved)
         while batch:
             reply_id = self._recording[0]
             end = next((i for i, event in enumerate(batch) if isinstance(event, Finished | Failed)), None)
@@ -178,6 +196,11 @@ class Bridge:
             if end is not None:
                 self._recording.popleft()
             batch = batch[cut:]
+
+    def _tell_saved(self, is_saved: bool) -> None:
+        if is_saved != self._was_saved:
+            self._was_saved = is_saved
+            self._put(notes.Kept(is_saved))
 
     # --- the queue ------------------------------------------------------------------------------------
 
@@ -188,13 +211,13 @@ class Bridge:
         if was_empty:
             self._wake()
 
-    def _watched(self, future: Future[T]) -> Future[T]:
-        future.add_done_callback(self._tell_failure)
-        return future
+    def _watched(self, future: Future[T], *, is_setting: bool = False) -> Future[T]:
+        def tell(done: Future[T]) -> None:
+            error = None if done.cancelled() else done.exception()
+            if isinstance(error, LlamaChatError):
+                self._put(notes.NotKept(error, is_setting))
+            elif error is not None:
+                self._put(notes.NotKept(StoreError(f"Something could not be kept: {error}"), is_setting))
 
-    def _tell_failure(self, future: Future[T]) -> None:
-        error = future.exception() if not future.cancelled() else None
-        if isinstance(error, LlamaChatError):
-            self._put(notes.StoreTrouble(error))
-        elif error is not None:
-            self._put(notes.StoreTrouble(StoreError(f"Something could not be kept: {error}")))
+        future.add_done_callback(tell)
+        return future

@@ -1,4 +1,4 @@
-"""One chat as it goes on: what is said, which reply runs, what is kept. Knows the view by its methods only."""
+"""One chat as it goes on: what is said, which reply runs, what is kept. Knows a view by its methods."""
 
 from __future__ import annotations
 
@@ -37,6 +37,9 @@ class ChatView(Protocol):
 
     def set_head(self, message_id: str, text: str) -> None:
         """What stands beside the name of the speaker."""
+
+    def set_place(self, message_id: str, place: int, count: int) -> None:
+        """Which of its siblings a message is."""
 
     def notice(self, text: str, kind: Literal["info", "warning", "error"] = "info") -> None:
         """Say something of the program's own."""
@@ -84,7 +87,7 @@ class Chat:
         self._settings = settings
         self._running: _Running | None = None
         self._then: Callable[[], None] | None = None
-        self._dropped_turns = 0
+        self._dropped_messages = 0
         self.model_label = model_label
         self.info: ModelInfo | None = None
         self.status = Status()
@@ -96,10 +99,8 @@ class Chat:
         if self._settings.system:
             self._unkept.append(self.conversation.append(Role.SYSTEM, self._settings.system))
         self.title = ""
-        self._dropped_turns = 0
-        self.saved = SavedSession(
-            self._bridge.store, date=date.today().isoformat(), model=self.model_label
-        )
+        self._dropped_messages = 0
+        self.saved = SavedSession(self._bridge.store, date=date.today().isoformat(), model=self.model_label)
 
     # --- what the user does ---------------------------------------------------------------------------
 
@@ -156,7 +157,7 @@ class Chat:
 
         def take() -> None:
             self.conversation, self.title = conversation, info.title
-            self._unkept, self._dropped_turns = [], 0
+            self._unkept, self._dropped_messages = [], 0
             self.saved = SavedSession(
                 self._bridge.store, date=info.date, model=info.model, session_id=info.id
             )
@@ -187,7 +188,7 @@ class Chat:
         for message in reversed(self.conversation.path()):
             siblings = self.conversation.siblings(message.id)
             if len(siblings) > 1:
-                at = siblings.index(message) + step
+                at = [sibling.id for sibling in siblings].index(message.id) + step
                 if 0 <= at < len(siblings):
                     self.conversation.select(siblings[at].id)
                     self._bridge.choose(self.saved, self.conversation.leaf_id)
@@ -237,8 +238,13 @@ class Chat:
             then()
 
     def _show(self) -> None:
-        self._view.show_path(self.conversation.path())
-        self._update(self.status.of_path(self.conversation.path()))
+        path = self.conversation.path()
+        self._view.show_path(path)
+        for message in path:
+            if len(siblings := self.conversation.siblings(message.id)) > 1:
+                place = next(i for i, sibling in enumerate(siblings, 1) if sibling.id == message.id)
+                self._view.set_place(message.id, place, len(siblings))
+        self._update(self.status.of_path(path))
 
     def _update(self, status: Status) -> None:
         self.status = status
@@ -267,8 +273,9 @@ class Chat:
             case notes.Kept(saved):
                 if saved != self.status.is_saved:
                     self._update(replace(self.status, is_saved=saved))
-            case notes.StoreTrouble(error):
-                self._update(replace(self.status, is_saved=False))
+            case notes.NotKept(error, is_setting):
+                if not is_setting:
+                    self._update(replace(self.status, is_saved=False))
                 self._complain(error)
 
     def _loaded(self, info: ModelInfo) -> None:
@@ -283,13 +290,14 @@ class Chat:
     def _not_loaded(self, error: LlamaChatError) -> None:
         self._view.pull_ended()
         self._update(replace(self.status, model_state="failed", doing="no model", fraction=None))
-        if isinstance(error, Interrupted):
-            self._view.notice("The model was not fetched. Send a message, or /load, to fetch it after all.")
-        else:
+        if self._running is None:  # else its turn is refused next, and says so
             self._complain(error)
 
     def _complain(self, error: LlamaChatError) -> None:
-        self._view.notice(f"{error.message}\n{error.hint}".rstrip(), "error")
+        if not isinstance(error, Interrupted):
+            self._view.notice(f"{error.message}\n{error.hint}".rstrip(), "error")
+        elif self.status.model_state == "failed":
+            self._view.notice("The model was not fetched. Send a message, or /load, to fetch it after all.")
 
     def _current(self, reply_id: str) -> _Running | None:
         running = self._running
@@ -306,10 +314,12 @@ class Chat:
         running.builder = ReplyBuilder(
             replace(running.turn.reply, reply=replace(reply, model=model, context_start=context_start))
         )
-        if (dropped := note.prompt.dropped_turns) > self._dropped_turns:
-            turns = "turn has" if dropped == 1 else f"{dropped} turns have"
-            self._view.notice(f"Context full: the oldest {turns} left. The model no longer sees them.", "warning")
-        self._dropped_turns = note.prompt.dropped_turns
+        if (dropped := note.prompt.dropped_messages) > self._dropped_messages:
+            self._view.notice(
+                f"Context full: the {dropped} oldest messages have left; the model no longer sees them.",
+                "warning",
+            )
+        self._dropped_messages = dropped
         self._update(running.figures.status(replace(self.status, context_used=note.prompt.tokens)))
 
     def _refused(self, reply_id: str, error: LlamaChatError) -> None:
@@ -326,7 +336,7 @@ class Chat:
             self._bridge.choose(self.saved, None)
             self._unkept, self.title = self.conversation.path(), ""
         self._show()
-        if not isinstance(error, Interrupted) and self.status.model_state != "failed":
+        if self.status.model_state != "loading":
             self._complain(error)
         self._ended()
 
@@ -339,26 +349,25 @@ class Chat:
         if text := running.figures.take_text():
             self._view.append_text(note.reply_id, text)
         self._update(running.figures.status(self.status))
-        last = note.events[-1]
-        if isinstance(last, Finished | Failed):
-            self._finished(running, last)
+        if isinstance(note.events[-1], Finished | Failed):
+            self._finished(running)
         else:
             self._set_live_head(running)
 
-    def _finished(self, running: _Running, last: Finished | Failed) -> None:
+    def _finished(self, running: _Running) -> None:
         message = running.builder.message
         self.conversation.update(message)
         self._view.replace_message(message)
         if not running.is_recorded:
             self._bridge.keep(self.saved, [message], message.id)
-        if isinstance(last, Failed):
-            self._complain(last.error)
         self._ended()
 
     def _set_live_head(self, running: _Running) -> None:
         if running.has_begun:
             figures = running.figures
-            head = f"{figures.tok_per_s:.0f} tok/s · {figures.tokens} tokens" if figures.tokens else "reading…"
+            head = (
+                f"{figures.tok_per_s:.0f} tok/s · {figures.tokens} tokens" if figures.tokens else "reading…"
+            )
         elif self.status.model_state == "ready":
             head = "…"
         else:

@@ -1,7 +1,7 @@
 """Every key of the chat as data: the bindings, the footer, the help screen and the palette are made of it.
 
-The defaults leave alone what the prompt edits with (Ctrl+A, E, K, U, W, F, arrows), and each has a fallback for
-terminals and multiplexers that keep the key for themselves.
+The defaults leave alone what the prompt edits with (Ctrl+A, E, K, U, W, F, arrows), and each has a fallback
+for terminals and multiplexers that keep the key for themselves.
 """
 
 from __future__ import annotations
@@ -29,8 +29,6 @@ class KeyAction:
     """A sentence, for the help screen and the palette."""
     command: str = ""
     """The slash command that does the same."""
-    footer: tuple[Moment, ...] = ()
-    """When the footer shows it."""
     bound: bool = True
     """Off for keys that a widget handles itself."""
     palette: bool = True
@@ -51,8 +49,7 @@ KEY_ACTIONS = (
         bound=False, palette=False, group="Prompt",
     ),
     KeyAction(
-        "stop", ("escape",), "stop", "Stop the reply and keep what it says so far.", "/stop",
-        footer=("replying",), palette=False,
+        "stop", ("escape",), "stop", "Stop the reply and keep what it says so far.", "/stop", palette=False,
     ),
     KeyAction(
         "interrupt", ("ctrl+c",), "copy or stop", "Copy what is selected, else stop the reply; twice quits.",
@@ -60,27 +57,24 @@ KEY_ACTIONS = (
     ),
     KeyAction(
         "regenerate", ("ctrl+r",), "again", "Let the model answer again; the reply so far stays beside it.",
-        "/again", footer=("ready",),
+        "/again",
     ),
     KeyAction("sibling(-1)", ("alt+left",), "previous", "Show the previous reply to the same words.", "/previous"),
     KeyAction("sibling(1)", ("alt+right",), "next", "Show the next reply to the same words.", "/next"),
     KeyAction("new_chat", ("ctrl+n",), "new chat", "Begin a new chat; this one stays in the list.", "/new"),
     KeyAction("system_prompt", ("f8",), "system prompt", "Say who the model is and how it answers.", "/system"),
     KeyAction(
-        "sampling", ("ctrl+o",), "sliders", "Show or hide the sliders of the sampling.", "/set",
-        footer=("ready", "replying"), group="View",
+        "sampling", ("ctrl+o",), "sliders", "Show or hide the sliders of the sampling.", "/set", group="View",
     ),
     KeyAction(
-        "sessions", ("ctrl+s", "f2"), "sessions", "Find a past session and open it again.", "/sessions",
-        footer=("ready", "replying"), group="View",
+        "sessions", ("ctrl+s", "f2"), "sessions", "Find a past session and open it again.", "/sessions", group="View",
     ),
     KeyAction("theme", ("f9",), "theme", "Choose a theme, with a preview.", "/theme", group="View"),
     KeyAction(
-        "palette", ("ctrl+p", "f10"), "commands", "Everything that can be done, to be found by typing.",
-        footer=("ready", "replying", "loading"), palette=False, group="View",
+        "palette", ("ctrl+p", "f10"), "commands", "Everything that can be done, to be found by typing.", palette=False, group="View",
     ),
     KeyAction(
-        "key_help", ("f1",), "help", "Show all keys.", "/help", footer=("ready", "loading"), group="View",
+        "key_help", ("f1",), "help", "Show all keys.", "/help", group="View",
     ),
     KeyAction("load_model", (), "load again", "Load the model again, after it could not be.", "/load", group="View"),
     KeyAction("suspend", ("ctrl+z",), "suspend", "Go back to the shell; `fg` returns.", bound=False, group="View"),
@@ -88,7 +82,13 @@ KEY_ACTIONS = (
         "quit", ("ctrl+q",), "quit", "Leave. Everything is kept; Ctrl+D on an empty prompt does it too.", "/quit",
         bound=False, group="View",
     ),
-)  # fmt: skip
+)
+
+FOOTER_ORDER: dict[Moment, tuple[str, ...]] = {
+    "ready": ("palette", "sampling", "sessions", "regenerate", "key_help"),
+    "replying": ("stop", "sampling", "sessions", "palette"),
+    "loading": ("palette", "key_help", "sessions"),
+}
 
 SLIDER_KEYS = (
     ("← →", "one step"),
@@ -126,4 +126,5 @@ def screen_bindings(actions: Iterable[KeyAction] = KEY_ACTIONS) -> list[Binding]
 
 def footer_actions(moment: Moment) -> list[KeyAction]:
     """The keys that count now, the most useful first."""
-    return [key for key in KEY_ACTIONS if moment in key.footer]
+    order = FOOTER_ORDER[moment]
+    return [key for name in order for key in KEY_ACTIONS if key.action == name]

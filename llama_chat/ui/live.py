@@ -1,4 +1,4 @@
-"""The figures of a reply while it is being written, and of the model behind it: plain data for the status bar."""
+"""The figures of a reply while it is written, and of the model behind it: plain data for the status bar."""
 
 from __future__ import annotations
 

@@ -75,12 +75,11 @@ class Kept:
 
 
 @dataclass(frozen=True, slots=True)
-class StoreTrouble:
-    """Something could not be kept; the chat goes on."""
+class NotKept:
+    """Something could not be written; the chat goes on."""
 
     error: LlamaChatError
+    is_setting: bool = False
 
 
-Note: TypeAlias = (
-    Pulling | LoadingNote | Loaded | NotLoaded | Begun | Refused | Happened | Kept | StoreTrouble
-)
+Note: TypeAlias = Pulling | LoadingNote | Loaded | NotLoaded | Begun | Refused | Happened | Kept | NotKept

@@ -53,7 +53,7 @@ STYLES = {
     "code.type": "$text-secondary",
 }
 
-_FALLBACKS = {"user": "primary", "assistant": "secondary", "system": "warning"}
+_FALLBACKS = {"user": "text-primary", "assistant": "text-secondary", "system": "text-warning"}
 _VARIABLE = re.compile(r"\$([\w-]+)")
 
 

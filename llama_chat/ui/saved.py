@@ -1,18 +1,23 @@
-"""The stored side of one chat: a row that is made at the first turn, and what could not be written yet."""
+"""The stored side of one chat: a row that is made at the first turn, and what waits to be written."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterable
 
 from llama_chat.conversation import Message, title_of
+from llama_chat.events import ModelInfo
 from llama_chat.sessions import SessionStore
 
 
 class SavedSession:
-    """Where one conversation is kept. `keep` and `choose` run on the recorder's thread, in order.
+    """Where one conversation is kept.
+
+    `add` may be called on any thread. The others run on the recorder's thread, which repeats them while the
+    disk refuses: what has succeeded is not done again.
 
     Args:
-        store: the open store.
+        store: the sessions.
         date: the ISO date of the session.
         model: its name, for the list of sessions.
         session_id: of a session that exists; None makes one with the first turn.
@@ -23,25 +28,37 @@ class SavedSession:
         self.date = date
         self.model = model
         self.session_id = session_id
-        self._unsaved: list[Message] = []
+        self._waiting: deque[Message] = deque()
+        self._fingerprint = ""
 
-    def keep(self, messages: Sequence[Message], leaf_id: str | None) -> str:
-        """The session's id, once the messages are on the disk; with them goes what failed before.
+    def add(self, messages: Iterable[Message]) -> None:
+        """Put messages in line for `keep`."""
+        self._waiting.extend(messages)
+
+    def keep(self, leaf_id: str | None) -> str:
+        """The session's id, once all that waits is on the disk.
 
         Raises:
-            StoreError: they could not be written; they wait for the next call.
+            StoreError: it could not be written; it goes on waiting.
         """
-        self._unsaved.extend(messages)
+        messages = list(self._waiting)
         if self.session_id is None:
-            title = title_of(self._unsaved)
+            title = title_of(messages)
             self.session_id = self._store.create(title=title, model=self.model, date=self.date).id
-        self._store.add_messages(self.session_id, self._unsaved, leaf_id)
-        self._unsaved = []
+        self._store.add_messages(self.session_id, messages, leaf_id)
+        for _ in messages:
+            self._waiting.popleft()
         return self.session_id
 
-    def keep_later(self, message: Message) -> None:
-        """Write the message with the next turn: its reply could not be recorded while it was written."""
-        self._unsaved.append(message)
+    def note_model(self, info: ModelInfo) -> None:
+        """Note what runs in the session from now on.
+
+        Raises:
+            StoreError: it could not be written.
+        """
+        if self.session_id is not None and self._fingerprint != info.fingerprint:
+            self._store.set_model(self.session_id, info)
+            self._fingerprint = info.fingerprint
 
     def choose(self, leaf_id: str | None) -> None:
         """Remember which path is shown; a session whose only turn was taken back is forgotten.

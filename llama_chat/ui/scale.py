@@ -26,7 +26,7 @@ class Scale:
     """When set, 0 stands at the right end under this name: "all"."""
 
     @classmethod
-    def of_setting(cls, default: float, metadata: Mapping[str, Any]) -> Scale:
+    def of_setting(cls, default: Any, metadata: Mapping[str, Any]) -> Scale:
         """The scale that a field's metadata describes."""
         is_log = metadata.get("scale") == "log"
         zero_name = str(metadata.get("zero", ""))

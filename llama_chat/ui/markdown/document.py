@@ -1,4 +1,4 @@
-"""A Markdown text that grows at its end: blocks that are over stay as drawn, only the open tail is parsed again."""
+"""A Markdown text that grows at its end: what is over stays as drawn, only the open tail is parsed again."""
 
 from __future__ import annotations
 
@@ -87,7 +87,8 @@ class Document:
         complete = self._tail.count("\n")
         for number in range(len(nodes) - 1, -1, -1):
             node = nodes[number]
-            if node.first_line >= complete:
+            # The second line of a table makes it one: cut short, `|--|` may still go on as other text.
+            if node.first_line + (node.kind == "table") >= complete:
                 continue
             items = node.children if node.kind.endswith("_list") else []
             for item in range(len(items) - 1, 0, -1):
@@ -104,8 +105,8 @@ class Document:
         next_number = None
         if item:
             over.append(Node(last.token, last.children[:item]))
-            goes_on = number == 0 and self._next_number is not None
-            next_number = (self._next_number if goes_on else first_number_of(last)) + item
+            carried = self._next_number if number == 0 else None
+            next_number = (first_number_of(last) if carried is None else carried) + item
         self._draw(over, self._tail)
         self._has_gap_above = not item or BlockRenderer(source).has_gap_above(line)
         self._next_number = next_number

@@ -1,4 +1,4 @@
-"""A code block whose end has not arrived: its lines are drawn one by one, in colours that its last lines give."""
+"""A code block whose end has not arrived: its lines are drawn one by one, as they are completed."""
 
 from __future__ import annotations
 
@@ -24,9 +24,7 @@ class OpenFence:
         self._info = node.token.info.strip()
         self._character = node.token.markup[0]
         self._indent = len(opening) - len(opening.lstrip(" "))
-        self._closing = re.compile(
-            f" {{0,3}}{re.escape(self._character)}{{{len(node.token.markup)},}}[ \t]*"
-        )
+        self._closing = re.compile(f" {{0,3}}{re.escape(self._character)}{{{len(node.token.markup)},}}[ \t]*")
         self._source = [opening + "\n"]
         self._line = ""
         self._code: list[str] = []

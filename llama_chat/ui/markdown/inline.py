@@ -25,8 +25,10 @@ _ADDRESS = re.compile(r"https?://[^\s<>]+")
 
 @lru_cache(maxsize=1024)
 def render_inline(source: str) -> Content:
-    """The text of a block, with spans of style names. A line break in the source is one on the screen:
-    models do not wrap their lines, so where they break one (in a poem, in an address) they mean it.
+    """The text of a block, with spans of style names.
+
+    A line break in the source is one on the screen: models do not wrap their lines, so where they break one
+    (in a poem, in an address) they mean it.
     """
     if len(source) > MAX_CHARACTERS:
         return Content(_one_line_text(source))

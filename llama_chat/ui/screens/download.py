@@ -53,8 +53,8 @@ class DownloadScreen(Card[bool]):
     def show(self, progress: PullProgress) -> None:
         """Draw how far it is."""
         self._progress = progress
-        bar = self.query_one(".progress", Static)
-        bar.update(progress_content(progress, bar.content_size.width or 40))
+        for bar in self.query(".progress").results(Static):
+            bar.update(progress_content(progress, bar.content_size.width or 40))
 
     def on_resize(self) -> None:
         """Draw the bar as wide as the card."""

@@ -8,33 +8,58 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
+from textual.geometry import Size
+from textual.widget import Widget
 from textual.widgets import Static
 
 from llama_chat.ui.keys import KEY_ACTIONS, SLIDER_KEYS, key_name
 from llama_chat.ui.screens.modal import Card
 
-KEY_CELLS = 16
+KEY_CELLS = 12
 
 
-def help_content() -> Content:
+def help_lines(width: int) -> list[Content]:
     """Every key with what it does, under headings."""
     lines: list[Content] = []
     for group in dict.fromkeys(action.group for action in KEY_ACTIONS):
         lines += [Content(""), Content.assemble((group, "$primary bold"))]
         for action in KEY_ACTIONS:
             if action.group == group:
-                names = " ".join(key_name(key) for key in action.keys[:2]) or action.command
-                command = f"  {action.command}" if action.keys and action.command else ""
-                lines.append(_line(names, action.help, command))
+                others = [key_name(key) for key in action.keys[1:]] + (
+                    [action.command] if action.command else []
+                )
+                name = key_name(action.keys[0]) if action.keys else ""
+                lines += _entry(name, action.help, "  ".join(others), width)
     lines += [Content(""), Content.assemble(("Sliders", "$primary bold"))]
-    lines += [_line(names, f"{what[0].upper()}{what[1:]}.") for names, what in SLIDER_KEYS]
-    return Content("\n").join(lines[1:])
+    for names, what in SLIDER_KEYS:
+        lines += _entry(names, f"{what[0].upper()}{what[1:]}.", "", width)
+    return lines[1:]
 
 
-def _line(keys: str, what: str, command: str = "") -> Content:
-    return Content.assemble(
-        (keys.ljust(KEY_CELLS), "$foreground bold"), (what, "$foreground 70%"), (command, "$accent 80%")
-    )
+def _entry(key: str, what: str, others: str, width: int) -> list[Content]:
+    text = Content.assemble((what, "$foreground 70%"), f"  {others}" and ("  " + others, "$accent 80%"))
+    wrapped = text.wrap(max(10, width - KEY_CELLS))
+    names = [
+        Content.assemble((key.ljust(KEY_CELLS), "$foreground bold")),
+        *[Content(" " * KEY_CELLS)] * len(wrapped),
+    ]
+    return [name + line for name, line in zip(names, wrapped, strict=False)]
+
+
+class KeyList(Widget):
+    """The keys, wrapped beside their names."""
+
+    DEFAULT_CSS = """
+    KeyList { height: auto; }
+    """
+
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:  # noqa: ARG002  (Textual's)
+        """As many lines as it takes."""
+        return len(help_lines(width))
+
+    def render(self) -> Content:
+        """All lines."""
+        return Content("\n").join(help_lines(self.content_size.width))
 
 
 class KeyHelpScreen(Card[None]):
@@ -42,7 +67,15 @@ class KeyHelpScreen(Card[None]):
 
     DEFAULT_CSS = """
     KeyHelpScreen > .card { width: 96; height: 80%; }
-    KeyHelpScreen VerticalScroll { height: 1fr; padding: 0 1; scrollbar-size-vertical: 1; }
+    KeyHelpScreen.-low > .card { height: 100%; }
+    KeyHelpScreen VerticalScroll {
+        height: 1fr;
+        padding: 0 1;
+        scrollbar-size-vertical: 1;
+        scrollbar-background: $surface;
+        scrollbar-background-hover: $surface;
+        scrollbar-background-active: $surface;
+    }
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("f1,q,enter", "leave", "Back", show=False)]
@@ -52,5 +85,5 @@ class KeyHelpScreen(Card[None]):
         with Vertical(classes="card"):
             yield Static(Content("Keys"), classes="title")
             with VerticalScroll():
-                yield Static(help_content())
+                yield KeyList()
             yield Static(Content("Every /command can be typed into the prompt · Esc back"), classes="hint")

@@ -7,6 +7,8 @@ from typing import ClassVar, TypeVar
 from textual.binding import Binding, BindingType
 from textual.screen import ModalScreen
 
+_HEIGHTS = [(0, "-low"), (18, "-roomy")]
+
 Result = TypeVar("Result")
 
 
@@ -26,11 +28,20 @@ class Card(ModalScreen[Result | None]):
             background: $surface;
             border-left: outer $primary;
         }
+        &.-low > .card {
+            width: 100%;
+            max-width: 100%;
+            max-height: 100%;
+            padding: 0 1;
+        }
+        &.-low .title { margin-bottom: 0; }
+        &.-low .hint { display: none; }
         & .title { text-style: bold; color: $foreground; padding: 0 1; margin-bottom: 1; }
         & .hint { color: $foreground 50%; padding: 0 1; margin-top: 1; }
     }
     """
 
+    VERTICAL_BREAKPOINTS = _HEIGHTS
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,ctrl+c", "leave", "Back", show=False),
     ]

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import date
 from typing import TYPE_CHECKING
 
-from textual.containers import Vertical
 from textual.content import Content
 
 from llama_chat.errors import LlamaChatError
@@ -73,7 +71,7 @@ def toggle_sessions(screen: ChatScreen) -> None:
 
 async def _open_sessions(screen: ChatScreen) -> None:
     try:
-        sessions = await asyncio.wrap_future(screen.bridge.call(screen.bridge.store.list))
+        sessions = await screen.ask_store(screen.bridge.store.list)
     except LlamaChatError as error:
         screen.notice(str(error), "error")
         return
@@ -119,7 +117,9 @@ def open_palette(screen: ChatScreen) -> None:
         if action.palette:
             keys = key_name(action.keys[0]) if action.keys else action.command
             content = Content.assemble(
-                (action.label.ljust(15), "bold"), (keys.ljust(11), "$primary"), (action.help, "$foreground 50%")
+                (action.label.ljust(15), "bold"),
+                (keys.ljust(11), "$primary"),
+                (action.help, "$foreground 50%"),
             )
             items.append(Item(action.action, content, f"{action.label} {action.help} {action.command}"))
     screen.app.push_screen(PickScreen("Commands", items), run)
@@ -171,8 +171,3 @@ def open_download(screen: ChatScreen) -> DownloadScreen:
     card = DownloadScreen(screen.chat.model_label)
     screen.app.push_screen(card, screen.download_left)
     return card
-
-
-def is_sheet_open(screen: ChatScreen) -> bool:
-    """Whether the sliders stand over the prompt."""
-    return bool(screen.query("SamplingPanel.-sheet").results(Vertical))

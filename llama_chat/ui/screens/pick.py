@@ -28,6 +28,7 @@ class PickScreen(Card[str]):
 
     DEFAULT_CSS = """
     PickScreen > .card { height: 70%; max-height: 32; }
+    PickScreen.-low > .card { height: 100%; }
     PickScreen.-preview { background: $background 0%; align: right middle; }
     PickScreen.-preview > .card { width: 40; height: 80%; }
     """

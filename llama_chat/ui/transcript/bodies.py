@@ -59,4 +59,4 @@ class PlainBody:
 
 def estimate_lines(text: str, width: int) -> int:
     """About how many lines a text takes, without parsing it."""
-    return sum(max(1, -(-len(line) // width)) for line in text.split("\n"))
+    return text.count("\n") + len(text) // width + 1

@@ -191,5 +191,3 @@ class MessageEntry(Entry):
             lines = wrap(foot, self.width)
             rows += [Row(Line(EMPTY, prefix=line.content), bar) for line in lines]
         return [*rows, BLANK_ROW]
-
-

@@ -48,6 +48,7 @@ class FilterList(Vertical):
             background: transparent;
             &:focus { border: none; background-tint: $foreground 0%; }
         }
+        .-low & > Input { margin: 0 1; }
         & > OptionList {
             height: 1fr;
             border: none;
@@ -55,7 +56,11 @@ class FilterList(Vertical):
             background: transparent;
             scrollbar-size-vertical: 1;
             &:focus { border: none; background-tint: $foreground 0%; }
-            & > .option-list--option { padding: 0 1; }
+            scrollbar-background: $surface;
+            scrollbar-background-hover: $surface;
+            scrollbar-background-active: $surface;
+            text-wrap: nowrap;
+            text-overflow: ellipsis;
             & > .option-list--option-disabled { color: $foreground 40%; }
             & > .option-list--option-highlighted {
                 background: $primary 25%;
@@ -113,10 +118,12 @@ class FilterList(Vertical):
         for item in found:
             if item.group != group:
                 group = item.group
-                options.append(Option(Content(group), disabled=True))
-            options.append(Option(item.content, id=item.id))
+                options.append(Option(Content(f" {group}"), disabled=True))
+            options.append(Option(Content(" ") + item.content, id=item.id))
         if not options:
-            options.append(Option(Content(self._empty if not words else "Nothing fits."), disabled=True))
+            options.append(
+                Option(Content(" " + (self._empty if not words else "Nothing fits.")), disabled=True)
+            )
         option_list = self.query_one(OptionList)
         option_list.set_options(options)
         chosen = marked if any(item.id == marked for item in found) else found[0].id if found else None

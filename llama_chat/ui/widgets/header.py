@@ -33,7 +33,7 @@ class Header(Widget):
         width = self.content_size.width
         title = " ".join(sanitize(self.title_text).split())
         model = sanitize(self.model_text)
-        name = NAME if width >= 60 else ""
+        name = NAME if width >= (100 if title else 60) else ""
         room = width - cell_len(name) - (3 if name else 0)
         if cell_len(model) + 4 > room // (2 if title else 1):
             model = _cut(model, max(0, room // 2 if title else room))

@@ -20,7 +20,7 @@ _CHIP = re.compile(r"\[pasted [\d,]+ characters(?: #\d+)?\]")
 
 
 def without_controls(text: str) -> str:
-    """The text with `\\n` for every line end and no control character but `\\n` and `\\t`."""
+    """The text with LF for every line end, and no control character but LF and tab."""
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     return "".join(c for c in text if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cs"))
 
@@ -36,7 +36,7 @@ class Prompt(TextArea):
     Prompt {
         height: auto;
         min-height: 3;
-        max-height: 33vh;
+        max-height: 34vh;
         max-width: 104;
         padding: 0 1;
         background: $background;

@@ -51,7 +51,7 @@ class SamplingPanel(VerticalScroll, can_focus=False):
     DEFAULT_CSS = """
     SamplingPanel {
         padding: 1 1;
-        background: $surface;
+        background: $panel;
         scrollbar-size-vertical: 1;
         & > .title { padding: 0 1; text-style: bold; color: $foreground 60%; margin-bottom: 1; }
         & > Slider { margin-bottom: 1; }

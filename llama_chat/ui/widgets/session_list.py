@@ -24,13 +24,13 @@ def day_group(when: date, today: date) -> str:
 
 
 def session_items(sessions: Sequence[SessionInfo], current_id: str | None, today: date) -> list[Item]:
-    """One line for each session; the open one has a bar."""
+    """One line for each session; the open one has a mark."""
     items: list[Item] = []
     for info in sessions:
         title = " ".join(sanitize(info.title).split())
         is_current = info.id == current_id
-        bar = ("▍", "$primary") if is_current else " "
-        content = Content.assemble(bar, (title, "bold" if is_current else ""))
+        mark = ("● ", "$primary") if is_current else ""
+        content = Content.assemble(mark, (title, "bold" if is_current else ""))
         group = day_group(datetime.fromtimestamp(info.updated_at).date(), today)
         items.append(Item(info.id, content, f"{title} {group} {info.model}", group))
     return items

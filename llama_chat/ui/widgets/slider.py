@@ -7,7 +7,6 @@ from typing import ClassVar
 from textual import events
 from textual.binding import Binding, BindingType
 from textual.content import Content
-from textual.geometry import Size
 from textual.message import Message
 from textual.reactive import reactive
 from textual.widget import Widget
@@ -72,7 +71,9 @@ class Slider(Widget, can_focus=True):
             """The slider that was moved."""
             return self.slider
 
-    def __init__(self, setting: str, label: str, scale: Scale, value: float, *, compact: bool = False) -> None:
+    def __init__(
+        self, setting: str, label: str, scale: Scale, value: float, *, compact: bool = False
+    ) -> None:
         super().__init__(id=f"slider-{setting}")
         self.setting = setting
         self.label = label
@@ -95,10 +96,6 @@ class Slider(Widget, can_focus=True):
 
     # --- how it looks ---------------------------------------------------------------------------------
 
-    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
-        """One line or two."""
-        return 1 if self.is_compact else 2
-
     @property
     def is_changed(self) -> bool:
         """Whether the value is another than the default."""
@@ -109,7 +106,7 @@ class Slider(Widget, can_focus=True):
         """Column and cells of the track, ends included."""
         width = self.content_size.width
         if not self.is_compact:
-            return 0, max(3, width - len(self._top_text) - 1)
+            return 0, max(3, width - VALUE_CELLS)
         label = LABEL_CELLS if width >= LABEL_CELLS + VALUE_CELLS + 10 else min(12, width // 3)
         return label, max(3, width - label - VALUE_CELLS - 2)
 
@@ -145,10 +142,12 @@ class Slider(Widget, can_focus=True):
         mark = Content.assemble(("•" if self.is_changed else " ", "$accent"))
         if self.is_compact:
             name = Content.assemble((self.label[: column - 1].ljust(column), name_style))
-            return Content("").join([name, self._track_content(cells), Content(" "), self._value_content(), mark])
+            return Content("").join(
+                [name, self._track_content(cells), Content(" "), self._value_content(), mark]
+            )
         name_cells = max(0, width - VALUE_CELLS - 2)
         name = Content.assemble((self.label[:name_cells].ljust(name_cells), name_style))
-        top = Content.assemble((f" {self._top_text}", "$foreground 40%"))
+        top = Content.assemble((self._top_text.rjust(VALUE_CELLS), "$foreground 40%"))
         return Content("").join(
             [name, Content(" "), self._value_content(), mark, Content("\n"), self._track_content(cells), top]
         )

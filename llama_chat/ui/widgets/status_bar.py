@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 from rich.cells import cell_len
 from textual.content import Content
 from textual.reactive import reactive
@@ -13,6 +15,8 @@ from llama_chat.ui.keys import Moment, footer_actions, key_name
 from llama_chat.ui.live import Status
 
 METER_CELLS = 8
+KEYS_CELLS = 28
+"""Room for two keys, which go before the lesser figures; on a small screen a fifth of it."""
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
@@ -38,19 +42,25 @@ def state_text(status: Status) -> tuple[str, str]:
     return "● ready", "$success"
 
 
-def figures(status: Status) -> list[tuple[str, str]]:
-    """The figures as (text, style), the most useful first; the first ones stay where there is little room."""
-    parts: list[tuple[str, str]] = []
+Figure: TypeAlias = tuple[tuple[str, ...], str]
+"""Ways to write it, the longest first, and its style."""
+
+
+def figures(status: Status) -> list[Figure]:
+    """The figures, the most useful first; those stay where there is little room."""
+    parts: list[Figure] = []
     if not status.is_saved:
-        parts.append(("not saved yet", "$warning bold"))
+        parts.append((("not saved yet", "unsaved"), "$warning bold"))
     if status.context_length:
-        used, length = f"{status.context_used:,}", f"{status.context_length:,}"
+        length = f"{status.context_length:,}"
+        used = f"{status.context_used:,}".rjust(len(length))
         bar = meter(status.context_used / status.context_length)
-        parts.append((f"context {used.rjust(len(length))} / {length} ▕{bar}▏", "$foreground 60%"))
+        texts = (f"context {used} / {length} ▕{bar}▏", f"context {used} / {length}", f"{used}/{length}")
+        parts.append((texts, "$foreground 60%"))
     if status.first_token_s is not None:
-        parts.append((f"first {status.first_token_s:5.2f} s", "$foreground 60%"))
+        parts.append(((f"first {status.first_token_s:5.2f} s",), "$foreground 60%"))
     if status.reused_tokens:
-        parts.append((f"reused {status.reused_tokens:>6,}", "$foreground 60%"))
+        parts.append(((f"reused {status.reused_tokens:>6,}",), "$foreground 60%"))
     return parts
 
 
@@ -58,7 +68,16 @@ class StatusBar(Widget):
     """One line of figures and keys."""
 
     DEFAULT_CSS = """
-    StatusBar { height: 1; padding: 0 2; color: $foreground 60%; }
+    StatusBar {
+        height: 1;
+        padding: 0 2;
+        color: $foreground 60%;
+        link-style: none;
+        link-color: $foreground 60%;
+        link-background-hover: $primary 25%;
+        link-style-hover: none;
+        link-color-hover: $foreground;
+    }
     """
 
     status: reactive[Status] = reactive(Status())
@@ -76,6 +95,8 @@ class StatusBar(Widget):
             name = key_name(action.keys[0], short=True)
             cells -= cell_len(name) + cell_len(action.label) + (4 if shown else 1)
             if cells < 0:
+                if not shown:
+                    shown.append(Content.assemble((name, "$primary")))
                 break
             click = Style.from_meta({"@click": f"screen.{action.action}"})
             hint = Content.assemble((name, "$primary"), " ", (action.label, "$foreground 50%"))
@@ -89,9 +110,10 @@ class StatusBar(Widget):
         text = sanitize(text)[:width]
         left = Content.assemble((text[:1], colour), (text[1:], "$foreground 80%"))
         room = width - cell_len(text)
-        for part, style in figures(self.status):
-            if cell_len(part) + 3 <= room:
-                left = Content("   ").join([left, Content.assemble((part, style))])
-                room -= cell_len(part) + 3
+        for texts, style in figures(self.status):
+            fitting = [text for text in texts if cell_len(text) + 3 + min(KEYS_CELLS, width // 5) <= room]
+            if fitting:
+                left = Content("   ").join([left, Content.assemble((fitting[0], style))])
+                room -= cell_len(fitting[0]) + 3
         keys = Content("   ").join(self._keys(room - 3))
         return Content.assemble(left, " " * max(0, room - keys.cell_length), keys)

@@ -3,60 +3,28 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
-from textual.binding import Binding, BindingType
-from textual.events import Resize
-from textual.geometry import Size
 from textual.message import Message as TextualMessage
-from textual.reactive import reactive
-from textual.scroll_view import ScrollView
-from textual.selection import Selection
-from textual.strip import Strip
 from textual.timer import Timer
 
 from llama_chat.conversation import Message
 from llama_chat.ui.markdown.parser import load_parser
-from llama_chat.ui.palette import Palette
 from llama_chat.ui.transcript.entries import Entry, MessageEntry, NoticeEntry, NoticeKind
-from llama_chat.ui.transcript.heights import Heights
-from llama_chat.ui.transcript.painter import Painter
-from llama_chat.ui.transcript.rows import BLANK_ROW, Column, Row
-from llama_chat.ui.transcript.selecting import copy_rows, highlight_selection, name_row
+from llama_chat.ui.transcript.view import EntryView
 
 LONG_TAIL = 4_000
 """Characters of one open block beyond which it is parsed again only every `LONG_TAIL_S`."""
 LONG_TAIL_S = 0.1
 
 
-class Transcript(ScrollView, can_focus=True):
-    """Messages and notices, the newest at the end. It follows the end until the user scrolls away from it.
+class Transcript(EntryView):
+    """Messages and notices, the newest at the end.
 
     Heights are estimates until a message comes near the view; what is in the view stays where it is when
-    they become exact, and when the width changes.
+    they become exact, and when the width changes. All text is foreign: nothing in it is taken as markup,
+    and what could command the terminal is made visible.
     """
-
-    DEFAULT_CSS = """
-    Transcript {
-        background: $background;
-        color: $foreground;
-        overflow-x: hidden;
-        overflow-y: auto;
-        scrollbar-gutter: stable;
-        scrollbar-size-vertical: 1;
-    }
-    """
-    BINDINGS = [
-        Binding("up", "scroll_up", "Line up", show=False),
-        Binding("down", "scroll_down", "Line down", show=False),
-        Binding("pageup", "page_up", "Page up", show=False),
-        Binding("pagedown", "page_down", "Page down", show=False),
-        Binding("home", "scroll_home", "Beginning", show=False),
-        Binding("end", "scroll_end", "End", show=False),
-    ]
-
-    below: reactive[int] = reactive(0, repaint=False)
-    """Lines below the view."""
 
     class BelowChanged(TextualMessage):
         """There is more or less below the view than before."""
@@ -70,3 +38,155 @@ class Transcript(ScrollView, can_focus=True):
         def control(self) -> Transcript:
             """The transcript that sent it."""
             return self.transcript
+
+    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:  # noqa: A002  (Textual's)
+        super().__init__(id=id, classes=classes)
+        self._index: dict[str, int] = {}
+        self._late: dict[str, Timer] = {}
+
+    def on_mount(self) -> None:
+        """Load the parser once the first screen is there: the import takes 25 ms (2025-11)."""
+        self.call_after_refresh(load_parser)
+
+    def watch_below(self, lines: int) -> None:
+        """Tell the screen."""
+        self.post_message(self.BelowChanged(self, lines))
+
+    # --- messages ----------------------------------------------------------------------------------
+
+    def show(self, messages: Sequence[Message]) -> None:
+        """Replace everything by these messages and go to their end."""
+        self._set_entries([MessageEntry(message) for message in messages])
+
+    def clear(self) -> None:
+        """Take everything away."""
+        self._set_entries([])
+
+    def add(self, message: Message) -> None:
+        """Put a message at the end.
+
+        Raises:
+            ValueError: it is there already.
+        """
+        if message.id in self._index:
+            raise ValueError(f"message {message.id} is in the transcript already")
+        self._insert(len(self._entries), MessageEntry(message))
+
+    def append_text(self, message_id: str, text: str) -> None:
+        """Let a message grow at its end.
+
+        Raises:
+            KeyError: it is not in the transcript.
+        """
+        entry = self._message(message_id)
+        entry.append(text)
+        now = time.monotonic()
+        if entry.tail_length > LONG_TAIL and now - entry.updated_at < LONG_TAIL_S:
+            if message_id not in self._late:
+                wait_s = entry.updated_at + LONG_TAIL_S - now
+                self._late[message_id] = self.set_timer(wait_s, lambda: self._draw_pending(message_id))
+            return
+        self._draw_pending(message_id)
+
+    def replace(self, message: Message) -> None:
+        """Take the record of a message as it is now: head and foot are drawn again, its text if it differs.
+
+        Raises:
+            KeyError: it is not in the transcript.
+        """
+        entry = self._message(message.id)
+        self._stop_late(message.id)
+        entry.replace(message)
+        self._changed(message.id, 0)
+
+    def set_head(self, message_id: str, text: str) -> None:
+        """Show figures at the right end of a message's head until `replace` brings the final ones.
+
+        Raises:
+            KeyError: it is not in the transcript.
+        """
+        entry = self._message(message_id)
+        entry.live_head = text
+        self._redraw_head(message_id, entry)
+
+    def set_place(self, message_id: str, place: int, count: int) -> None:
+        """Show which of its siblings a message is (`‹ 2/3 ›`); nothing when it is the only one.
+
+        Raises:
+            KeyError: it is not in the transcript.
+        """
+        entry = self._message(message_id)
+        entry.place = (place, count)
+        self._redraw_head(message_id, entry)
+
+    def add_notice(self, text: str, *, kind: NoticeKind = "info", before: str | None = None) -> None:
+        """Put in a line of the program's own: at the end, or before the message of that id."""
+        place = len(self._entries) if before is None else self._index.get(before, len(self._entries))
+        self._insert(place, NoticeEntry(text, kind))
+
+    # --- what the view is told ---------------------------------------------------------------------
+
+    def _set_entries(self, entries: list[Entry]) -> None:
+        for message_id in list(self._late):
+            self._stop_late(message_id)
+        for entry in entries:
+            entry.resize(self._column.text_width)
+        self._entries = entries
+        self._heights.recount(entries)
+        self._index = {}
+        self._count_messages()
+        if self.is_attached:
+            self.screen.clear_selection()
+        self.follows_end = True
+
+    def _insert(self, place: int, entry: Entry) -> None:
+        entry.resize(self._column.text_width)
+        top = round(self.scroll_y)
+        if place < len(self._entries) and self._heights.start(place) < top:
+            entry.lay_out()
+            top += entry.height
+        self._entries.insert(place, entry)
+        self._heights.recount(self._entries, place)
+        self._count_messages(place)
+        self._settle(top)
+        self.refresh()
+
+    def _count_messages(self, first: int = 0) -> None:
+        for place, entry in enumerate(self._entries[first:], first):
+            if isinstance(entry, MessageEntry):
+                self._index[entry.message.id] = place
+
+    def _message(self, message_id: str) -> MessageEntry:
+        entry = self._entries[self._index[message_id]]
+        assert isinstance(entry, MessageEntry)
+        return entry
+
+    def _draw_pending(self, message_id: str) -> None:
+        self._stop_late(message_id)
+        entry = self._message(message_id)
+        changed = entry.draw_pending()
+        entry.updated_at = time.monotonic()
+        self._changed(message_id, changed)
+
+    def _stop_late(self, message_id: str) -> None:
+        if (timer := self._late.pop(message_id, None)) is not None:
+            timer.stop()
+
+    def _changed(self, message_id: str, first_row: int) -> None:
+        """Rows of a message have changed from this one on."""
+        place = self._index[message_id]
+        start = self._heights.start(place)
+        end = self._heights.start(place + 1)
+        if end - start == self._entries[place].height:
+            self._refresh_rows(start + first_row, end)
+            return
+        self._heights.recount(self._entries, place)
+        top = self.scroll_offset.y
+        self._settle(top)
+        if self.scroll_offset.y == top:  # otherwise all of the view is painted anyway
+            self._refresh_rows(start + first_row, self._heights.total)
+
+    def _redraw_head(self, message_id: str, entry: MessageEntry) -> None:
+        entry.redraw_head()
+        start = self._heights.start(self._index[message_id])
+        self._refresh_rows(start, start + 1)

@@ -9,11 +9,12 @@ from textual.widget import Widget
 from llama_chat.sanitize import sanitize
 
 _LLAMA = (
-    " ▄█▄█",
-    "▀███",
-    "  ██▄▄▄▄█",
-    "  ███████",
-    "  ██   ██",
+    " █▄▄█",
+    "██▀███",
+    "▀▀▀███",
+    "   ███▄▄▄▄█",
+    "   ████████",
+    "   ██    ██",
 )
 _KEYS = (
     ("Enter", "send"),
@@ -38,10 +39,10 @@ class Welcome(Widget):
         """A llama, the model's name and the keys, as far as there is room."""
         width, height = self.content_size
         parts: list[Content] = []
-        if height >= 13 and width >= 30:
-            art_cells = max(len(line) for line in _LLAMA)
-            parts += [Content.assemble((line.ljust(art_cells), "$primary")) for line in _LLAMA]
+        if height >= 14 and width >= 30:
+            parts += [Content.assemble((line, "$primary")).pad_left((width - 11) // 2) for line in _LLAMA]
             parts.append(Content(""))
+        lines = len(parts)
         parts.append(Content.assemble((sanitize(self.model), "$foreground bold")))
         if height >= 3:
             parts.append(Content("runs on this machine; nothing you write leaves it."))
@@ -54,4 +55,5 @@ class Welcome(Widget):
                         (right.rjust(4), "$primary"), f"  {right_does:<9}",
                     )
                 )  # fmt: skip
-        return Content("\n").join(part.center(width) if width > 0 else part for part in parts)
+        centred = [part.center(width) if i >= lines and width > 0 else part for i, part in enumerate(parts)]
+        return Content("\n").join(centred)

@@ -1,0 +1,71 @@
+"""The command line: `llama-chat` is the chat, its subcommands do one thing each.
+
+Heavy imports stand inside the functions that need them: `--help` needs click and the settings alone.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+import click
+
+from llama_chat import __version__
+from llama_chat.cli.group import LazyGroup
+from llama_chat.cli.options import RunOptions, model_options, sampling_options, session_options
+from llama_chat.cli.talk import exit_status
+from llama_chat.errors import UsageError
+
+PROGRAM = "llama-chat"
+COMPLETION_VARIABLE = "_LLAMA_CHAT_COMPLETE"
+COMMANDS = {
+    "run": ("llama_chat.cli.run:run", "One answer to stdout."),
+    "models": ("llama_chat.cli.models:models", "The models at hand; fetch, show or remove one."),
+}
+TAKE_OPTIONS = ("run",)
+"""The subcommands that an option before them is meant for, too."""
+
+
+@click.group(
+    cls=LazyGroup,
+    lazy=COMMANDS,
+    invoke_without_command=True,
+    subcommand_metavar="[COMMAND]",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@model_options
+@sampling_options
+@session_options
+@click.version_option(__version__, prog_name=PROGRAM, message="%(prog)s %(version)s")
+@click.pass_context
+def cli(ctx: click.Context) -> int:
+    """Chat with a Llama model on this machine. Without a command, the chat opens."""
+    options = ctx.ensure_object(RunOptions)
+    if ctx.invoked_subcommand is not None:
+        if ctx.invoked_subcommand not in TAKE_OPTIONS and (given := options.given()):
+            raise UsageError(
+                f"'{PROGRAM} {ctx.invoked_subcommand}' takes no {given[0]}.", hint="Leave the option out."
+            )
+        return 0
+    loaded, paths = options.load()
+    from llama_chat.cli.chat import open_chat
+
+    return open_chat(loaded, paths, resume=options.resume, continue_last=options.continue_last)
+
+
+def invoke(arguments: Sequence[str]) -> object:
+    """Run the command line; what the command returned.
+
+    Not `cli.main`, which would answer interruptions and broken pipes by itself (click 8.5).
+    """
+    if COMPLETION_VARIABLE in os.environ:
+        return cli.main(list(arguments), PROGRAM, COMPLETION_VARIABLE, standalone_mode=False)
+    with cli.make_context(PROGRAM, list(arguments)) as ctx:
+        return cli.invoke(ctx)
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """The command `llama-chat`: run it and end the process."""
+    sys.exit(exit_status(lambda: invoke(sys.argv[1:] if arguments is None else arguments)))

@@ -1,0 +1,94 @@
+"""The session that `run -c` or `run --resume` goes on with; without either, nothing is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import date as calendar_date
+from typing import TYPE_CHECKING
+
+from llama_chat.conversation import Conversation, Message, Reply, Role
+from llama_chat.errors import StoreError
+from llama_chat.events import Event, Sampling, Token
+from llama_chat.paths import Paths
+from llama_chat.settings import Settings
+
+if TYPE_CHECKING:
+    from llama_chat.cli.answer import RunRequest
+    from llama_chat.sessions import SessionInfo, SessionStore
+
+
+class History:
+    """What was said before the prompt, and where to keep what comes now."""
+
+    def __init__(
+        self, conversation: Conversation, date: str, store: SessionStore | None, session: SessionInfo | None
+    ) -> None:
+        self.conversation = conversation
+        self.date = date
+        self._store = store
+        self._session = session
+        self._question: Message | None = None
+        self.context_start: str | None = None
+        """Id of the oldest message that the model sees, when some were left out."""
+
+    @classmethod
+    @contextmanager
+    def open(cls, request: RunRequest, settings: Settings, paths: Paths) -> Iterator[History]:
+        """The history that was asked for, with the system prompt of the settings.
+
+        Raises:
+            StoreError: there is no such session, or the store cannot be opened.
+        """
+        today = calendar_date.today().isoformat()
+        if request.resume is None and not request.continue_last:
+            history = cls(Conversation(), today, None, None)
+            history.conversation.set_system(settings.chat.system)
+            yield history
+            return
+        from llama_chat.sessions import SessionStore
+
+        store = SessionStore(paths.sessions_file)
+        store.open()
+        try:
+            session = store.find(request.resume) if request.resume is not None else store.last()
+            if session is None:
+                raise StoreError("There is no session to continue", hint="Start one with llama-chat.")
+            yield cls(store.load(session.id), session.date, store, session)
+        finally:
+            store.close()
+
+    def path(self) -> list[Message]:
+        """What the model is to answer."""
+        return self.conversation.path()
+
+    def ask(self, prompt: str) -> None:
+        """Put the prompt below what was said before, and keep it."""
+        self._question = self.conversation.append(Role.USER, prompt)
+        if self._store is not None and self._session is not None:
+            self._store.add_messages(self._session.id, [self._question], self._question.id)
+
+    @contextmanager
+    def keeping(self, seed: int, sampling: Sampling, model: str) -> Iterator[Callable[[Event], None]]:
+        """A function that keeps the events of one reply, each token before it is printed."""
+        if self._store is None or self._session is None or self._question is None:
+            yield lambda _: None
+            return
+        from llama_chat.recorder import ReplyBuilder
+
+        store, session = self._store, self._session
+        self.conversation.leaf_id = self._question.id
+        message = self.conversation.append(Role.ASSISTANT, "", reply=Reply(seed, sampling, model, context_start=self.context_start))
+        builder = ReplyBuilder(message)
+        store.begin_reply(session.id, message)
+
+        def keep(event: Event) -> None:
+            builder.feed(event)
+            if isinstance(event, Token):
+                store.append_tokens(message.id, [event])
+
+        try:
+            yield keep
+        finally:
+            self.conversation.update(builder.message)
+            store.finish_reply(session.id, builder.message)

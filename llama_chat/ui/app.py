@@ -1,0 +1,159 @@
+"""The application: theme, driver, signals and the first screen; the chat itself is decided elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from textual import on
+from textual.app import App
+from textual.binding import Binding, BindingType
+from textual.filter import LineFilter, NoColor
+from textual.message import Message
+from textual.screen import Screen
+from textual.timer import Timer
+
+from llama_chat.paths import bundled_themes
+from llama_chat.ui.bridge import Bridge
+from llama_chat.ui.driver import driver_class
+from llama_chat.ui.line_filter import SafeLineFilter
+from llama_chat.ui.screens.chat import ChatScreen
+from llama_chat.ui.setup import ChatSetup
+from llama_chat.ui.themes import load_themes
+
+FRAME_S = 1 / 30
+"""The screen takes in what happened at most so often."""
+SECOND_PRESS_S = 2.0
+FALLBACK_THEME = "ember"
+GC_THRESHOLDS = (50_000, 20, 50)
+"""With the objects of the start frozen, no collection takes as long as a frame (25 to 48 ms, 2026-11)."""
+
+_NO_COLOUR = NoColor()
+
+
+class ChatApp(App[None]):
+    """Runs the chat.
+
+    Args:
+        setup: what the command line put together.
+    """
+
+    TITLE = "llama-chat"
+    CSS_PATH = Path(__file__).parent / "screens" / "chat.tcss"
+    ENABLE_COMMAND_PALETTE = False
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+q", "quit", "Quit", show=False, priority=True),
+        Binding("ctrl+c", "quit_on_second_press", "Quit", show=False),
+    ]
+
+    class Wake(Message):
+        """Something waits in the bridge's queue."""
+
+    def __init__(self, setup: ChatSetup) -> None:
+        super().__init__(driver_class=driver_class())
+        self.setup = setup
+        self.bridge = Bridge(setup, self._wake)
+        self._chat_screen = ChatScreen(setup, self.bridge)
+        self._last_drain_s = 0.0
+        self._drain_timer: Timer | None = None
+        self._theme_notices = self._take_themes()
+        self._safe_filter = SafeLineFilter()
+        self._last_press_s = -SECOND_PRESS_S
+
+    def get_default_screen(self) -> Screen[None]:
+        """The chat."""
+        return self._chat_screen
+
+    @property
+    def chat_screen(self) -> ChatScreen:
+        """The chat, whatever is open over it."""
+        return self._chat_screen
+
+    def on_mount(self) -> None:
+        """Catch the signals, and begin the work after the first paint."""
+        self._catch_signals()
+        self.app_resume_signal.subscribe(self, lambda _app: self.refresh(layout=True))
+        self._chat_screen.call_after_refresh(self._after_first_paint)
+
+    def _after_first_paint(self) -> None:
+        self._chat_screen.start(self._theme_notices)
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(*GC_THRESHOLDS)
+        gc.enable()
+
+    # --- notes from other threads -------------------------------------------------------------------------
+
+    def _wake(self) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody looks at the screen any more
+            self.post_message(self.Wake())
+
+    @on(Wake)
+    def _drain_in_time(self) -> None:
+        rest_s = self._last_drain_s + FRAME_S - time.monotonic()
+        if rest_s <= 0:
+            self._drain()
+        elif self._drain_timer is None:
+            self._drain_timer = self.set_timer(rest_s, self._drain)
+
+    def _drain(self) -> None:
+        self._drain_timer = None
+        self._last_drain_s = time.monotonic()
+        if self._chat_screen.is_mounted:
+            self._chat_screen.drain()
+
+    # --- looks ----------------------------------------------------------------------------------------------
+
+    def _take_themes(self) -> tuple[str, ...]:
+        """Register all themes and take the one of the settings; notices about what was not taken."""
+        loaded = load_themes(bundled_themes(), self.setup.paths.user_themes)
+        for theme in loaded.themes.values():
+            self.register_theme(theme)
+        wanted = self.setup.settings.chat.theme
+        if wanted in self.available_themes:
+            self.theme = wanted
+            return loaded.notices
+        self.theme = FALLBACK_THEME if FALLBACK_THEME in loaded.themes else self.theme
+        return (*loaded.notices, f"There is no theme '{wanted}': {self.theme} is used. F9 shows what there is.")
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """Textual's, or none of its greys where no colour is wanted; and ours, which guards the terminal."""
+        filters = [_NO_COLOUR] if self.no_color else super().get_line_filters()
+        return [*filters, self._safe_filter]
+
+    # --- the end --------------------------------------------------------------------------------------------
+
+    def _catch_signals(self) -> None:
+        if self.is_headless or sys.platform == "win32":
+            return
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            loop.add_signal_handler(number, self.exit, None, 128 + number)
+
+    def action_quit_on_second_press(self) -> None:
+        """Leave, if it was asked for a moment ago already."""
+        now_s = time.monotonic()
+        if now_s - self._last_press_s < SECOND_PRESS_S:
+            self.exit()
+        else:
+            self._last_press_s = now_s
+            self.notify("Press Ctrl+C again to quit.", timeout=SECOND_PRESS_S, markup=False)
+
+
+def run_chat(setup: ChatSetup) -> int:
+    """Run the chat until the user leaves; the exit code of the process."""
+    gc.disable()  # until the first paint: 20 ms
+    app = ChatApp(setup)
+    try:
+        app.run()
+    finally:
+        gc.enable()
+        app.bridge.close()
+    return app.return_code or 0

@@ -1,0 +1,177 @@
+"""How the installed `llama-chat` feels, measured on a real pseudo-terminal: `python tests/bench_chat.py`.
+
+Prints, for the default model: the time of `--help`, from the start to a prompt that echoes a key (and whether
+torch was loaded by then), the worst echo while torch and the model load and whether a key was lost, the echo
+while a reply is written at full speed (median, 99th percentile, worst), the peak memory of the chat, and the
+time from a cold `llama-chat run` to its first token. Nothing else should run meanwhile.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import pty
+import select
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import platformdirs
+
+from llama_chat.catalogue import DEFAULT, pull
+
+COMMAND = str(Path(sys.executable).with_name("llama-chat"))
+LETTERS = "жщюяђљњџґїєӂӝӟӣӥӧөӫӭӯӱӳӵӹ"
+"""Typed one by one: no reply of the model contains them, so their bytes on the terminal are the echo."""
+LOADING_S = 5.0
+
+
+class Chat:
+    """A chat on a pseudo-terminal of 120×36."""
+
+    def __init__(self, home: Path, *arguments: str) -> None:
+        self.started_s = time.perf_counter()
+        environment = {**os.environ, "LLAMA_CHAT_HOME": str(home), "TERM": "xterm-256color"}
+        self.pid, self.fd = pty.fork()
+        if self.pid == 0:
+            os.execve(COMMAND, [COMMAND, *arguments], {**environment, "COLUMNS": "120", "LINES": "36"})
+        self.seen = b""
+
+    def read_until(self, wanted: bytes, within_s: float) -> float | None:
+        """When the bytes came; None if they did not."""
+        deadline = time.perf_counter() + within_s
+        at = len(self.seen)
+        while (left_s := deadline - time.perf_counter()) > 0:
+            if select.select([self.fd], [], [], left_s)[0]:
+                try:
+                    self.seen += os.read(self.fd, 65536)
+                except OSError:  # the other side is gone
+                    return None
+                if wanted in self.seen[max(0, at - len(wanted)) :]:
+                    return time.perf_counter()
+        return None
+
+    def echo_s(self, letter: str) -> float | None:
+        """Seconds from the key to its echo."""
+        pressed_s = time.perf_counter()
+        os.write(self.fd, letter.encode())
+        echoed_s = self.read_until(letter.encode(), 5.0)
+        return None if echoed_s is None else echoed_s - pressed_s
+
+    def echoes_s(self, seconds: float, pause_s: float) -> list[float | None]:
+        """The echo of one key after the other; the prompt is emptied now and then."""
+        found: list[float | None] = []
+        deadline = time.perf_counter() + seconds
+        while time.perf_counter() < deadline:
+            found.append(self.echo_s(LETTERS[len(found) % len(LETTERS)]))
+            if len(found) % len(LETTERS) == 0:
+                os.write(self.fd, b"\x15")
+                self.read_until(b"Ask something", 1.0)
+            self.read_until(b"\0", pause_s)
+        return found
+
+    def status(self, key: str) -> int:
+        """A figure of /proc/PID/status, in MB."""
+        for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
+            if line.startswith(f"{key}:"):
+                return int(line.split()[1]) // 1024
+        return 0
+
+    def has_torch(self) -> bool:
+        """Whether torch's library is mapped."""
+        return "libtorch" in Path(f"/proc/{self.pid}/maps").read_text()
+
+    def quit(self) -> None:
+        """Leave, and wait for the end."""
+        os.write(self.fd, b"\x11")
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline and os.waitpid(self.pid, os.WNOHANG)[0] == 0:
+            self.read_until(b"\0", 0.05)
+        os.close(self.fd)
+
+
+def measure_help() -> float:
+    """Seconds of `llama-chat --help`, the median of nine."""
+    def once() -> float:
+        started = time.perf_counter()
+        subprocess.run([COMMAND, "--help"], capture_output=True, check=True)
+        return time.perf_counter() - started
+
+    return statistics.median(once() for _ in range(9))
+
+
+def measure_start(home: Path) -> tuple[float, bool]:
+    """Seconds from the start to the echo of a key, and whether torch was there by then."""
+    chat = Chat(home)
+    assert chat.read_until(b"Ask something", 20) is not None
+    assert chat.echo_s("ж") is not None
+    ready_s, has_torch = time.perf_counter() - chat.started_s, chat.has_torch()
+    chat.quit()
+    return ready_s, has_torch
+
+
+def measure_chat(home: Path, seconds: float) -> dict[str, object]:
+    """Echoes while loading and while a reply runs, and the peak memory."""
+    chat = Chat(home, "--max-new-tokens", "4000", "--seed", "7", "--temperature", "1")
+    assert chat.read_until(b"Ask something", 20) is not None
+    loading = chat.echoes_s(LOADING_S, 0.01)
+    assert chat.read_until(b"\0", 1.0) is None
+    os.write(chat.fd, b"\x15Write a very long story about a fox.\r")
+    assert chat.read_until(b"tok/s", 30) is not None
+    replying = chat.echoes_s(seconds, 0.03)
+    peak_mb = chat.status("VmHWM")
+    chat.quit()
+    heard = sorted(echo for echo in replying if echo is not None)
+    return {
+        "loading_worst_echo_ms": round(1e3 * max(echo for echo in loading if echo is not None), 1),
+        "keys_lost": sum(echo is None for echo in (*loading, *replying)),
+        "replying_keys": len(heard),
+        "replying_echo_ms_median": round(1e3 * statistics.median(heard), 1),
+        "replying_echo_ms_p99": round(1e3 * heard[int(0.99 * len(heard))], 1),
+        "replying_echo_ms_worst": round(1e3 * heard[-1], 1),
+        "peak_mb": peak_mb,
+    }
+
+
+def measure_run(home: Path) -> float:
+    """Seconds from `llama-chat run` to the first bytes of its answer."""
+    environment = {**os.environ, "LLAMA_CHAT_HOME": str(home)}
+    started = time.perf_counter()
+    command = [COMMAND, "run", "--max-new-tokens", "2", "What is two plus two?"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, env=environment) as process:
+        assert process.stdout is not None
+        process.stdout.read(1)
+        return time.perf_counter() - started
+
+
+def main() -> None:
+    """Print the figures, and one JSON object as the last line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=20.0, help="of typing while a reply runs")
+    arguments = parser.parse_args()
+    cached = pull(DEFAULT, platformdirs.user_cache_path("llama-chat-tests"), lambda _: None, threading.Event())
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder)
+        models = home / "data" / "models"
+        models.mkdir(parents=True)
+        (models / cached.name).symlink_to(cached)
+        starts = [measure_start(home) for _ in range(5)]
+        figures = {
+            "help_s": round(measure_help(), 3),
+            "start_to_echo_s": round(statistics.median(ready_s for ready_s, _ in starts), 3),
+            "torch_loaded_by_then": any(has_torch for _, has_torch in starts),
+            **measure_chat(home, arguments.seconds),
+            "run_first_token_s": round(statistics.median(measure_run(home) for _ in range(3)), 2),
+        }
+    for name, value in figures.items():
+        print(f"{name:26} {value}")
+    print(json.dumps(figures))
+
+
+if __name__ == "__main__":
+    main()

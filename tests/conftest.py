@@ -1,0 +1,45 @@
+"""Fixtures that many tests share."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+
+import platformdirs
+import pytest
+
+from llama_chat.catalogue import DEFAULT, pull
+
+TEST_MODELS = "LLAMA_CHAT_TEST_MODELS"
+"""Names the folder that keeps the default model between test runs."""
+
+
+@pytest.fixture(scope="session")
+def default_model() -> Path:
+    """The default model's GGUF, fetched on the first run ever, checked on every later one."""
+    folder = os.environ.get(TEST_MODELS) or platformdirs.user_cache_path("llama-chat-tests")
+    return pull(DEFAULT, Path(folder), lambda progress: None, threading.Event())
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty `LLAMA_CHAT_HOME`; no other setting comes in from the environment."""
+    for name in [name for name in os.environ if name.startswith("LLAMA_CHAT_") and name != TEST_MODELS]:
+        monkeypatch.delenv(name)
+    folder = tmp_path / "home"
+    folder.mkdir()
+    monkeypatch.setenv("LLAMA_CHAT_HOME", str(folder))
+    return folder
+
+
+@pytest.fixture
+def home_with_model(home: Path, default_model: Path) -> Path:
+    """An empty home in which the default model is already fetched."""
+    models = home / "data" / "models"
+    models.mkdir(parents=True)
+    try:
+        (models / default_model.name).hardlink_to(default_model)
+    except OSError:  # another file system
+        (models / default_model.name).symlink_to(default_model)
+    return home

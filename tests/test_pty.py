@@ -1,0 +1,124 @@
+"""The installed command on a real terminal, with the real model: from the first key to the session found again."""
+
+import os
+import re
+import signal
+import sqlite3
+
+import pytest
+from pty_terminal import Terminal
+
+CTRL_O, CTRL_Q, CTRL_S, ESCAPE, RIGHT = "\x0f", "\x11", "\x13", "\x1b", "\x1b[C"
+
+
+@pytest.fixture
+def environment(home_with_model):
+    return {"LLAMA_CHAT_HOME": str(home_with_model)}
+
+
+def stored_texts(home, role="assistant"):
+    with sqlite3.connect(home / "data" / "sessions.sqlite3") as store:
+        return [text for (text,) in store.execute("select text from messages where role = ?", (role,))]
+
+
+def ask(terminal, words):
+    terminal.wait_for("Ask something")
+    terminal.send(words)
+    terminal.wait_for(re.escape(words))
+    terminal.send("\r")
+
+
+def tokens_shown(terminal):
+    found = re.findall(r"(\d+) tokens", terminal.text)
+    return int(found[-1]) if found else 0
+
+
+@pytest.mark.parametrize("size", [(80, 24), (160, 48)])
+def test_a_chat_from_the_first_key_to_the_session_found_again(environment, home_with_model, size):
+    with Terminal("--max-new-tokens", "4000", environment=environment, size=size) as terminal:
+        ask(terminal, "Tell me about foxes.")
+        terminal.wait_for(lambda: tokens_shown(terminal) >= 5)
+        before = tokens_shown(terminal)
+        terminal.send(CTRL_O)
+        terminal.wait_for(r"temperature[^\n]*0\.70")
+        terminal.send(RIGHT)
+        terminal.wait_for(r"temperature[^\n]*0\.7[1-9]")
+        if size[0] < 110:
+            terminal.send(ESCAPE)  # the sheet
+            terminal.wait_for(lambda: "top-k" not in terminal.text)
+        terminal.wait_for(lambda: tokens_shown(terminal) > before)
+        terminal.send(ESCAPE)
+        terminal.wait_for("Stopped")
+        terminal.send(CTRL_Q)
+        assert terminal.wait_for_end() == 0
+    (reply,) = stored_texts(home_with_model)
+    assert len(reply) > 20
+    assert "temperature = 0.7" in (home_with_model / "config" / "settings.toml").read_text()
+    with Terminal(environment=environment, size=size) as terminal:
+        terminal.wait_for("Ask something")
+        terminal.send(CTRL_S)
+        terminal.wait_for("Tell me about foxes.")
+        terminal.send("\r")
+        terminal.wait_for(re.escape(" ".join(reply.split()[:3])))
+        terminal.send(CTRL_Q)
+        assert terminal.wait_for_end() == 0
+
+
+def test_continue_shows_the_last_session(environment, home_with_model):
+    with Terminal("--max-new-tokens", "8", environment=environment) as terminal:
+        ask(terminal, "Name a colour.")
+        terminal.wait_for(r"max new tokens")
+        terminal.send(CTRL_Q)
+        terminal.wait_for_end()
+    (reply,) = stored_texts(home_with_model)
+    with Terminal("--continue", environment=environment) as terminal:
+        terminal.wait_for("Name a colour.")
+        terminal.wait_for(re.escape(reply.split()[0]))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
+def test_a_chat_that_is_ended_in_mid_reply_has_lost_nothing(environment, home_with_model, number):
+    with Terminal("--max-new-tokens", "4000", environment=environment) as terminal:
+        ask(terminal, "Tell me about foxes.")
+        terminal.wait_for(lambda: tokens_shown(terminal) >= 10)
+        shown = [line.strip(" ▍") for line in terminal.text.splitlines() if "▍" in line][1:]
+        os.kill(terminal.process.pid, number)
+        terminal.wait_for_end()
+    with Terminal("--continue", environment=environment) as terminal:
+        terminal.wait_for("Tell me about foxes.")
+        terminal.wait_for(re.escape(shown[0][:30]))
+        terminal.wait_for("Interrupted" if number == signal.SIGKILL else "Stopped|Interrupted")
+    with sqlite3.connect(home_with_model / "data" / "sessions.sqlite3") as store:
+        assert store.execute("pragma integrity_check").fetchone() == ("ok",)
+
+
+def test_a_closed_terminal_ends_the_process(environment):
+    terminal = Terminal("--max-new-tokens", "4000", environment=environment)
+    ask(terminal, "Tell me about foxes.")
+    terminal.wait_for(lambda: tokens_shown(terminal) >= 3)
+    os.close(terminal.process.child_fd)
+    terminal.process.closed = True
+    terminal.process.child_fd = -1
+    for _ in range(100):
+        if not terminal.process.isalive():
+            break
+        signal.sigtimedwait([], 0.1)
+    assert not terminal.process.isalive()
+
+
+def test_ctrl_c_stops_then_twice_quits(environment):
+    with Terminal("--max-new-tokens", "4000", environment=environment) as terminal:
+        ask(terminal, "Tell me about foxes.")
+        terminal.wait_for(lambda: tokens_shown(terminal) >= 3)
+        terminal.send("\x03")
+        terminal.wait_for("Stopped")
+        terminal.send("\x03")
+        terminal.send("\x03")
+        assert terminal.wait_for_end() == 0
+
+
+def test_a_missing_model_is_one_line(environment):
+    with Terminal("--model", "/nowhere/at/all.gguf", environment=environment) as terminal:
+        assert terminal.wait_for_end() == 1
+        assert "/nowhere/at/all.gguf" in terminal.text
+        assert "Traceback" not in terminal.text

@@ -1,0 +1,213 @@
+"""The thread that owns the engine: order, stopping, failures, and its end."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from dataclasses import replace
+
+import pytest
+from fake_engine import FakeEngine, Pace, loader_of
+
+from llama_chat.conversation import Conversation, Message, Reply, Role
+from llama_chat.errors import Interrupted, LlamaChatError, ModelError, PromptError
+from llama_chat.events import Event, Failed, Finished, LiveSampling, Loading, ModelInfo, Sampling, Token
+from llama_chat.pull import PullProgress
+from llama_chat.turn import Prompt
+from llama_chat.worker import Turn, Worker
+
+TIMEOUT_S = 10
+
+
+class Log:
+    """Puts everything that the worker says into a queue."""
+
+    def __init__(self) -> None:
+        self.notes: queue.SimpleQueue[tuple[str, object]] = queue.SimpleQueue()
+        self.threads: set[int] = set()
+
+    def _put(self, kind: str, what: object) -> None:
+        self.threads.add(threading.get_ident())
+        self.notes.put((kind, what))
+
+    def pulling(self, progress: PullProgress) -> None:
+        self._put("pulling", progress)
+
+    def loading(self, progress: Loading) -> None:
+        self._put("loading", progress)
+
+    def loaded(self, info: ModelInfo) -> None:
+        self._put("loaded", info)
+
+    def not_loaded(self, error: LlamaChatError) -> None:
+        self._put("not_loaded", error)
+
+    def prepared(self, turn: Turn, prompt: Prompt) -> None:
+        self._put("prepared", prompt)
+
+    def refused(self, turn: Turn, error: LlamaChatError) -> None:
+        self._put("refused", error)
+
+    def event(self, turn: Turn, event: Event) -> None:
+        self._put("event", event)
+
+    def until(self, kind: str, what: type = object) -> object:
+        while True:
+            got, value = self.notes.get(timeout=TIMEOUT_S)
+            if got == kind and isinstance(value, what):
+                return value
+
+
+def turn_for(text: str) -> Turn:
+    conversation = Conversation()
+    conversation.append(Role.USER, text)
+    path = tuple(conversation.path())
+    reply: Message = conversation.append(Role.ASSISTANT, "", reply=Reply(1, Sampling()))
+    return Turn(reply, path, "2026-11-22")
+
+
+@pytest.fixture
+def log() -> Log:
+    return Log()
+
+
+def worker_of(engine: FakeEngine, log: Log, **options: object) -> Worker:
+    worker = Worker(loader_of(engine, **options), log, LiveSampling())  # type: ignore[arg-type]  # gate, errors
+    worker.start()
+    return worker
+
+
+def test_it_loads_then_answers_all_on_one_thread_of_its_own(log: Log) -> None:
+    engine = FakeEngine(["one two", "three"])
+    worker = worker_of(engine, log)
+    for text in ("a", "b"):
+        worker.answer(turn_for(text))
+    assert log.until("loaded") == engine.info
+    first = log.until("event", Finished)
+    assert isinstance(first, Finished)
+    assert first.reason == "end"
+    log.until("event", Finished)
+    assert worker.close()
+    assert engine.is_closed
+    assert ["a<|im_end|>" in engine.prompts[0], "b<|im_end|>" in engine.prompts[1]] == [True, True]
+    assert len(log.threads) == 1
+    assert threading.get_ident() not in log.threads
+
+
+def test_stopping_ends_the_reply_within_one_token(log: Log) -> None:
+    pace = Pace(is_stepped=True)
+    engine = FakeEngine([None], pace=pace)
+    worker = worker_of(engine, log)
+    worker.answer(turn_for("a"))
+    pace.step(3)
+    for _ in range(3):
+        log.until("event", Token)
+    worker.stop()
+    pace.step(100)
+    finished = log.until("event", Finished)
+    assert isinstance(finished, Finished)
+    assert finished.reason == "stopped"
+    assert finished.usage.new_tokens <= 4
+    worker.answer(turn_for("b"))
+    assert isinstance(log.until("event", Token), Token)
+    assert worker.close()
+
+
+def test_a_turn_that_is_stopped_before_it_begins_is_refused(log: Log) -> None:
+    gate = threading.Event()
+    worker = worker_of(FakeEngine(), log, gate=gate)
+    worker.answer(turn_for("a"))
+    worker.stop()
+    gate.set()
+    assert isinstance(log.until("refused"), Interrupted)
+    assert worker.close()
+
+
+def test_a_failed_loading_is_told_and_can_be_tried_again(log: Log) -> None:
+    worker = worker_of(FakeEngine(), log, errors=[ModelError("no such file"), RuntimeError("broken kernel")])
+    assert str(log.until("not_loaded")) == "no such file"
+    worker.answer(turn_for("a"))
+    assert str(log.until("refused")) == "no such file"
+    worker.load()
+    error = log.until("not_loaded")
+    assert isinstance(error, ModelError)
+    assert "RuntimeError: broken kernel" in error.message
+    worker.load()
+    worker.load()
+    log.until("loaded")
+    worker.answer(turn_for("a"))
+    log.until("event", Finished)
+    assert worker.close()
+
+
+def test_the_file_is_fetched_once_before_the_loading(log: Log) -> None:
+    calls: list[str] = []
+
+    def pull(report: object, cancel: threading.Event) -> None:
+        calls.append("pull")
+        report(PullProgress(1, 2, 1.0, "SmolLM2"))  # type: ignore[operator]  # a callback
+        if len(calls) == 1:
+            raise Interrupted("Stopped.")
+
+    worker = Worker(loader_of(FakeEngine()), log, LiveSampling(), pull=pull)
+    worker.start()
+    log.until("pulling", PullProgress)
+    assert isinstance(log.until("not_loaded"), Interrupted)
+    worker.load()
+    log.until("loaded")
+    worker.load()
+    assert worker.close()
+    assert calls == ["pull", "pull"]
+
+
+def test_a_prompt_that_is_too_long_is_refused_and_the_next_one_runs(log: Log) -> None:
+    info = replace(FakeEngine().info, context_length=64)
+    worker = worker_of(FakeEngine(["yes"], info=info), log)
+    worker.answer(turn_for("word " * 100))
+    assert isinstance(log.until("refused"), PromptError)
+    worker.answer(turn_for("short"))
+    log.until("event", Finished)
+    assert worker.close()
+
+
+def test_a_failure_in_mid_reply_is_the_last_event(log: Log) -> None:
+    worker = worker_of(FakeEngine([None], fail_after=2, error=ModelError("out of memory")), log)
+    worker.answer(turn_for("a"))
+    failed = log.until("event", Failed)
+    assert isinstance(failed, Failed)
+    assert failed.error.message == "out of memory"
+    assert worker.close()
+
+
+def test_a_bug_in_the_engine_becomes_a_failure(log: Log) -> None:
+    class Broken(FakeEngine):
+        def stream(self, *args: object, **options: object):  # type: ignore[no-untyped-def,override]  # breaks on purpose
+            raise ZeroDivisionError("bug")
+            yield
+
+    worker = worker_of(Broken(), log)
+    worker.answer(turn_for("a"))
+    failed = log.until("event", Failed)
+    assert isinstance(failed, Failed)
+    assert "ZeroDivisionError" in failed.error.message
+    assert worker.close()
+
+
+@pytest.mark.parametrize("when", ["loading", "replying", "idle"])
+def test_it_ends_at_once_whatever_it_does(log: Log, when: str) -> None:
+    pace = Pace(is_stepped=True)
+    gate = threading.Event()
+    worker = worker_of(FakeEngine([None], pace=pace), log, gate=gate)
+    if when != "loading":
+        gate.set()
+        log.until("loaded")
+    if when == "replying":
+        worker.answer(turn_for("a"))
+        pace.step()
+        log.until("event", Token)
+    assert worker.close()
+    assert not worker.is_alive
+    if when == "replying":
+        finished = log.until("event", Finished)
+        assert isinstance(finished, Finished)
+        assert finished.reason == "stopped"
