@@ -28,7 +28,6 @@ DTYPE_ALIASES = {
     "i8": "int8", "8bit": "int8", "i4": "int4", "4bit": "int4",
 }  # fmt: skip
 ENVIRONMENT_PREFIX = "LLAMA_CHAT_"
-HOME_VARIABLE = "LLAMA_CHAT_HOME"  # a place (paths.py), not a setting
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,17 +214,19 @@ def _take(document: Mapping[str, Any], found: dict[str, Any]) -> Iterator[tuple[
 def _from_environment(environment: Mapping[str, str], notices: list[str]) -> dict[str, Any]:
     """The good values of `LLAMA_CHAT_<FIELD>`; a notice for the others, and for a name with a slip in it."""
     found: dict[str, Any] = {}
-    names = {ENVIRONMENT_PREFIX + name.upper(): known for name, known in setting_fields().items()}
+    known_fields = setting_fields()
     for variable, text in environment.items():
-        if known := names.get(variable):
+        if not variable.startswith(ENVIRONMENT_PREFIX):
+            continue
+        name = variable.removeprefix(ENVIRONMENT_PREFIX).lower()
+        if known := known_fields.get(name):
             try:
-                found[known.field.name] = parsed_value(known.field, text)
+                found[name] = parsed_value(known.field, text)
             except ValueError as error:
                 notices.append(f"{variable}={shown_value(text)} {error}. It is passed over.")
-        elif not variable.startswith(ENVIRONMENT_PREFIX) or variable == HOME_VARIABLE:
-            continue
-        elif near := _nearest(variable, names):
-            notices.append(f"{variable} is no setting; {near} is. It is passed over.")
+        elif near := _nearest(name, known_fields):
+            right = ENVIRONMENT_PREFIX + near.upper()
+            notices.append(f"{variable} is no setting; {right} is. It is passed over.")
     return found
 
 

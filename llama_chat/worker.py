@@ -6,6 +6,7 @@ end while it is at work. Whoever listens is called on this thread, with plain da
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
 from collections.abc import Callable
@@ -17,8 +18,10 @@ from llama_chat.errors import Interrupted, LlamaChatError, ModelError
 from llama_chat.events import Engine, EngineLoader, Event, Failed, Finished, LiveSampling, Loading, ModelInfo
 
 if TYPE_CHECKING:
-    from llama_chat.catalogue import PullProgress
+    from llama_chat.pull import PullProgress
     from llama_chat.turn import Prompt
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +206,7 @@ class Worker:
 def _as_error(error: Exception, what: str) -> LlamaChatError:
     if isinstance(error, LlamaChatError):
         return error
+    _log.error(what, exc_info=error)
     wrapped = ModelError(f"{what}: {type(error).__name__}: {error}", hint="The log has the details.")
     wrapped.__cause__ = error
     return wrapped

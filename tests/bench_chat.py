@@ -97,6 +97,7 @@ class Chat:
 
 def measure_help() -> float:
     """Seconds of `llama-chat --help`, the median of nine."""
+
     def once() -> float:
         started = time.perf_counter()
         subprocess.run([COMMAND, "--help"], capture_output=True, check=True)
@@ -143,7 +144,9 @@ def measure_run(home: Path) -> float:
     environment = {**os.environ, "LLAMA_CHAT_HOME": str(home)}
     started = time.perf_counter()
     command = [COMMAND, "run", "--max-new-tokens", "2", "What is two plus two?"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, env=environment) as process:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, env=environment
+    ) as process:
         assert process.stdout is not None
         process.stdout.read(1)
         return time.perf_counter() - started
@@ -151,10 +154,14 @@ def measure_run(home: Path) -> float:
 
 def main() -> None:
     """Print the figures, and one JSON object as the last line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seconds", type=float, default=20.0, help="of typing while a reply runs")
     arguments = parser.parse_args()
-    cached = pull(DEFAULT, platformdirs.user_cache_path("llama-chat-tests"), lambda _: None, threading.Event())
+    cached = pull(
+        DEFAULT, platformdirs.user_cache_path("llama-chat-tests"), lambda _: None, threading.Event()
+    )
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         models = home / "data" / "models"

@@ -25,7 +25,9 @@ class Terminal:
         size: columns and lines.
     """
 
-    def __init__(self, *arguments: str, environment: Mapping[str, str], size: tuple[int, int] = (100, 30)) -> None:
+    def __init__(
+        self, *arguments: str, environment: Mapping[str, str], size: tuple[int, int] = (100, 30)
+    ) -> None:
         columns, lines = size
         self.screen = pyte.Screen(columns, lines)
         self._stream = pyte.ByteStream(self.screen)

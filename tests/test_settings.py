@@ -149,7 +149,12 @@ def test_a_folder_in_the_file_s_place_is_a_notice(tmp_path: Path) -> None:
 
 
 def test_a_variable_that_does_not_fit_leaves_the_file_s_value(tmp_path: Path) -> None:
-    environment = {"LLAMA_CHAT_TOP_K": "many", "LLAMA_CHAT_TEMPRATURE": "1", "LLAMA_CHAT_HOME": "/x"}
+    environment = {
+        "LLAMA_CHAT_TOP_K": "many",
+        "LLAMA_CHAT_TEMPRATURE": "1",
+        "LLAMA_CHAT_HOME": "/x",
+        "LLAMA_CHAT_TEST_MODELS": "",
+    }
     loaded = load("[sampling]\ntop_k = 5\n", tmp_path, environment=environment)
     assert loaded.settings.sampling.top_k == 5
     assert loaded.notices == (

@@ -212,7 +212,7 @@ def random_blocks(kind: GGMLType, shape: tuple[int, ...], rng: np.random.Generat
     """Random bytes [rows, bytes of a row] that are a valid tensor of the type, its values about 0.05."""
     block, nbytes = GGML_QUANT_SIZES[kind]
     raw = rng.integers(0, 256, (*shape[:-1], shape[-1] // block, nbytes), dtype=np.uint8)
-    size = {"Q6_K": 2e-5, "Q4_K": 1e-4, "Q5_K": 5e-5}.get(kind.name, 0.005)
+    size = {"Q6_K": 2e-5, "Q4_K": 1e-4, "Q5_K": 5e-5, "IQ4_XS": 3e-5}.get(kind.name, 0.005)
     for at in _SCALES_AT.get(kind.name, ()):
         scales = (size * rng.uniform(0.5, 1.5, raw.shape[:-1])).astype(np.float16)
         raw[..., at : at + 2] = scales[..., None].view(np.uint8)

@@ -18,7 +18,19 @@ from llama_chat.cli.history import History
 from llama_chat.cli.talk import say
 from llama_chat.conversation import new_seed
 from llama_chat.errors import Interrupted, PromptError
-from llama_chat.events import Engine, Event, Failed, Finished, LiveSampling, Piece, Prefilled, Sampling, Text, Token
+from llama_chat.events import (
+    Engine,
+    Event,
+    Failed,
+    Finished,
+    LiveSampling,
+    Piece,
+    Prefilled,
+    Sampling,
+    Text,
+    Token,
+)
+from llama_chat.log import start_log
 from llama_chat.paths import Paths
 from llama_chat.sanitize import sanitize
 from llama_chat.settings import LoadedSettings
@@ -78,7 +90,9 @@ def run_prompt(request: RunRequest, loaded: LoadedSettings, paths: Paths) -> Non
     """
     if not request.prompt.strip():
         raise PromptError("The prompt is empty", hint='Try: llama-chat run "What is a llama?"')
-    with cancel_on_interrupt() as cancel, History.open(request, loaded.settings, paths) as history:
+    start_log(paths.log_file)
+    asked = History.open(loaded.settings, paths, resume=request.resume, continue_last=request.continue_last)
+    with cancel_on_interrupt() as cancel, asked as history:
         started = time.perf_counter()
         engine = load_for_command(loaded.settings, paths, cancel)
         load_s = time.perf_counter() - started
@@ -102,9 +116,7 @@ def _pieces(request: RunRequest, engine: Engine, history: History, sampling: Sam
     if engine.info.chat_template is None:
         say(f"llama-chat: {engine.info.name} has no chat template; the prompt goes in raw.")
     history.ask(request.prompt)
-    prompt = build_prompt(
-        engine, history.path(), date=history.date, max_new_tokens=sampling.max_new_tokens
-    )
+    prompt = build_prompt(engine, history.path(), date=history.date, max_new_tokens=sampling.max_new_tokens)
     if prompt.dropped_messages:
         say(f"llama-chat: context full: the {prompt.dropped_messages} oldest messages are left out.")
     history.context_start = prompt.context_start
@@ -127,7 +139,9 @@ def _answers(
         answer = Answer(seed)
         if request.count > 1 and not request.as_json:
             say(f"--- {n + 1} of {request.count} · seed {seed} ---")
-        events = engine.stream(pieces, sampling=LiveSampling(loaded.settings.sampling), seed=seed, cancel=cancel)
+        events = engine.stream(
+            pieces, sampling=LiveSampling(loaded.settings.sampling), seed=seed, cancel=cancel
+        )
         with history.keeping(seed, loaded.settings.sampling, engine.info.name) as keep:
             for event in events:
                 keep(event)
@@ -182,7 +196,7 @@ def _stats_line(answer: Answer, engine: Engine, load_s: float) -> str:
 
 @contextmanager
 def cancel_on_interrupt() -> Iterator[threading.Event]:
-    """A flag that Ctrl+C and SIGTERM set, so that work stops at the next token; a second Ctrl+C breaks off."""
+    """A flag that Ctrl+C and SIGTERM set: work stops at the next token. A second Ctrl+C breaks off."""
     cancel = threading.Event()
 
     def on_signal(number: int, _frame: FrameType | None) -> None:
@@ -212,5 +226,3 @@ def read_prompt(argument: str | None, stdin: TextIO) -> str:
             except UnicodeDecodeError as error:
                 raise PromptError("What is piped in is not UTF-8 text") from error
     return "\n\n".join(part for part in (piped.rstrip("\n"), argument or "") if part.strip())
-
-

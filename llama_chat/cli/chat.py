@@ -17,9 +17,11 @@ def open_chat(loaded: LoadedSettings, paths: Paths, *, resume: str | None, conti
     Raises:
         ModelError: the settings name a model that is not there.
     """
+    from llama_chat.log import start_log
     from llama_chat.ui.app import run_chat
     from llama_chat.ui.setup import ChatSetup
 
+    start_log(paths.log_file)
     settings = loaded.settings
     found = find_model(settings.model.model, paths.models)
     entry = found if isinstance(found, CatalogueEntry) else None

@@ -14,7 +14,6 @@ from llama_chat.paths import Paths
 from llama_chat.settings import Settings
 
 if TYPE_CHECKING:
-    from llama_chat.cli.answer import RunRequest
     from llama_chat.sessions import SessionInfo, SessionStore
 
 
@@ -34,14 +33,16 @@ class History:
 
     @classmethod
     @contextmanager
-    def open(cls, request: RunRequest, settings: Settings, paths: Paths) -> Iterator[History]:
-        """The history that was asked for, with the system prompt of the settings.
+    def open(
+        cls, settings: Settings, paths: Paths, *, resume: str | None, continue_last: bool
+    ) -> Iterator[History]:
+        """The session that was asked for; without one, nothing but the system prompt of the settings.
 
         Raises:
             StoreError: there is no such session, or the store cannot be opened.
         """
         today = calendar_date.today().isoformat()
-        if request.resume is None and not request.continue_last:
+        if resume is None and not continue_last:
             history = cls(Conversation(), today, None, None)
             history.conversation.set_system(settings.chat.system)
             yield history
@@ -51,7 +52,7 @@ class History:
         store = SessionStore(paths.sessions_file)
         store.open()
         try:
-            session = store.find(request.resume) if request.resume is not None else store.last()
+            session = store.find(resume) if resume is not None else store.last()
             if session is None:
                 raise StoreError("There is no session to continue", hint="Start one with llama-chat.")
             yield cls(store.load(session.id), session.date, store, session)
@@ -78,7 +79,9 @@ class History:
 
         store, session = self._store, self._session
         self.conversation.leaf_id = self._question.id
-        message = self.conversation.append(Role.ASSISTANT, "", reply=Reply(seed, sampling, model, context_start=self.context_start))
+        message = self.conversation.append(
+            Role.ASSISTANT, "", reply=Reply(seed, sampling, model, context_start=self.context_start)
+        )
         builder = ReplyBuilder(message)
         store.begin_reply(session.id, message)
 

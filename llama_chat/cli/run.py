@@ -14,7 +14,14 @@ from llama_chat.errors import UsageError
 @click.command(short_help="One answer to stdout.")
 @click.argument("prompt", required=False)
 @click.option("--raw", is_flag=True, help="Give the prompt to the model as it is, without the chat template.")
-@click.option("--n", "count", type=click.IntRange(1, 1000), default=1, metavar="N", help="So many answers, from one prefill.")
+@click.option(
+    "--n",
+    "count",
+    type=click.IntRange(1, 1000),
+    default=1,
+    metavar="N",
+    help="So many answers, from one prefill.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object for each answer, in a line.")
 @click.option("--stats", is_flag=True, help="Print token counts and speed to stderr.")
 @model_options

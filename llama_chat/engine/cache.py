@@ -10,7 +10,7 @@ CACHE_STEP = 256
 
 
 class KVCache:
-    """Keys and values, [L layers, G key/value heads, capacity, K head size] each; `length` positions are filled.
+    """Keys and values, [L layers, G key/value heads, capacity, K head size] each, filled up to `length`.
 
     Rewinding is free: what lies behind `length` is overwritten by what comes next.
     """
@@ -71,7 +71,7 @@ class KVCache:
         return self._length
 
     def fork(self) -> KVCache:
-        """A copy that can go another way; costs one copy of the filled part."""
+        """A copy that can go another way; costs one copy of the memory."""
         other = object.__new__(KVCache)
         other.limit = self.limit
         other._length = self._length

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -67,20 +68,34 @@ class LocalEngine:
         """Prefill what is not in the cache yet, then choose tokens until an end.
 
         Forced ids count as tokens of the reply (they shift the index, and with it the noise) but are not
-        given out again: a reply that goes on does so as if it had never stopped.
+        given out again: a reply that goes on does so as if it had never stopped. Where they end inside a
+        character, the first text completes it; the `Finished.text` that stood for it is then void.
         """
         reply = _Reply(self, sampling, seed, cancel or threading.Event(), index=len(forced_ids))
         try:
             ids = self.tokenizer.encode_pieces(pieces)
             yield from reply.run([*ids, *forced_ids], prompt_tokens=len(ids))
+        except ModelError as error:
+            self.live = LiveCache(self.network)  # where logits are no numbers, keys and values may be none
+            yield Failed(error)
         except LlamaChatError as error:
             yield Failed(error)
-        except (torch.OutOfMemoryError, MemoryError) as error:
+        except (RuntimeError, MemoryError) as error:
+            if not _is_out_of_memory(error):
+                raise
             self.live = LiveCache(self.network)
             yield Failed(_out_of_memory(error, self.info))
 
 
-def _out_of_memory(error: BaseException, info: ModelInfo) -> ModelError:
+def _is_out_of_memory(error: RuntimeError | MemoryError) -> bool:
+    """torch has a class for this on GPUs only; the CPU's and Apple's allocators say it in words."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return any(words in str(error) for words in ("out of memory", "allocate memory", "not enough memory"))
+
+
+def _out_of_memory(error: RuntimeError | MemoryError, info: ModelInfo) -> ModelError:
+    traceback.clear_frames(error.__traceback__)  # they hold the tensors that there was no room for
     reason = str(error).splitlines()[0] if str(error) else "out of memory"
     failure = ModelError(
         f"{info.device} ran out of memory: {reason}", hint="Try a shorter --context or a smaller --dtype."
@@ -130,6 +145,8 @@ class _Reply:
         """Tokens until an end. A token is given out before the next forward: who stops, stops there."""
         live, tokenizer = self.engine.live, self.engine.tokenizer
         detokenizer = tokenizer.decoder()
+        for token_id in live.ids[self.prompt_tokens :]:  # forced ids may end inside a character
+            detokenizer.feed(token_id)
         end_ids, context_length = tokenizer.vocabulary.end_ids, self.engine.info.context_length
         last = time.perf_counter()
         while (reason := self.reason_to_stop(len(live.ids), context_length)) is None:

@@ -43,8 +43,12 @@ class LiveCache:
         return kept
 
     def extend(self, ids: Sequence[int], logits: LogitsWanted, kind: str) -> Tensor | None:
-        """The network's logits for the ids, which are appended."""
-        out = self.network.forward(ids, self.cache, logits)
+        """The network's logits for the ids, which are appended; all of them, or none when it fails."""
+        try:
+            out = self.network.forward(ids, self.cache, logits)
+        except BaseException:
+            self.rewind(len(self.ids))
+            raise
         start = len(self.ids)
         self.ids.extend(ids)
         last = self.forwards[-1] if self.forwards else None

@@ -22,6 +22,10 @@ GROUP = 32
 
 _INT4_ROWS = 16  # the packed product takes multiples of this many output features
 
+# torch's 8-bit product reads rows in blocks of 16 values and past their end where they do not come out even:
+# inf or a crash for bf16 rows of 24 and 33 values (torch 2.13 with AVX-512, 2026-11-22). 32 leaves a margin.
+_INT8_BLOCK = 32
+
 
 def unpack(blocks: Tensor, info: TensorInfo, dtype: torch.dtype = torch.float32) -> Tensor:
     """The tensor's values, in its shape, from its raw blocks (uint8 [rows, bytes of a row]).
@@ -177,6 +181,11 @@ class Int8Linear(nn.Module):
         quantized = [_int8_rows(part.float()) for part in parts]
         self.register_buffer("weight", torch.cat([weight for weight, _ in quantized]))
         self.register_buffer("scale", torch.cat([scale for _, scale in quantized]).to(dtype))
+
+    @staticmethod
+    def takes(d: int) -> bool:
+        """Whether rows of that width can be multiplied."""
+        return d % _INT8_BLOCK == 0
 
     def forward(self, x_TD: Tensor) -> Tensor:
         """The product, [T, N]."""

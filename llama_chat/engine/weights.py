@@ -7,7 +7,7 @@ rows; wherever those products do not run (GPUs for now, f32) weights are unpacke
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -15,7 +15,7 @@ from gguf.constants import GGMLQuantizationType as GGMLType
 from torch import Tensor, nn
 
 from llama_chat.engine.config import ROPE_DIVISORS, LlamaConfig
-from llama_chat.engine.gguf import GGUFFile
+from llama_chat.engine.gguf import GGUFFile, TensorInfo
 from llama_chat.engine.model import Attention, Block, FeedForward, Llama, RMSNorm, RotaryTable
 from llama_chat.engine.quantize import (
     Int4Groups,
@@ -86,9 +86,14 @@ class GGUFWeights:
             groups = [self._groups(name) for name in names]
             if all(part is not None for part in groups):
                 return Int4Linear(Int4Groups.stack([part for part in groups if part is not None]))
-        if self.precision.packs and not (kind == "auto" and all(info.type in _PLAIN for info in infos)):
+        if self._takes_int8(infos):
             return Int8Linear(self._slices(*names), self.precision.compute)
         return _dense_linear(torch.cat([self.dense(name, self.precision.compute) for name in names]))
+
+    def _takes_int8(self, infos: Sequence[TensorInfo]) -> bool:
+        """Whether 8-bit rows are wanted, or the file's own type has no better form, and they can be had."""
+        keeps_plain = self.precision.kind == "auto" and all(info.type in _PLAIN for info in infos)
+        return self.precision.packs and not keeps_plain and Int8Linear.takes(infos[0].shape[1])
 
     def _groups(self, name: str) -> Int4Groups | None:
         """4-bit numbers: the file's own, or made when 4 bits were asked for."""
@@ -114,8 +119,7 @@ class GGUFWeights:
 
     def head(self, name: str) -> nn.Module:
         """The output product. Packed, it keeps 8 bits a weight: 4 bits here cost ten times the KL (0.044)."""
-        info = self.file.tensors[name]
-        if self.precision.packs and not (self.precision.kind == "auto" and info.type in _PLAIN):
+        if self._takes_int8([self.file.tensors[name]]):
             return Int8Linear(self._slices(name), self.precision.compute)
         return _dense_linear(self.dense(name, self.precision.compute))
 

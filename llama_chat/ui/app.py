@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
+from rich.segment import Segments
 from textual import on
 from textual.app import App
 from textual.binding import Binding, BindingType
@@ -121,7 +122,10 @@ class ChatApp(App[None]):
             self.theme = wanted
             return loaded.notices
         self.theme = FALLBACK_THEME if FALLBACK_THEME in loaded.themes else self.theme
-        return (*loaded.notices, f"There is no theme '{wanted}': {self.theme} is used. F9 shows what there is.")
+        return (
+            *loaded.notices,
+            f"There is no theme '{wanted}': {self.theme} is used. F9 shows what there is.",
+        )
 
     def get_line_filters(self) -> Sequence[LineFilter]:
         """Textual's, or none of its greys where no colour is wanted; and ours, which guards the terminal."""
@@ -136,6 +140,14 @@ class ChatApp(App[None]):
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(number, self.exit, None, 128 + number)
+
+    def _fatal_error(self) -> None:
+        """Textual's traceback prints local variables, and with them what was said in the chat."""
+        from rich.traceback import Traceback
+
+        trace = Traceback(show_locals=False, width=None)
+        self._exit_renderables.append(Segments(self.console.render(trace, self.console.options)))
+        self._close_messages_no_wait()
 
     def action_quit_on_second_press(self) -> None:
         """Leave, if it was asked for a moment ago already."""
@@ -155,5 +167,7 @@ def run_chat(setup: ChatSetup) -> int:
         app.run()
     finally:
         gc.enable()
-        app.bridge.close()
-    return app.return_code or 0
+        is_kept = app.bridge.close()
+    if not is_kept:
+        print("llama-chat: the last messages could not be kept.", file=sys.stderr)
+    return app.return_code or (0 if is_kept else 1)

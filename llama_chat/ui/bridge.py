@@ -24,7 +24,7 @@ from llama_chat.ui.setup import ChatSetup
 from llama_chat.worker import Turn, Worker
 
 if TYPE_CHECKING:
-    from llama_chat.catalogue import PullProgress
+    from llama_chat.pull import PullProgress
     from llama_chat.turn import Prompt
 
 T = TypeVar("T")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
-from typing import Literal, Protocol
 
 from llama_chat.conversation import Conversation, Message, Reply, Role, new_seed, title_of
 from llama_chat.errors import Interrupted, LlamaChatError
@@ -17,44 +16,8 @@ from llama_chat.ui import notes
 from llama_chat.ui.bridge import Bridge
 from llama_chat.ui.live import LiveFigures, Status
 from llama_chat.ui.saved import SavedSession
+from llama_chat.ui.view import ChatView
 from llama_chat.worker import Turn
-
-
-class ChatView(Protocol):
-    """What the chat asks of the screen."""
-
-    def show_path(self, messages: Sequence[Message]) -> None:
-        """Show these messages instead of all others."""
-
-    def add_message(self, message: Message) -> None:
-        """Show one more."""
-
-    def append_text(self, message_id: str, text: str) -> None:
-        """The reply goes on."""
-
-    def replace_message(self, message: Message) -> None:
-        """The reply is over."""
-
-    def set_head(self, message_id: str, text: str) -> None:
-        """What stands beside the name of the speaker."""
-
-    def set_place(self, message_id: str, place: int, count: int) -> None:
-        """Which of its siblings a message is."""
-
-    def notice(self, text: str, kind: Literal["info", "warning", "error"] = "info") -> None:
-        """Say something of the program's own."""
-
-    def give_back(self, text: str) -> None:
-        """The words could not be sent: they belong into the prompt again."""
-
-    def pulling(self, note: notes.Pulling) -> None:
-        """The model's file is being fetched."""
-
-    def pull_ended(self) -> None:
-        """It is there, or it will not come."""
-
-    def status_changed(self) -> None:
-        """The title, the state or a figure is another."""
 
 
 @dataclass(slots=True)
@@ -233,6 +196,7 @@ class Chat:
         self._running = None
         doing = "ready" if self.status.model_state == "ready" else self.status.doing
         self._update(replace(self.status, is_replying=False, doing=doing))
+        self._view.session_changed()
         then, self._then = self._then, None
         if then is not None:
             then()
@@ -245,6 +209,7 @@ class Chat:
                 place = next(i for i, sibling in enumerate(siblings, 1) if sibling.id == message.id)
                 self._view.set_place(message.id, place, len(siblings))
         self._update(self.status.of_path(path))
+        self._view.session_changed()
 
     def _update(self, status: Status) -> None:
         self.status = status

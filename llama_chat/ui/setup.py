@@ -5,14 +5,16 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-from llama_chat.catalogue import PullProgress
 from llama_chat.events import EngineLoader
 from llama_chat.paths import Paths
 from llama_chat.settings import Settings
 
-Puller: TypeAlias = Callable[[Callable[[PullProgress], None], threading.Event], object]
+if TYPE_CHECKING:
+    from llama_chat.pull import PullProgress
+
+Puller: TypeAlias = "Callable[[Callable[[PullProgress], None], threading.Event], object]"
 """Fetches the model's file: gets a callback for progress and a cancel flag."""
 
 

@@ -60,20 +60,25 @@ class ChatScreen(Screen[None]):
         self._setup = setup
         self.bridge = bridge
         self.chat = Chat(bridge, self, setup.settings.chat, setup.model_label)
+        self.prompt = Prompt(enter_sends=setup.settings.chat.enter_sends, id="prompt")
+        self.transcript = Transcript(id="transcript")
+        self._header = Header()
+        self._welcome = Welcome()
+        self._status_bar = StatusBar()
         self._download: DownloadScreen | None = None
 
     def compose(self) -> ComposeResult:
         """Header, transcript, prompt, status; panels come when they are asked for."""
-        yield Header()
+        yield self._header
         with Horizontal(id="body"):
             with Vertical(id="center"):
-                yield Welcome()
-                yield Transcript(id="transcript")
+                yield self._welcome
+                yield self.transcript
                 with Horizontal(id="prompt-row"):
-                    yield Prompt(enter_sends=self._setup.settings.chat.enter_sends, id="prompt")
+                    yield self.prompt
             if self.app.size.width >= WIDE_CELLS:
                 yield SamplingPanel(self.bridge.sampling, MAIN_SETTINGS + MORE_SETTINGS)
-        yield StatusBar()
+        yield self._status_bar
 
     def on_mount(self) -> None:
         """Show the empty chat."""
@@ -85,20 +90,10 @@ class ChatScreen(Screen[None]):
         """Whether panels stand beside the transcript."""
         return self.size.width >= WIDE_CELLS
 
-    @property
-    def prompt(self) -> Prompt:
-        """Where the user writes."""
-        return self.query_one(Prompt)
-
-    @property
-    def transcript(self) -> Transcript:
-        """What was said."""
-        return self.query_one(Transcript)
-
     # --- the view of the chat ---------------------------------------------------------------------------
 
     def _show_transcript(self, is_shown: bool) -> None:
-        self.query_one(Welcome).display = not is_shown
+        self._welcome.display = not is_shown
         self.transcript.display = is_shown
 
     def show_path(self, messages: Sequence[Message]) -> None:
@@ -155,13 +150,16 @@ class ChatScreen(Screen[None]):
         if wants_stop:
             self.bridge.worker.stop_loading()
 
+    def session_changed(self) -> None:
+        """Show it in the list, if there is one."""
+        openers.refresh_sessions(self)
+
     def status_changed(self) -> None:
         """Show title, model and figures."""
-        header = self.query_one(Header)
-        header.title_text = self.chat.title
-        header.model_text = model_line(self.chat.info, self.chat.model_label)
-        self.query_one(Welcome).model = self.chat.model_label
-        self.query_one(StatusBar).status = self.chat.status
+        self._header.title_text = self.chat.title
+        self._header.model_text = model_line(self.chat.info, self.chat.model_label)
+        self._welcome.model = self.chat.model_label
+        self._status_bar.status = self.chat.status
 
     def drain(self) -> None:
         """Take in what happened on the other threads."""

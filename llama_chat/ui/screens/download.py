@@ -7,7 +7,7 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import Static
 
-from llama_chat.catalogue import PullProgress
+from llama_chat.pull import PullProgress
 from llama_chat.sanitize import sanitize
 from llama_chat.ui.screens.modal import Card
 from llama_chat.ui.widgets.status_bar import meter

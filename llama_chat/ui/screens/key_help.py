@@ -72,9 +72,6 @@ class KeyHelpScreen(Card[None]):
         height: 1fr;
         padding: 0 1;
         scrollbar-size-vertical: 1;
-        scrollbar-background: $surface;
-        scrollbar-background-hover: $surface;
-        scrollbar-background-active: $surface;
     }
     """
 

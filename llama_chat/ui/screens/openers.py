@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from datetime import date
 from typing import TYPE_CHECKING
 
 from textual.content import Content
 
-from llama_chat.errors import LlamaChatError
+from llama_chat.errors import LlamaChatError, StoreError
 from llama_chat.sessions import SessionInfo
 from llama_chat.ui.keys import KEY_ACTIONS, key_name
 from llama_chat.ui.widgets.sampling_panel import MAIN_SETTINGS, MORE_SETTINGS, SamplingPanel
@@ -62,9 +63,15 @@ def close_sheet(screen: ChatScreen) -> None:
 
 def toggle_sessions(screen: ChatScreen) -> None:
     """A list at the left where the screen is wide; a card where it is not."""
-    if screen.is_wide and screen.query("SessionPanel"):
-        screen.query("SessionPanel").remove()
-        screen.prompt.focus()
+    from llama_chat.ui.widgets.session_panel import SessionPanel
+
+    panel = next(iter(screen.query(SessionPanel)), None)
+    if screen.is_wide and panel is not None:
+        if panel.query("Input:focus"):
+            panel.remove()
+            screen.prompt.focus()
+        else:
+            panel.focus_input()
     else:
         screen.run_worker(_open_sessions(screen), group="sessions", exclusive=True)
 
@@ -84,6 +91,21 @@ async def _open_sessions(screen: ChatScreen) -> None:
         panel.focus_input()
     else:
         _pick_session(screen, sessions, current_id)
+
+
+def refresh_sessions(screen: ChatScreen) -> None:
+    """Show the list at the left as it is now, if it is there."""
+    if screen.query("SessionPanel"):
+        screen.run_worker(_refresh_sessions(screen), group="sessions", exclusive=True)
+
+
+async def _refresh_sessions(screen: ChatScreen) -> None:
+    from llama_chat.ui.widgets.session_panel import SessionPanel
+
+    with contextlib.suppress(StoreError):  # the list stays as it was
+        sessions = await screen.ask_store(screen.bridge.store.list)
+        for panel in screen.query(SessionPanel):
+            panel.show_sessions(sessions, screen.chat.saved.session_id)
 
 
 def _pick_session(screen: ChatScreen, sessions: list[SessionInfo], current_id: str | None) -> None:

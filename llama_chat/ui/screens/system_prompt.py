@@ -18,6 +18,7 @@ class SystemPromptScreen(Card[str]):
     """Edit the text; the result is the new one, None when it was left as it is."""
 
     DEFAULT_CSS = """
+    SystemPromptScreen.-low .hint { display: block; margin: 0; }
     SystemPromptScreen TextArea {
         height: 12;
         max-height: 60vh;

@@ -56,9 +56,6 @@ class FilterList(Vertical):
             background: transparent;
             scrollbar-size-vertical: 1;
             &:focus { border: none; background-tint: $foreground 0%; }
-            scrollbar-background: $surface;
-            scrollbar-background-hover: $surface;
-            scrollbar-background-active: $surface;
             text-wrap: nowrap;
             text-overflow: ellipsis;
             & > .option-list--option-disabled { color: $foreground 40%; }

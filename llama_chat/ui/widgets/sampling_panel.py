@@ -59,7 +59,7 @@ class SamplingPanel(VerticalScroll, can_focus=False):
         &.-sheet {
             padding: 0 1;
             height: auto;
-            & > .title { margin-bottom: 0; }
+            & > .title { margin-bottom: 0; height: 1; text-wrap: nowrap; text-overflow: ellipsis; }
             & > Slider { margin-bottom: 0; }
             & > .help { display: none; }
         }

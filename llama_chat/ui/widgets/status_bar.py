@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TypeAlias
 
 from rich.cells import cell_len
+from textual import events
 from textual.content import Content
 from textual.reactive import reactive
-from textual.style import Style
 from textual.widget import Widget
 
 from llama_chat.sanitize import sanitize
@@ -68,16 +68,7 @@ class StatusBar(Widget):
     """One line of figures and keys."""
 
     DEFAULT_CSS = """
-    StatusBar {
-        height: 1;
-        padding: 0 2;
-        color: $foreground 60%;
-        link-style: none;
-        link-color: $foreground 60%;
-        link-background-hover: $primary 25%;
-        link-style-hover: none;
-        link-color-hover: $foreground;
-    }
+    StatusBar { height: 1; padding: 0 2; color: $foreground 60%; }
     """
 
     status: reactive[Status] = reactive(Status())
@@ -98,10 +89,18 @@ class StatusBar(Widget):
                 if not shown:
                     shown.append(Content.assemble((name, "$primary")))
                 break
-            click = Style.from_meta({"@click": f"screen.{action.action}"})
-            hint = Content.assemble((name, "$primary"), " ", (action.label, "$foreground 50%"))
-            shown.append(hint.stylize(click))
+            shown.append(Content.assemble((name, "$primary"), " ", (action.label, "$foreground 50%")))
         return shown
+
+    async def on_click(self, event: events.Click) -> None:
+        """Do what the key does that was clicked."""
+        line = self.render().plain
+        x = event.x - self.gutter.left
+        for action in footer_actions(self.moment):
+            start = line.rfind(f"{key_name(action.keys[0], short=True)} {action.label}")
+            if start >= 0 and start <= x < start + len(action.label) + 4:
+                await self.run_action(f"screen.{action.action}")
+                return
 
     def render(self) -> Content:
         """The state, then as many figures and keys as there is room for."""

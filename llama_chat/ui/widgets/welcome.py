@@ -24,6 +24,7 @@ _KEYS = (
     ("^S", "sessions"),
     ("^P", "commands"),
 )
+_PROMISE = "runs on this machine; nothing you write leaves it."
 
 
 class Welcome(Widget):
@@ -45,7 +46,7 @@ class Welcome(Widget):
         lines = len(parts)
         parts.append(Content.assemble((sanitize(self.model), "$foreground bold")))
         if height >= 3:
-            parts.append(Content("runs on this machine; nothing you write leaves it."))
+            parts.append(Content(_PROMISE if width > len(_PROMISE) else "runs on this machine only"))
         if height >= 8 and width >= 44:
             parts.append(Content(""))
             for (left, left_does), (right, right_does) in zip(_KEYS[:3], _KEYS[3:], strict=True):

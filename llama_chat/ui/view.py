@@ -1,0 +1,49 @@
+"""What the chat asks of whoever shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, Protocol
+
+from llama_chat.conversation import Message
+from llama_chat.ui import notes
+
+
+class ChatView(Protocol):
+    """What the chat asks of the screen."""
+
+    def show_path(self, messages: Sequence[Message]) -> None:
+        """Show these messages instead of all others."""
+
+    def add_message(self, message: Message) -> None:
+        """Show one more."""
+
+    def append_text(self, message_id: str, text: str) -> None:
+        """The reply goes on."""
+
+    def replace_message(self, message: Message) -> None:
+        """The reply is over."""
+
+    def set_head(self, message_id: str, text: str) -> None:
+        """What stands beside the name of the speaker."""
+
+    def set_place(self, message_id: str, place: int, count: int) -> None:
+        """Which of its siblings a message is."""
+
+    def notice(self, text: str, kind: Literal["info", "warning", "error"] = "info") -> None:
+        """Say something of the program's own."""
+
+    def give_back(self, text: str) -> None:
+        """The words could not be sent: they belong into the prompt again."""
+
+    def pulling(self, note: notes.Pulling) -> None:
+        """The model's file is being fetched."""
+
+    def pull_ended(self) -> None:
+        """It is there, or it will not come."""
+
+    def session_changed(self) -> None:
+        """Another session is open, or this one has another title or time."""
+
+    def status_changed(self) -> None:
+        """The title, the state or a figure is another."""

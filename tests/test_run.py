@@ -1,0 +1,186 @@
+"""`llama-chat run` as a user calls it: a process, the real default model, stdout and stderr."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from llama_chat.sessions import SessionStore
+
+COMMAND = str(Path(sys.executable).with_name("llama-chat"))
+
+
+@pytest.fixture
+def run(home_with_model):
+    def call(*arguments, stdin=""):
+        return subprocess.run(
+            [COMMAND, "run", *arguments], input=stdin, capture_output=True, text=True, timeout=120
+        )
+
+    return call
+
+
+def test_an_answer_goes_to_stdout_and_the_figures_to_stderr(run):
+    done = run("--max-new-tokens", "12", "--temperature", "0", "--stats", "What is two plus two?")
+    assert done.returncode == 0
+    assert done.stdout.startswith("Two plus two")
+    assert done.stdout.endswith("\n")
+    assert "tok/s" in done.stderr
+    assert "12 new" in done.stderr
+
+
+def test_json_is_one_object_with_all_that_is_promised(run):
+    done = run("--json", "--max-new-tokens", "6", "--seed", "5", "Hello")
+    found = json.loads(done.stdout)
+    assert set(found) == {
+        *("text", "token_ids", "prompt_tokens", "reused_tokens", "finish_reason", "seed", "sampling"),
+        *("model", "engine", "device", "dtype", "timings"),
+    }
+    assert set(found["timings"]) == {"load", "prefill", "decode", "decode_tok_per_s"}
+    assert found["seed"] == 5
+    assert found["finish_reason"] == "length"
+    assert len(found["token_ids"]) == 6
+    assert (found["engine"], found["device"], found["dtype"]) == ("scratch", "cpu", "Q4_1")
+    assert found["sampling"]["max_new_tokens"] == 6
+
+
+def test_the_same_seed_gives_the_same_reply_and_n_several_from_one_prefill(run):
+    wanted = (
+        "--json",
+        "--max-new-tokens",
+        "12",
+        "--seed",
+        "9",
+        "--n",
+        "2",
+        "--temperature",
+        "1.5",
+        "Name a fox.",
+    )
+    first, second = ([json.loads(line) for line in run(*wanted).stdout.splitlines()] for _ in range(2))
+    assert [reply["token_ids"] for reply in first] == [reply["token_ids"] for reply in second]
+    assert first[0]["token_ids"] != first[1]["token_ids"]
+    assert [reply["seed"] for reply in first] == [9, 10]
+    assert first[0]["reused_tokens"] == 0
+    assert first[1]["reused_tokens"] == first[1]["prompt_tokens"] - 1
+
+
+def test_piped_text_comes_before_the_words(run):
+    both = json.loads(run("--json", "--max-new-tokens", "1", "Translate it.", stdin="Guten Tag\n").stdout)
+    alone = json.loads(run("--json", "--max-new-tokens", "1", stdin="Guten Tag\n\nTranslate it.").stdout)
+    assert both["prompt_tokens"] == alone["prompt_tokens"]
+
+
+def test_raw_skips_the_template(run):
+    raw = json.loads(
+        run(
+            "--raw", "--json", "--max-new-tokens", "4", "--temperature", "0", "The capital of France is"
+        ).stdout
+    )
+    assert raw["prompt_tokens"] == 5
+    assert "Paris" in raw["text"]
+
+
+@pytest.mark.parametrize("words", ["", "  \n"])
+def test_an_empty_prompt_is_named(run, words):
+    done = run(stdin=words)
+    assert done.returncode == 1
+    assert done.stderr.startswith("llama-chat: The prompt is empty")
+    assert done.stdout == ""
+
+
+def test_a_prompt_longer_than_the_context_is_named_with_both_figures(run):
+    done = run("--context", "64", "word " * 200)
+    assert done.returncode == 1
+    assert "tokens, the context holds 64" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--device", "rocm"), "No rocm device: the installed torch is"),
+        (("--device", "cuda"), "No cuda device: the installed torch is"),
+        (("--device", "teapot"), "teapot"),
+        (("--model", "/nowhere/at/all"), "/nowhere/at/all"),
+        (("--resume", "ffff"), "ffff"),
+        (("-c",), "no session to continue"),
+    ],
+)
+def test_what_is_not_there_is_one_clear_line(run, arguments, words):
+    done = run(*arguments, "Hello")
+    assert done.returncode in (1, 2)
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_session_goes_on_and_is_kept(run, home_with_model):
+    store = SessionStore(home_with_model / "data" / "sessions.sqlite3")
+    store.open()
+    session = store.create(date="2026-11-22")
+    from llama_chat.conversation import Conversation, Role
+
+    begun = Conversation()
+    words = [begun.append(Role.USER, "My name is Reynard."), begun.append(Role.ASSISTANT, "Hello Reynard!")]
+    store.add_messages(session.id, words, words[-1].id)
+    done = run("-c", "--max-new-tokens", "8", "--json", "What is my name?")
+    assert done.returncode == 0
+    path = store.load(session.id).path()
+    assert [message.text for message in path[:3]] == [
+        "My name is Reynard.",
+        "Hello Reynard!",
+        "What is my name?",
+    ]
+    assert path[3].text == json.loads(done.stdout)["text"]
+    assert path[3].reply.finish_reason == json.loads(done.stdout)["finish_reason"]
+    assert path[3].reply.token_ids == tuple(json.loads(done.stdout)["token_ids"])
+    store.close()
+
+
+def test_ctrl_c_stops_at_the_next_token_and_says_so(home_with_model):
+    command = [COMMAND, "run", "--max-new-tokens", "4000", "Write a very long story."]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL
+    ) as process:
+        assert process.stdout.read(20)
+        process.send_signal(signal.SIGINT)
+        started = time.monotonic()
+        _, errors = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert time.monotonic() - started < 10
+    assert b"Traceback" not in errors
+
+
+def test_a_reader_who_leaves_ends_it_quietly(home_with_model):
+    command = [COMMAND, "run", "--max-new-tokens", "4000", "Write a very long story."]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL
+    ) as process:
+        assert process.stdout.read(20)
+        process.stdout.close()
+        errors = process.stderr.read()
+        process.wait(timeout=30)
+    assert process.returncode == 0
+    assert errors == b""
+
+
+def test_settings_that_are_no_toml_are_named_and_left_alone(run, home_with_model):
+    settings = home_with_model / "config" / "settings.toml"
+    settings.parent.mkdir(parents=True)
+    settings.write_text("[sampling\ntemperature = 1")
+    done = run("--max-new-tokens", "1", "Hello")
+    assert done.returncode == 0
+    assert "settings.toml" in done.stderr
+    assert settings.read_text() == "[sampling\ntemperature = 1"
+
+
+def test_escape_sequences_of_the_model_reach_neither_terminal_nor_pipe(capsys):
+    from llama_chat.cli.answer import RunRequest, _print
+
+    _print("a\x1b]0;owned\x07b\x9bc", RunRequest("x"))
+    written = capsys.readouterr().out
+    assert not set(written) & {"\x1b", "\x07", "\x9b"}
+    assert written.startswith("a")
