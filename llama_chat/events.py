@@ -261,10 +261,13 @@ class ModelInfo:
     chat_template: str | None
     """Jinja source; None means that the model starts raw."""
     special_tokens: tuple[str, ...]
+    """Texts of the tokens that ordinary text never becomes."""
     bos_text: str = ""
     eos_text: str = ""
     threads: int = 1
     torch: str = ""
+    visible_tokens: tuple[str, ...] = ()
+    """Those of the special tokens that readers see, such as `<think>`."""
 
 
 @runtime_checkable

@@ -1,9 +1,9 @@
-"""A conversation to prompt pieces by the model's own chat template, so that no text can pose as a control token.
+"""A conversation to prompt pieces by the model's own chat template, so that no text poses as a control token.
 
-What users and models wrote is masked
-first: wherever it spells a control token, or the beginning or end of one that could be completed across its
-edge, a private-use character breaks the spelling. The rendered text is then split at the control tokens that
-are left, which only the template can have written, and the masks come out again.
+What users and models wrote is masked first: wherever it spells a control token, or the beginning or end of
+one that could be completed across its edge, a private-use character breaks the spelling. The rendered text
+is then split at the control tokens that are left, which only the template can have written, and the masks
+come out again.
 """
 
 from __future__ import annotations
@@ -12,23 +12,15 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from itertools import islice, pairwise
 
-from llama_chat.conversation import Message, Role
+from llama_chat.conversation import Message, Reply, Role
 from llama_chat.errors import TemplateError
 from llama_chat.events import Ids, ModelInfo, Piece, Special, Text
 from llama_chat.template_sandbox import SandboxedTemplate
 
 _PRIVATE_USE = range(0xF0000, 0xFFFFE)
 """A plane that no font and hardly any text uses; masks are picked from what the conversation leaves free."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Turn:
-    """One message as the template sees it."""
-
-    role: Role
-    content: str
-    token_ids: tuple[int, ...]
 
 
 class ChatTemplate:
@@ -38,25 +30,50 @@ class ChatTemplate:
         source: the jinja2 template.
         special_tokens: texts of the control tokens.
         bos_text, eos_text: what the template knows as `bos_token` and `eos_token`.
+        visible_tokens: those of the special tokens that are shown, as `<think>`: replies may contain them.
+        model: the model's name; only replies of its own are given as recorded ids.
 
     Raises:
         TemplateError: the source is no template.
     """
 
-    def __init__(self, source: str, special_tokens: Sequence[str], bos_text: str = "", eos_text: str = "") -> None:
+    def __init__(
+        self,
+        source: str,
+        special_tokens: Sequence[str],
+        bos_text: str = "",
+        eos_text: str = "",
+        *,
+        visible_tokens: Sequence[str] = (),
+        model: str = "",
+    ) -> None:
+        self._source = source
         self._template = SandboxedTemplate(source)
-        self._specials = tuple(sorted(filter(None, special_tokens), key=len, reverse=True))
-        self._split = re.compile("|".join(map(re.escape, self._specials)) or r"(?!)")
+        # A token of one character, or of white space, is not told from text: it stays text everywhere.
+        specials = [text for text in special_tokens if len(text) > 1 and text.strip()]
+        self._user_mask = _Mask(specials)
+        self._reply_mask = _Mask([text for text in specials if text not in set(visible_tokens)])
+        self._split = _any_of(specials)
         self._variables = {"bos_token": bos_text, "eos_token": eos_text}
+        self._model = model
 
     @classmethod
     def of_model(cls, info: ModelInfo) -> ChatTemplate | None:
         """The template of a loaded model; None when it has none and starts raw."""
         if info.chat_template is None:
             return None
-        return cls(info.chat_template, info.special_tokens, info.bos_text, info.eos_text)
+        return cls(
+            info.chat_template,
+            info.special_tokens,
+            info.bos_text,
+            info.eos_text,
+            visible_tokens=info.visible_tokens,
+            model=info.name,
+        )
 
-    def render(self, messages: Sequence[Message], *, today: str, add_generation_prompt: bool = True) -> list[Piece]:
+    def render(
+        self, messages: Sequence[Message], *, today: str, add_generation_prompt: bool = True
+    ) -> list[Piece]:
         """The prompt for the messages.
 
         A reply's text that comes out of the template unchanged is given as its recorded ids.
@@ -69,40 +86,49 @@ class ChatTemplate:
         Raises:
             TemplateError: the template fails, or takes too long.
         """
-        turns = [
-            _Turn(message.role, message.text, message.reply.token_ids if message.reply else ())
-            for message in messages
+        used = "".join([self._source, *(message.text for message in messages)])
+        mask, mark_end, *marks = _free_characters(used, 2 + len(messages))
+
+        def run(contents: Sequence[str]) -> str:
+            return self._run(messages, contents, today, add_generation_prompt)
+
+        contents, plain = self._render_masked(messages, mask, run)
+        replies = [
+            _Reply(i, mark, contents[i], Ids(message.reply.token_ids, message.text))
+            for i, (message, mark) in enumerate(zip(messages, marks, strict=True))
+            if message.role is Role.ASSISTANT and message.reply and _is_recorded(message.reply, self._model)
         ]
-        masks = _free_characters("".join(turn.content for turn in turns), 2 + len(turns))
-        mask, mark_end, *marks = masks
-        contents = [self._mask(turn.content, mask) for turn in turns]
+        text, kept = _marked(plain, contents, replies, mark_end, run)
+        return list(self._pieces(text, mask, mark_end, {reply.mark: reply.ids for reply in kept}))
 
-        def rendered(marked: Sequence[int]) -> str:
-            shown = [
-                f"{marks[i]}{content}{mark_end}" if i in marked else content for i, content in enumerate(contents)
-            ]
-            return self._run(turns, shown, today, add_generation_prompt)
+    def _render_masked(
+        self, messages: Sequence[Message], mask: str, run: Callable[[Sequence[str]], str]
+    ) -> tuple[list[str], str]:
+        """The contents as the template may see them, and what it makes of them.
 
-        plain = rendered(())
-        recorded = [i for i, turn in enumerate(turns) if turn.token_ids and turn.role is Role.ASSISTANT]
-        unchanged = _unchanged(plain, recorded, rendered, marks, mark_end)
-        text = rendered(unchanged) if unchanged else plain
-        ids_of = {marks[i]: Ids(turns[i].token_ids, turns[i].content) for i in unchanged}
-        return list(self._pieces(text, mask, mark_end, ids_of))
+        Only the spellings of control tokens are broken, so that a template finds what it looks for. One that
+        cuts something out of a content could join the halves of a spelling: so it also renders contents in
+        which every possible beginning is broken, and if that gives other control tokens, it counts.
+        """
+        masks = [self._reply_mask if m.role is Role.ASSISTANT else self._user_mask for m in messages]
+        contents = [m.apply(message.text, mask) for m, message in zip(masks, messages, strict=True)]
+        plain = run(contents)
+        guarded = [m.apply_everywhere(message.text, mask) for m, message in zip(masks, messages, strict=True)]
+        if guarded != contents:
+            safe = run(guarded)
+            found = self._reply_mask.split.findall
+            if found(safe) != found(plain):
+                return guarded, safe
+        return contents, plain
 
-    def _mask(self, content: str, mask: str) -> str:
-        """The content with every spelling of a control token broken after its first character."""
-        if not self._specials:
-            return content
-        broken = self._split.sub(lambda match: f"{match[0][0]}{mask}{match[0][1:]}", content)
-        return _mask_edges(broken, self._specials, mask)
-
-    def _run(self, turns: Sequence[_Turn], contents: Sequence[str], today: str, add_generation_prompt: bool) -> str:
-        messages = [
-            {"role": turn.role.value, "content": content} for turn, content in zip(turns, contents, strict=True)
-        ]
+    def _run(
+        self, messages: Sequence[Message], contents: Sequence[str], today: str, add_generation_prompt: bool
+    ) -> str:
         return self._template.render(
-            messages=messages,
+            messages=[
+                {"role": message.role.value, "content": content}
+                for message, content in zip(messages, contents, strict=True)
+            ],
             add_generation_prompt=add_generation_prompt,
             strftime_now=date.fromisoformat(today).strftime,
             tools=None,
@@ -114,7 +140,7 @@ class ChatTemplate:
         """Split at the control tokens that the template wrote, and at the recorded replies."""
         if ids_of:
             recorded = "|".join(map(re.escape, ids_of))
-            parts = re.split(f"({recorded}).*?{re.escape(mark_end)}", text, flags=re.DOTALL)
+            parts = re.split(f"({recorded})[^{mark_end}]*{mark_end}", text)
         else:
             parts = [text]
         for n, part in enumerate(parts):
@@ -126,35 +152,116 @@ class ChatTemplate:
     def _split_specials(self, text: str, mask: str) -> Iterator[Piece]:
         last = 0
         for match in self._split.finditer(text):
-            if match.start() > last:
-                yield Text(text[last : match.start()].replace(mask, ""))
+            if plain := text[last : match.start()].replace(mask, ""):
+                yield Text(plain)
             yield Special(match[0])
             last = match.end()
-        if last < len(text):
-            yield Text(text[last:].replace(mask, ""))
+        if plain := text[last:].replace(mask, ""):
+            yield Text(plain)
 
 
-def render_raw(messages: Sequence[Message]) -> list[Piece]:
+def render_raw(messages: Sequence[Message], model: str = "") -> list[Piece]:
     """The prompt of a model without a template: the texts one after another, as they are."""
     return [
-        Ids(message.reply.token_ids, message.text) if message.reply and message.reply.token_ids else Text(message.text)
+        Ids(message.reply.token_ids, message.text)
+        if message.reply and _is_recorded(message.reply, model)
+        else Text(message.text)
         for message in messages
     ]
 
 
-def _unchanged(
-    plain: str, recorded: Sequence[int], rendered: Callable[[Sequence[int]], str], marks: Sequence[str], mark_end: str
-) -> list[int]:
-    """Which replies come out of the template as they went in: marking them changes nothing else."""
+# --- recorded replies ------------------------------------------------------------------------------
 
-    def comes_out(marked: Sequence[int]) -> bool:
-        text = rendered(marked)
-        counted = all(text.count(marks[i]) == 1 for i in marked) and text.count(mark_end) == len(marked)
-        return counted and re.sub(f"[{''.join(marks)}{mark_end}]", "", text) == plain
 
-    if not recorded or comes_out(recorded):
-        return list(recorded)
-    return [i for i in recorded if comes_out([i])]
+@dataclass(frozen=True, slots=True)
+class _Reply:
+    """A reply that may be given by its ids, and the character that marks its place."""
+
+    index: int
+    mark: str
+    content: str
+    ids: Ids
+
+
+def _is_recorded(reply: Reply, model: str) -> bool:
+    """Whether the ids are this model's: another's mean other words."""
+    return bool(reply.token_ids) and reply.model == model
+
+
+def _marked(
+    plain: str,
+    contents: Sequence[str],
+    replies: Sequence[_Reply],
+    mark_end: str,
+    run: Callable[[Sequence[str]], str],
+) -> tuple[str, Sequence[_Reply]]:
+    """The rendered text, and the replies that came out of it as they went in, with marks around them."""
+
+    def attempt(chosen: Sequence[_Reply]) -> str | None:
+        shown = list(contents)
+        for reply in chosen:
+            shown[reply.index] = f"{reply.mark}{reply.content}{mark_end}"
+        text = run(shown)
+        marks = "".join(reply.mark for reply in chosen)
+        counted = all(text.count(f"{reply.mark}{reply.content}{mark_end}") == 1 for reply in chosen)
+        return text if counted and re.sub(f"[{marks}{mark_end}]", "", text) == plain else None
+
+    def search(some: Sequence[_Reply]) -> Sequence[_Reply]:
+        if not some or attempt(some) is not None:
+            return some
+        half = len(some) // 2
+        return [*search(some[:half]), *search(some[half:])] if half else []
+
+    # Most templates change nothing, or only trim and cut; which replies those are is seen without asking.
+    intact = [r for r in replies if r.content == r.content.strip() and r.content in plain]
+    for choose in (lambda: intact, lambda: search(intact)):
+        if (chosen := choose()) and (text := attempt(chosen)) is not None:
+            return text, chosen
+    return plain, []
+
+
+# --- masks -----------------------------------------------------------------------------------------
+
+
+class _Mask:
+    """Breaks up spellings of control tokens with a character that nothing else uses."""
+
+    def __init__(self, specials: Sequence[str]) -> None:
+        self.split = _any_of(specials)
+        self._begins = re.compile(f"(?={self.split.pattern})")
+        self._beginnings = {special[:cut] for special in specials for cut in range(1, len(special))}
+        self._endings = {special[cut:] for special in specials for cut in range(1, len(special))}
+        self._insides = "\n".join(specials)
+        self._longest = max(map(len, specials), default=0)
+        first = {special[0] for special in specials if not special[0].isspace()}
+        self._first = re.compile(f"([{re.escape(''.join(first))}])" if first else "(?!)")
+
+    def apply(self, content: str, mask: str) -> str:
+        """The content with every spelling broken, also one that its surroundings could complete."""
+        starts = [match.start() + 1 for match in self._begins.finditer(content)]
+        parts = (content[i:j] for i, j in pairwise([0, *starts, len(content)]))
+        return self._mask_edges(mask.join(parts), mask)
+
+    def apply_everywhere(self, content: str, mask: str) -> str:
+        """The content with a mask behind every character that a control token can begin with."""
+        return self._mask_edges(self._first.sub(rf"\1{mask}", content), mask)
+
+    def _mask_edges(self, content: str, mask: str) -> str:
+        """Templates trim: the edges are those of the text without the white space around it."""
+        body = content.strip()
+        if not body:
+            return content
+        is_inside = len(body) < self._longest and body in self._insides
+        lengths = range(1, min(self._longest, len(body) + 1))
+        start = mask if is_inside or any(body[:n] in self._endings for n in lengths) else ""
+        end = mask if is_inside or any(body[-n:] in self._beginnings for n in lengths) else ""
+        at = len(content) - len(content.lstrip())
+        return f"{content[:at]}{start}{body}{end}{content[at + len(body) :]}"
+
+
+def _any_of(specials: Sequence[str]) -> re.Pattern[str]:
+    """Finds each of the texts, the longest first; without any, nothing."""
+    return re.compile("|".join(map(re.escape, sorted(specials, key=len, reverse=True))) or r"(?!)")
 
 
 def _free_characters(text: str, count: int) -> list[str]:
@@ -164,24 +271,7 @@ def _free_characters(text: str, count: int) -> list[str]:
         TemplateError: it contains nearly all of them.
     """
     used = set(text)
-    free = [chr(code) for code in _PRIVATE_USE if chr(code) not in used][:count]
+    free = list(islice((char for code in _PRIVATE_USE if (char := chr(code)) not in used), count))
     if len(free) < count:
         raise TemplateError("The conversation is too long, or uses every private-use character")
     return free
-
-
-def _mask_edges(content: str, specials: Sequence[str], mask: str) -> str:
-    """Break what could become a control token together with what the template puts around the content."""
-    start = len(content) - len(content.lstrip())
-    end = len(content.rstrip())
-    body = content[start:end]
-    if not body:
-        return content
-    at_start = any(body.startswith(special[cut:]) for special in specials for cut in range(1, len(special)))
-    at_end = any(body.endswith(special[:cut]) for special in specials for cut in range(1, len(special)))
-    inside = any(body in special for special in specials)
-    if at_end and len(body) > 1:
-        body = f"{body[:-1]}{mask}{body[-1]}"
-    if at_start or inside or at_end:
-        body = f"{body[0]}{mask}{body[1:]}"
-    return content[:start] + body + content[end:]

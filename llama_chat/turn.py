@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from llama_chat.conversation import Message, Role
@@ -47,18 +48,20 @@ def build_prompt(engine: Engine, path: Sequence[Message], *, date: str, max_new_
 
     def pieces_from(start: int) -> tuple[Piece, ...]:
         messages = [*system, *turns[start:]]
-        return tuple(template.render(messages, today=date) if template else render_raw(messages))
+        return tuple(
+            template.render(messages, today=date) if template else render_raw(messages, engine.info.name)
+        )
 
-    start = _start_of_last_reply(turns)
+    def is_small_from(start: int) -> bool:
+        return engine.count_tokens(pieces_from(start)) <= length * FULL_SHARE_AFTER_DROP
+
+    start, length = _start_of_last_reply(turns), engine.info.context_length
     pieces = pieces_from(start)
     tokens = engine.count_tokens(pieces)
-    length = engine.info.context_length
-    room = length - min(max_new_tokens, int(length * MIN_REPLY_SHARE))
-    if tokens > room:
-        while tokens > length * FULL_SHARE_AFTER_DROP and (later := _next_start(turns, start)) is not None:
-            start = later
-            pieces = pieces_from(start)
-            tokens = engine.count_tokens(pieces)
+    if tokens > length - min(max_new_tokens, int(length * MIN_REPLY_SHARE)):
+        start = _start_that_fits(turns, start, is_small_from)
+        pieces = pieces_from(start)
+        tokens = engine.count_tokens(pieces)
         if tokens >= length:
             raise PromptError(
                 f"The prompt has {tokens:,} tokens, the context holds {length:,}",
@@ -76,6 +79,11 @@ def _start_of_last_reply(turns: Sequence[Message]) -> int:
     return 0
 
 
-def _next_start(turns: Sequence[Message], start: int) -> int | None:
-    """Index of the next user's message after `start`; None when only the last is left."""
-    return next((i for i in range(start + 1, len(turns)) if turns[i].role is Role.USER), None)
+def _start_that_fits(turns: Sequence[Message], start: int, fits: Callable[[int], bool]) -> int:
+    """Index of the first user's message after `start` from which on all fits; of the last one, if none does.
+
+    By bisection: a prompt of 150 pairs takes 40 ms to render and to count.
+    """
+    later = [i for i in range(start + 1, len(turns)) if turns[i].role is Role.USER]
+    at = bisect_left(later, True, key=fits)
+    return later[min(at, len(later) - 1)] if later else start

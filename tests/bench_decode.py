@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from transformers_peer import build_peer
 
 import llama_chat.engine.generate as loop
 from llama_chat.engine.generate import LocalEngine
@@ -31,7 +31,7 @@ SAMPLED = Sampling(temperature=0.7, top_k=40)
 def main() -> None:
     options = _options()
     engine = load_engine(options.model, ModelSettings(threads=options.threads))
-    peer = load_transformers(options.model, torch.bfloat16)
+    peer = build_peer(options.model, torch.bfloat16)
     prompt = list(range(1000, 1000 + options.prompt))
     contenders: dict[str, Callable[[], float]] = {
         "llama-chat, greedy": lambda: decode_s(engine, prompt, options.new, Sampling(temperature=0)),
@@ -59,16 +59,6 @@ def _options() -> argparse.Namespace:
     for name, default in (("threads", 2), ("rounds", 3), ("prompt", 128), ("new", 96)):
         parser.add_argument(f"--{name}", type=int, default=default)
     return parser.parse_args()
-
-
-def load_transformers(path: Path, dtype: torch.dtype) -> Any:
-    """transformers' Llama with the same weights, unpacked."""
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    from transformers import AutoModelForCausalLM, GgufConfig
-
-    return AutoModelForCausalLM.from_pretrained(
-        path.parent, gguf_file=path.name, quantization_config=GgufConfig(dequantize=True), dtype=dtype
-    ).eval()
 
 
 def decode_s(engine: LocalEngine, prompt: list[int], new_tokens: int, sampling: Sampling) -> float:

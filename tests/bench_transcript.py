@@ -19,7 +19,8 @@ from llama_chat.conversation import Message, Reply, Role
 from llama_chat.events import Sampling
 from llama_chat.ui.widgets.transcript import Transcript
 
-WORDS = "the fox asked a river why it runs and every evening it said nothing at all of course".split()
+SENTENCE = "the fox asked a river why it runs and every evening it said nothing at all of course"
+WORDS = SENTENCE.split()
 random.seed(1)
 
 
@@ -100,7 +101,9 @@ async def bench_stream(app: Bench, kind: str, tokens: int = 10_000) -> None:
 async def bench_show(app: Bench) -> None:
     view = app.query_one(Transcript)
     roles = (Role.USER, Role.ASSISTANT)
-    messages = [Message(str(n), None, roles[n % 2], mixed() if n % 2 else words(20), 0.0) for n in range(2_000)]
+    messages = [
+        Message(str(n), None, roles[n % 2], mixed() if n % 2 else words(20), 0.0) for n in range(2_000)
+    ]
     shows: list[float] = []
     for _ in range(5):
         start = time.process_time()

@@ -18,6 +18,7 @@ from llama_chat.paths import Paths
 from llama_chat.settings import ChatSettings, Settings
 from llama_chat.ui.app import ChatApp
 from llama_chat.ui.setup import ChatSetup
+from llama_chat.ui.widgets.prompt import Prompt
 
 DOCS = Path(__file__).parent.parent / "docs"
 WITHIN_S = 120.0
@@ -56,10 +57,8 @@ async def take(model: Path, theme: str, size: tuple[int, int], name: str, *keys:
             chat = app.chat_screen.chat
             await until(pilot, lambda: chat.status.model_state == "ready")
             for words in WORDS:
-                for letter in words:
-                    await pilot.press("space" if letter == " " else letter)
+                app.chat_screen.query_one(Prompt).text = words
                 await pilot.press("enter")
-                await until(pilot, lambda: chat.is_replying)
                 await until(pilot, lambda: not chat.is_replying)
             for key in keys:
                 await pilot.press(key)

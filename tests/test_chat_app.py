@@ -16,8 +16,8 @@ from fake_engine import INFO, FakeEngine, Pace, loader_of
 from textual import events
 from textual.pilot import Pilot
 
-from llama_chat.conversation import Conversation, Role
-from llama_chat.errors import Interrupted, LlamaChatError, ModelError, SettingsError
+from llama_chat.conversation import Conversation
+from llama_chat.errors import Interrupted, ModelError, SettingsError
 from llama_chat.events import EngineLoader, Sampling
 from llama_chat.paths import Paths
 from llama_chat.pull import PullProgress
@@ -420,12 +420,14 @@ async def test_a_model_that_cannot_be_loaded_is_told_and_sending_tries_again(hom
 
 async def test_words_come_back_when_the_model_cannot_be_loaded(home: Home) -> None:
     errors = [ModelError("broken once"), RuntimeError("broken twice")]
-    async with chat(home.setup(loader=loader_of(FakeEngine(), errors=errors))) as user:
+    setup = home.setup(loader=loader_of(FakeEngine(), errors=errors), notices=("said at the start",))
+    async with chat(setup) as user:
         await user.sees("broken once")
         await user.say("hello")
         await user.sees("broken twice")
         await user.until(lambda: user.screen.prompt.text == "hello", "the words are lost")
         assert user.said == []
+        assert "said at the start" in user.seen
 
 
 async def test_the_download_is_shown_and_esc_stops_it(home: Home) -> None:
@@ -671,16 +673,8 @@ async def test_the_status_bar_counts_without_jumping(home: Home) -> None:
 def test_importing_the_app_leaves_the_heavy_parts_out() -> None:
     code = (
         "import sys, llama_chat.ui.app\n"
-        "heavy = ('torch', 'numpy', 'markdown_it', 'pygments', 'jinja2', 'llama_chat.engine', 'llama_chat.cli')\n"
+        "heavy = ['torch', 'numpy', 'markdown_it', 'pygments', 'jinja2', 'llama_chat.engine']\n"
         "print(*[name for name in heavy if name in sys.modules])"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.split() == []
-
-
-def test_an_error_names_its_hint() -> None:
-    assert str(LlamaChatError("What.", hint="Do this.")) == "What. Do this."
-
-
-def test_roles_are_shown_by_name() -> None:
-    assert Role.USER.value == "user"

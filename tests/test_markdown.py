@@ -15,13 +15,61 @@ from llama_chat.ui.markdown.parser import parse_blocks
 
 WORD = re.compile(r"[a-z0-9]{3,}")
 
-words = st.sampled_from(["alpha", "beta", "gamma", "delta one", "x1y2z3", "狐と川", "👩‍🚀", "**bold**", "`span`", "*em*"])
+words = st.sampled_from(
+    ["alpha", "beta", "gamma", "delta one", "x1y2z3", "狐と川", "👩‍🚀", "**bold**", "`span`", "*em*"]
+)
 openers = st.sampled_from(
-    ["", "", "# ", "## ", "- ", "* ", "1. ", "2) ", "  - ", "   ", "    ", "\t", "> ", ">> ", "> - ", "- - ", "1. > ",
-     "```", "```python\n", "~~~~", "  ```", "- ```sh\n  ", "| ", "|--|--|", "--|:-:", "---", "===", "***", "-", "#",
-     "<think>", "</think>", "[ref]: ", "![img](", "[link](", "&#x202e;", "\\", "    code ", "***\n", "\r", "~~"]
-)  # fmt: skip
-closers = st.sampled_from(["\n", "\n", "\n\n", "", " | alpha beta |\n", ")\n", "  \n", "```\n", "\r\n", "**\n", "\\\n"])
+    [
+        *(
+            "",
+            "",
+            "# ",
+            "## ",
+            "- ",
+            "* ",
+            "1. ",
+            "2) ",
+            "  - ",
+            "   ",
+            "    ",
+            "\t",
+            "> ",
+            ">> ",
+            "> - ",
+            "- - ",
+        ),
+        *(
+            "1. > ",
+            "```",
+            "```python\n",
+            "~~~~",
+            "  ```",
+            "- ```sh\n  ",
+            "| ",
+            "|--|--|",
+            "--|:-:",
+            "---",
+            "===",
+        ),
+        *(
+            "***",
+            "-",
+            "#",
+            "<think>",
+            "</think>",
+            "[ref]: ",
+            "![img](",
+            "[link](",
+            "&#x202e;",
+            "\\",
+            "\r",
+            "~~",
+        ),
+    ]
+)
+closers = st.sampled_from(
+    ["\n", "\n", "\n\n", "", " | alpha beta |\n", ")\n", "  \n", "```\n", "\r\n", "**\n", "\\\n"]
+)
 structured = st.lists(st.tuples(openers, words, closers).map("".join), max_size=14).map("".join)
 soup = st.text(st.sampled_from(list("ab \n\n\t`~#*_->|:[]()<>!&;1.\\\r\u200d=+")), max_size=120)
 
@@ -35,13 +83,16 @@ def render(text: str, width: int) -> list[Line]:
 
 def drawn(lines: list[Line]) -> list[tuple[object, ...]]:
     return [
-        (line.prefix.plain, line.content.plain, list(line.content.spans), line.fill, line.joint) for line in lines
+        (line.prefix.plain, line.content.plain, list(line.content.spans), line.fill, line.joint)
+        for line in lines
     ]
 
 
 def text_of(lines: list[Line]) -> str:
     """What is drawn, with lines that only the width has parted made whole."""
-    return "".join(("\n" if line.joint is None else line.joint) + line.plain for line in lines)
+    return "".join(
+        "\n" + line.plain if line.joint is None else line.joint + line.content.plain for line in lines
+    )
 
 
 @settings(max_examples=400, deadline=None)
@@ -146,7 +197,14 @@ def test_wide_characters_are_measured_in_cells() -> None:
 
 
 def test_a_fence_is_never_lost() -> None:
-    for text in ("```\ncode", "```\ncode\n```", "````\n```\n````", "```py\n```", "- ```\n  code\n  ```", "> ```\n> q"):
+    for text in (
+        "```\ncode",
+        "```\ncode\n```",
+        "````\n```\n````",
+        "```py\n```",
+        "- ```\n  code\n  ```",
+        "> ```\n> q",
+    ):
         assert any(line.fill == "code" for line in render(text, 30)), text
 
 
@@ -163,7 +221,9 @@ def test_an_entity_cannot_bring_back_what_was_made_visible() -> None:
     assert plain("a&#x202e;b &#155;31m &#xad; [a](b&#x202e;c)") == ["a\ufffdb \ufffd31m \ufffd a (b\ufffdc)"]
 
 
-@pytest.mark.parametrize("text", ["[" * 20_000, "![[" * 5_000, ">" * 3_000 + "deep", "- " * 2_000 + "deep", "`a" * 9_000])
+@pytest.mark.parametrize(
+    "text", ["[" * 20_000, "![[" * 5_000, ">" * 3_000 + "deep", "- " * 2_000 + "deep", "`a" * 9_000]
+)
 def test_hostile_text_is_drawn_at_once(text: str) -> None:
     shown = re.sub(r"\s", "", text_of(render(text, 80)))
     assert shown.count("[") == text.count("[")
@@ -175,3 +235,12 @@ def test_code_gets_colours_and_keeps_its_spaces() -> None:
     assert [line.plain for line in lines] == [" python", " def f():", "     return  'x'"]
     assert "code.keyword" in {span.style for span in lines[1].content.spans}
     assert {span.style for span in render("```nosuch\ndef\n```", 40)[1].content.spans} == set()
+
+
+def test_a_string_of_several_lines_keeps_its_colour_while_it_streams() -> None:
+    document = Document(60)
+    for piece in ("```python\nx = '''one\n", "for two in three\n", "four'''\ny = 1\n"):
+        document.append(piece)
+    styles = [{span.style for span in line.content.spans} for line in document.lines]
+    assert styles[2:4] == [{"code.string"}, {"code.string"}]
+    assert styles[4] == {"code.number"}

@@ -27,6 +27,14 @@ from llama_chat.events import CANDIDATE_COUNT, TAIL_BINS_PER_LOGIT, Sampling
 OPEN = Sampling(temperature=1.0, top_k=0)
 """Nothing is cut, nothing is reshaped."""
 
+PINNED = {
+    (0, 0): [1099029488, 571079854, 1605316367, 789908867, 2030796558],
+    (1, 0): [107138957, 2249469098, 3702621584, 2989932820, 4228642198],
+    (0, 1): [3953092928, 3083997275, 264605629, 2969358158, 1605450647],
+    (2**32 - 1, 511): [2920746832, 3555105855, 246191080, 619817889, 3773520899],
+}
+"""Hashes of five ids by (seed, index)."""
+
 
 def random_logits(vocab_size: int = 5000, seed: int = 0, spread: float = 3.0) -> Floats:
     return (np.random.default_rng(seed).standard_normal(vocab_size) * spread).astype(np.float32)
@@ -37,7 +45,9 @@ def bf16(logits: Floats) -> Floats:
     return torch.from_numpy(logits).bfloat16().float().numpy()
 
 
-def pick(logits: Floats, sampling: Sampling, *, seed: int = 1, index: int = 0, seen: list[int] | None = None) -> Choice:
+def pick(
+    logits: Floats, sampling: Sampling, *, seed: int = 1, index: int = 0, seen: list[int] | None = None
+) -> Choice:
     return choose(torch.from_numpy(logits), sampling, seed=seed, index=index, seen_ids=seen or [])
 
 
@@ -51,7 +61,9 @@ def probabilities(logits: Floats, sampling: Sampling, seen: list[int] | None = N
     return found
 
 
-def peer_probabilities(logits: Floats, sampling: Sampling, seen: list[int] | None = None) -> NDArray[np.float64]:
+def peer_probabilities(
+    logits: Floats, sampling: Sampling, seen: list[int] | None = None
+) -> NDArray[np.float64]:
     """The same by transformers' processors, in f64, in the order of its `generate`."""
     processors: list[Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = []
     if sampling.repetition_penalty != 1.0:
@@ -102,7 +114,9 @@ FILTERS = [
 ]
 
 
-@pytest.mark.parametrize("changes", FILTERS, ids=lambda changes: "-".join(f"{k}={v}" for k, v in changes.items()))
+@pytest.mark.parametrize(
+    "changes", FILTERS, ids=lambda changes: "-".join(f"{k}={v}" for k, v in changes.items())
+)
 @pytest.mark.parametrize("spread", [0.7, 3.0, 9.0])
 def test_probabilities_are_those_of_transformers(changes: dict[str, float], spread: float) -> None:
     sampling = dataclasses.replace(OPEN, **changes)  # type: ignore[arg-type]  # the names are its fields
@@ -183,7 +197,9 @@ def test_with_nothing_cut_the_choice_is_among_all() -> None:
     assert max(ranks) > CANDIDATE_COUNT
 
 
-@pytest.mark.parametrize("sampling", [Sampling(temperature=0.0), Sampling(top_k=1), Sampling(temperature=0.0, top_p=0.1)])
+@pytest.mark.parametrize(
+    "sampling", [Sampling(temperature=0.0), Sampling(top_k=1), Sampling(temperature=0.0, top_p=0.1)]
+)
 def test_greedy_takes_the_likeliest_whatever_the_seed(sampling: Sampling) -> None:
     logits = bf16(random_logits())
     for seed in range(20):
@@ -205,11 +221,9 @@ def test_a_tiny_temperature_is_as_good_as_greedy(temperature: float) -> None:
 
 def test_the_hash_never_changes() -> None:
     """Pinned: recorded sessions are replayed with it for ever."""
-    ids = np.array([0, 1, 2, 49151, 128255], np.int64)
-    assert hash32(0, 0, ids).tolist() == PINNED[0, 0]
-    assert hash32(1, 0, ids).tolist() == PINNED[1, 0]
-    assert hash32(0, 1, ids).tolist() == PINNED[0, 1]
-    assert hash32(2**32 - 1, 511, ids).tolist() == PINNED[2**32 - 1, 511]
+    ids = np.array([0, 1, 2, 49151, 128255])
+    for (seed, index), hashes in PINNED.items():
+        assert hash32(seed, index, ids).tolist() == hashes
 
 
 def test_the_hash_is_that_of_plain_integers() -> None:
@@ -272,7 +286,9 @@ def test_choices_follow_the_distribution(over: str, changes: dict[str, float]) -
     kept = expected > 0
     assert seen[~kept].sum() == 0
     chi_square = float(((seen - expected)[kept] ** 2 / expected[kept]).sum())
-    assert chi_square < CHI_SQUARE_999[int(kept.sum()) - 1]
+    # Wilson and Hilferty's approximation of the quantile at 0.999.
+    freedom = int(kept.sum()) - 1
+    assert chi_square < freedom * (1 - 2 / (9 * freedom) + 3.09 * math.sqrt(2 / (9 * freedom))) ** 3
 
 
 def test_a_choice_is_a_pure_function() -> None:
@@ -290,14 +306,18 @@ def test_a_tiny_change_of_the_logits_rarely_changes_the_choice() -> None:
     for index in range(300):
         logits = random_logits(2000, index)
         nudged = logits + np.random.default_rng(index).standard_normal(2000).astype(np.float32) * 1e-3
-        changed += pick(logits, sampling, index=index).token_id != pick(nudged, sampling, index=index).token_id
+        changed += (
+            pick(logits, sampling, index=index).token_id != pick(nudged, sampling, index=index).token_id
+        )
     assert changed <= 3
 
 
 # --- what it could have been -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("make", [random_logits, lambda: bf16(random_logits()), lambda: random_logits(spread=40.0)])
+@pytest.mark.parametrize(
+    "make", [random_logits, lambda: bf16(random_logits()), lambda: random_logits(spread=40.0)]
+)
 def test_the_tail_counts_and_weighs_all_that_is_no_candidate(make: Callable[[], Floats]) -> None:
     logits = make()
     kept = pick(logits, Sampling(temperature=0.0)).candidates
@@ -342,7 +362,12 @@ def test_ranks_are_exact_within_the_candidates_and_beyond_them() -> None:
 def test_impossible_tokens_are_never_chosen() -> None:
     logits = np.full(1000, -np.inf, np.float32)
     logits[[5, 500]] = 1.0, 2.0
-    for sampling in (OPEN, Sampling(temperature=1.0), dataclasses.replace(OPEN, top_p=0.99), Sampling(min_p=0.01)):
+    for sampling in (
+        OPEN,
+        Sampling(temperature=1.0),
+        dataclasses.replace(OPEN, top_p=0.99),
+        Sampling(min_p=0.01),
+    ):
         choices = [pick(logits, sampling, index=index) for index in range(50)]
         assert {choice.token_id for choice in choices} == {5, 500}
     kept = choices[0].candidates
@@ -364,6 +389,3 @@ def test_logits_that_are_no_numbers_are_named(number: float, word: str) -> None:
 def test_logits_of_any_dtype_are_taken(dtype: torch.dtype) -> None:
     logits = torch.from_numpy(bf16(random_logits())).to(dtype)
     assert choose(logits, OPEN, seed=1, index=2).candidates.logits[0] == float(logits.max())
-
-
-CHI_SQUARE_999 = {8: 26.12, 19: 43.82}

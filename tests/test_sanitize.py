@@ -11,12 +11,14 @@ from hypothesis import strategies as st
 from llama_chat.sanitize import complete_length, is_safe, sanitize
 
 # Characters of category Cf that are seen, or that ordinary text needs.
-VISIBLE_OR_NEEDED = set("\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u070f\u0890\u0891\u08e2\u200c\u200d") | set(
-    "\U000110bd\U000110cd"
-)
+VISIBLE_OR_NEEDED = set(
+    "\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u070f\u0890\u0891\u08e2\u200c\u200d"
+) | set("\U000110bd\U000110cd")
 
 any_text = st.text(st.characters(exclude_categories=()))
-hostile_text = st.text(st.sampled_from("a \t\n\r\x1b\x00\x07\x9b\x9c\x7f[]0m;\u202e\u200d\ufe0f\u2028👩é\ud800"))
+hostile_text = st.text(
+    st.sampled_from("a \t\n\r\x1b\x00\x07\x9b\x9c\x7f[]0m;\u202e\u200d\ufe0f\u2028👩é\ud800")
+)
 
 
 @given(any_text | hostile_text)
@@ -74,7 +76,17 @@ def test_what_could_command_or_hide_becomes_visible(text: str, shown: str) -> No
 
 @pytest.mark.parametrize(
     "text",
-    ["plain", "tab\tand\nnewline", "naïve café", "日本語", "👩‍👩‍👧‍👦 ❤️ ✈︎", "می‌خواهم", "שלום", "[/zz] [bold]", ""],
+    [
+        "plain",
+        "tab\tand\nnewline",
+        "naïve café",
+        "日本語",
+        "👩‍👩‍👧‍👦 ❤️ ✈︎",
+        "می‌خواهم",
+        "שלום",
+        "[/zz] [bold]",
+        "",
+    ],
 )
 def test_ordinary_text_stays_as_it_is(text: str) -> None:
     assert is_safe(text)

@@ -128,6 +128,7 @@ def _model_info(file: GGUFFile, network: ScratchNetwork, tokenizer: Tokenizer) -
         fingerprint=fingerprint(file),
         chat_template=template if isinstance(template, str) else None,
         special_tokens=tokenizer.special_tokens,
+        visible_tokens=tokenizer.visible_tokens,
         bos_text=tokenizer.text_of(vocabulary.bos_id),
         eos_text=tokenizer.text_of(vocabulary.eos_id),
         threads=network.info.threads,

@@ -104,6 +104,12 @@ class Tokenizer:
         """The texts of the control tokens."""
         return tuple(self.vocabulary.special_ids)
 
+    @property
+    def visible_tokens(self) -> tuple[str, ...]:
+        """The texts of those control tokens that are shown in a reply."""
+        hidden = self.vocabulary.hidden_ids
+        return tuple(text for text, i in self.vocabulary.special_ids.items() if i not in hidden)
+
     def text_of(self, token_id: int | None) -> str:
         """The text of one control token, empty for None."""
         return "" if token_id is None else self.vocabulary.pieces[token_id].decode("utf-8", "replace")
@@ -114,6 +120,8 @@ class Tokenizer:
         Raises:
             IndexError: no such id.
         """
+        if token_id < 0:  # would count from the end
+            raise IndexError(token_id)
         return self.vocabulary.pieces[token_id]
 
     def encode(self, text: str) -> list[int]:
@@ -156,7 +164,7 @@ class Tokenizer:
                         f"the chat template writes {piece.text!r}, which is no token of the model"
                     )
                 found.append(self.vocabulary.special_ids[piece.text])
-            elif isinstance(piece, Ids):
+            elif isinstance(piece, Ids) and self._has_ids(piece.token_ids):
                 found += piece.token_ids
             else:
                 found += self.encode(piece.text)
@@ -164,6 +172,10 @@ class Tokenizer:
         if self.vocabulary.adds_bos and bos_id is not None and found[:1] != [bos_id]:
             found.insert(0, bos_id)
         return found
+
+    def _has_ids(self, token_ids: Sequence[int]) -> bool:
+        """Whether all are ids of this vocabulary; recorded ones may come from another model."""
+        return not token_ids or (min(token_ids) >= 0 and max(token_ids) < len(self))
 
     def decoder(self) -> Detokenizer:
         """A fresh decoder for one reply."""
@@ -230,7 +242,9 @@ def vocabulary_from_gguf(file: GGUFFile) -> Vocabulary:
         )
     tokens: list[bytes] = file.get("tokenizer.ggml.tokens", list)
     types: list[int] = file.get("tokenizer.ggml.token_type", list, [_NORMAL] * len(tokens))
-    if len(types) != len(tokens) or not all(isinstance(token, bytes) for token in tokens):
+    if not all(isinstance(token, bytes) for token in tokens):
+        raise ModelError(f"{file.path.name}: the {len(tokens)} tokens are no texts", hint=DAMAGED)
+    if len(types) != len(tokens):
         raise ModelError(f"{file.path.name}: {len(tokens)} tokens but {len(types)} token types", hint=DAMAGED)
     special_ids = {
         token.decode("utf-8", "replace"): i

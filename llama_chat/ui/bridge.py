@@ -9,7 +9,7 @@ import contextlib
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
@@ -70,6 +70,7 @@ class Bridge:
         self._lock = threading.Lock()
         self._pending: dict[str, _Pending] = {}
         self._recording: deque[str] = deque()
+        self._settings_writer: ThreadPoolExecutor | None = None
         self._has_told_unavailable = False
         self._was_saved = True
         self._info: ModelInfo | None = None
@@ -111,8 +112,14 @@ class Bridge:
         self._watched(self.call(saved.choose, leaf_id))
 
     def save_setting(self, table: str, key: str, value: object) -> None:
-        """Write a setting, not on the screen's thread; a failure is told as a `NotKept`."""
-        self._watched(self.call(self._setup.save_setting, table, key, value), is_setting=True)
+        """Write a setting, on a thread of its own: the one of the store may wait for a disk for long.
+
+        A failure is told as a `NotKept`.
+        """
+        if self._settings_writer is None:
+            self._settings_writer = ThreadPoolExecutor(1, "settings")
+        future = self._settings_writer.submit(self._setup.save_setting, table, key, value)
+        self._watched(future, is_setting=True)
 
     def answer(self, turn: Turn, saved: SavedSession, kept: Future[str]) -> None:
         """Let the model answer, once the words that it answers are kept."""
@@ -129,6 +136,8 @@ class Bridge:
     def close(self, timeout_s: float = 2.0) -> bool:
         """Stop what runs, keep it, and end both threads; whether all is kept."""
         self.worker.close(timeout_s)
+        if self._settings_writer is not None:
+            self._settings_writer.shutdown()
         return self.recorder.close(timeout_s)
 
     # --- called by the worker, on its thread ----------------------------------------------------------

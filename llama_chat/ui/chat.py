@@ -201,9 +201,9 @@ class Chat:
         if then is not None:
             then()
 
-    def _show(self) -> None:
+    def _show(self, *, keep_notices: bool = False) -> None:
         path = self.conversation.path()
-        self._view.show_path(path)
+        self._view.show_path(path, keep_notices=keep_notices)
         for message in path:
             if len(siblings := self.conversation.siblings(message.id)) > 1:
                 place = next(i for i, sibling in enumerate(siblings, 1) if sibling.id == message.id)
@@ -300,7 +300,7 @@ class Chat:
         else:
             self._bridge.choose(self.saved, None)
             self._unkept, self.title = self.conversation.path(), ""
-        self._show()
+        self._show(keep_notices=True)
         if self.status.model_state != "loading":
             self._complain(error)
         self._ended()

@@ -18,42 +18,48 @@ STYLES = {
     "name.user": "bold $user",
     "name.assistant": "bold $assistant",
     "name.system": "bold $system",
-    "meta": "$foreground 50%",
-    "placeholder": "italic $foreground 50%",
-    "foot": "italic $foreground 60%",
+    "meta": "$muted",
+    "placeholder": "italic $muted",
+    "foot": "italic $muted",
     "foot.error": "$text-error",
-    "notice.info": "$foreground 60%",
+    "notice.info": "$muted",
     "notice.warning": "$text-warning",
     "notice.error": "$text-error",
     "strong": "bold",
     "emphasis": "italic",
-    "strike": "strike $foreground 60%",
+    "strike": "strike $muted",
     "code_span": "$text-accent on $surface",
     "link": "underline $text-primary",
-    "address": "$foreground 50%",
+    "address": "$muted",
     "heading.1": "bold underline $text-primary",
     "heading.2": "bold $text-primary",
     "heading.3": "bold",
     "heading.4": "bold italic",
     "heading.5": "italic",
-    "heading.6": "italic $foreground 70%",
+    "heading.6": "italic $muted",
     "quote": "$foreground 75%",
     "quote.bar": "$primary 60%",
     "marker": "$text-primary",
-    "rule": "$foreground 25%",
-    "table.line": "$foreground 30%",
+    "rule": "$muted 50%",
+    "table.line": "$muted 50%",
     "table.head": "bold",
     "code": "$foreground 90% on $surface",
-    "code.label": "italic $foreground 50%",
+    "code.label": "italic $muted",
     "code.keyword": "$text-accent",
     "code.string": "$text-success",
     "code.number": "$text-warning",
-    "code.comment": "italic $foreground 50%",
+    "code.comment": "italic $muted",
     "code.function": "$text-primary",
     "code.type": "$text-secondary",
 }
 
-_FALLBACKS = {"user": "text-primary", "assistant": "text-secondary", "system": "text-warning"}
+# For themes that are not of this program: the readable variants of Textual's own colours.
+_FALLBACKS = {
+    "user": "text-primary",
+    "assistant": "text-secondary",
+    "system": "text-warning",
+    "muted": "foreground-muted",
+}
 _VARIABLE = re.compile(r"\$([\w-]+)")
 
 
@@ -61,7 +67,7 @@ class Palette:
     """The styles of one theme. Must be made while an app is running, whose theme it then reads.
 
     Args:
-        variables: the theme's variables; `user`, `assistant` and `system` may be absent.
+        variables: the theme's variables; `user`, `assistant`, `system` and `muted` may be absent.
     """
 
     def __init__(self, variables: Mapping[str, str]) -> None:

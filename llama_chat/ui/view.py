@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeAlias
 
 from llama_chat.conversation import Message
 from llama_chat.ui import notes
+
+NoticeKind: TypeAlias = Literal["info", "warning", "error"]
 
 
 class ChatView(Protocol):
     """What the chat asks of the screen."""
 
-    def show_path(self, messages: Sequence[Message]) -> None:
-        """Show these messages instead of all others."""
+    def show_path(self, messages: Sequence[Message], *, keep_notices: bool = False) -> None:
+        """Show these messages instead of all others; notices stay, below them, where that is wanted."""
 
     def add_message(self, message: Message) -> None:
         """Show one more."""
@@ -30,7 +32,7 @@ class ChatView(Protocol):
     def set_place(self, message_id: str, place: int, count: int) -> None:
         """Which of its siblings a message is."""
 
-    def notice(self, text: str, kind: Literal["info", "warning", "error"] = "info") -> None:
+    def notice(self, text: str, kind: NoticeKind = "info") -> None:
         """Say something of the program's own."""
 
     def give_back(self, text: str) -> None:

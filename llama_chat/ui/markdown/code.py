@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from pygments.lexer import Lexer
 
 TAB_SIZE = 4
-CONTEXT_LINES = 4
-"""Lines above a new line that are highlighted with it: 0.5 ms; all of a fence takes 9 ms per 100 lines."""
 MAX_LINES = 2_000
 """A longer fence gets no colours: lexing 1,000 lines of Python takes 86 ms (2025-11), once, at its close."""
 MAX_LINE_LENGTH = 2_000
@@ -30,6 +28,9 @@ _STYLES = {
     "Generic.Inserted": "code.string", "Generic.Deleted": "code.keyword", "Generic.Heading": "code.function",
     "Generic.Subheading": "code.function", "Generic.Prompt": "code.comment",
 }  # fmt: skip
+
+# What the newline at the end belongs to when a string or a comment of several lines is open.
+_GOES_ON = ("Token.Literal.String", "Token.Comment.Multiline")
 
 
 def code_block(code: str, info: str, width: int) -> list[Line]:
@@ -60,27 +61,31 @@ def code_lines(content: Content, width: int) -> list[Line]:
     return [line._replace(prefix=edge) for line in fold(content, max(1, width - 2), fill="code")]
 
 
-def highlight_after(context: list[str], new: list[str], info: str) -> list[Content]:
-    """The new lines in colours that follow from some lines above them."""
-    return highlight(context + new, info)[len(context) :]
-
-
 def highlight(source: list[str], info: str) -> list[Content]:
     """The lines in colours; without, where the language is not known."""
+    return highlight_open(source, info)[0]
+
+
+def highlight_open(source: list[str], info: str) -> tuple[list[Content], bool]:
+    """The lines in colours, and whether they end inside of a string or comment that goes on below."""
     language = info.split(maxsplit=1)[0].strip("{}.,").lower() if info.split() else ""
     lexer = _load_lexer(language) if language and len(source) <= MAX_LINES else None
     if lexer is None or any(len(line) > MAX_LINE_LENGTH for line in source):
-        return [Content(line) for line in source]
+        return [Content(line) for line in source], False
     text = "\n".join(source)
     spans: list[Span] = []
     position = 0
-    for kind, token in lexer.get_tokens(text):
+    kind = ""
+    for token_type, token in lexer.get_tokens(text):
+        kind = str(token_type)
         end = position + len(token)
-        if style := _style_of(str(kind)):
+        if style := _style_of(kind):
             spans.append(Span(position, end, style))
         position = end
-    coloured = Content(text, spans=_within(spans, len(text))).split("\n", allow_blank=True)
-    return coloured if len(coloured) == len(source) else [Content(line) for line in source]
+    lines = Content(text, spans=_within(spans, len(text))).split("\n", allow_blank=True)
+    if len(lines) != len(source):
+        lines = [Content(line) for line in source]
+    return lines, kind.startswith(_GOES_ON)
 
 
 def _within(spans: list[Span], length: int) -> list[Span]:

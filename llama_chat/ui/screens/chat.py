@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, ClassVar, Literal, TypeVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
-from textual import on
+from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
@@ -23,6 +23,7 @@ from llama_chat.ui.commands import Command, parse_command, parse_setting
 from llama_chat.ui.keys import screen_bindings
 from llama_chat.ui.screens import openers
 from llama_chat.ui.setup import ChatSetup
+from llama_chat.ui.view import NoticeKind
 from llama_chat.ui.widgets.header import Header, model_line
 from llama_chat.ui.widgets.prompt import Prompt
 from llama_chat.ui.widgets.sampling_panel import MAIN_SETTINGS, MORE_SETTINGS, SamplingPanel
@@ -66,6 +67,7 @@ class ChatScreen(Screen[None]):
         self._welcome = Welcome()
         self._status_bar = StatusBar()
         self._download: DownloadScreen | None = None
+        self._notices: list[tuple[str, NoticeKind]] = []
 
     def compose(self) -> ComposeResult:
         """Header, transcript, prompt, status; panels come when they are asked for."""
@@ -96,10 +98,13 @@ class ChatScreen(Screen[None]):
         self._welcome.display = not is_shown
         self.transcript.display = is_shown
 
-    def show_path(self, messages: Sequence[Message]) -> None:
-        """Show these messages instead of all others."""
+    def show_path(self, messages: Sequence[Message], *, keep_notices: bool = False) -> None:
+        """Show these messages instead of all others; notices stay, below them, where that is wanted."""
+        notices, self._notices = self._notices if keep_notices else [], []
         self.transcript.show(messages)
         self._show_transcript(bool(messages))
+        for text, kind in notices:
+            self.notice(text, kind)
 
     def add_message(self, message: Message) -> None:
         """Show one more."""
@@ -122,9 +127,10 @@ class ChatScreen(Screen[None]):
         """Which of its siblings a message is."""
         self.transcript.set_place(message_id, place, count)
 
-    def notice(self, text: str, kind: Literal["info", "warning", "error"] = "info") -> None:
+    def notice(self, text: str, kind: NoticeKind = "info") -> None:
         """A line of the program's own."""
         self._show_transcript(True)
+        self._notices.append((text, kind))
         self.transcript.add_notice(text, kind=kind)
 
     def give_back(self, text: str) -> None:
@@ -167,6 +173,16 @@ class ChatScreen(Screen[None]):
             self.chat.take(note)
 
     # --- what the user does -----------------------------------------------------------------------------
+
+    def on_key(self, event: events.Key) -> None:
+        """Give the prompt what was typed before it had the focus, while the program started.
+
+        The prompt lets none of these keys through, so they did not come from there.
+        """
+        if self.focused in (None, self.prompt) and (
+            event.is_printable or event.key in ("enter", "backspace")
+        ):
+            self.prompt.post_message(events.Key(event.key, event.character))
 
     @on(Prompt.Sent)
     def _send(self, event: Prompt.Sent) -> None:

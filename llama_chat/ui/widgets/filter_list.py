@@ -58,11 +58,16 @@ class FilterList(Vertical):
             &:focus { border: none; background-tint: $foreground 0%; }
             text-wrap: nowrap;
             text-overflow: ellipsis;
-            & > .option-list--option-disabled { color: $foreground 40%; }
+            & > .option-list--option-disabled { color: $foreground 50%; }
             & > .option-list--option-highlighted {
                 background: $primary 25%;
                 color: $foreground;
                 text-style: none;
+            }
+            &:ansi > .option-list--option-highlighted {
+                background: $block-cursor-background;
+                color: $block-cursor-foreground;
+                text-style: $block-cursor-text-style;
             }
         }
     }

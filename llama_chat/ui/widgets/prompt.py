@@ -44,7 +44,7 @@ class Prompt(TextArea):
         scrollbar-size-vertical: 1;
         &:focus { border: round $primary 70%; }
         & .text-area--cursor-line { background: transparent; }
-        & .text-area--placeholder { color: $foreground 40%; }
+        & .text-area--placeholder { color: $foreground 50%; }
     }
     """
 

@@ -147,7 +147,7 @@ class Slider(Widget, can_focus=True):
             )
         name_cells = max(0, width - VALUE_CELLS - 2)
         name = Content.assemble((self.label[:name_cells].ljust(name_cells), name_style))
-        top = Content.assemble((self._top_text.rjust(VALUE_CELLS), "$foreground 40%"))
+        top = Content.assemble((self._top_text.rjust(VALUE_CELLS), "$foreground 50%"))
         return Content("").join(
             [name, Content(" "), self._value_content(), mark, Content("\n"), self._track_content(cells), top]
         )
