@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from llama_chat.errors import SettingsError, UsageError
 from llama_chat.paths import write_atomically
@@ -28,6 +28,9 @@ DTYPE_ALIASES = {
     "i8": "int8", "8bit": "int8", "i4": "int4", "4bit": "int4",
 }  # fmt: skip
 ENVIRONMENT_PREFIX = "LLAMA_CHAT_"
+
+
+SettingValue: TypeAlias = str | int | float | bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +79,6 @@ class ChatSettings:
         default=-1,
         metadata={"help": "Seed of every reply. -1: a fresh one for each.", "min": -1, "max": 2**32 - 1},
     )
-    reduced_motion: bool = field(default=False, metadata={"help": "Nothing moves but the text."})
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +137,7 @@ def load_settings(path: Path, environment: Mapping[str, str], flags: Mapping[str
 _saving = threading.Lock()
 
 
-def save_setting(path: Path, table: str, key: str, value: str | int | float | bool) -> None:
+def save_setting(path: Path, table: str, key: str, value: SettingValue) -> None:
     """Set one key in the file in one step; everything else in it, comments too, stays as it is.
 
     Raises:

@@ -212,12 +212,14 @@ def _marked(
         half = len(some) // 2
         return [*search(some[:half]), *search(some[half:])] if half else []
 
-    # Most templates change nothing, or only trim and cut; which replies those are is seen without asking.
+    # Most templates change nothing, or only trim and cut: which replies those are is seen without asking.
     intact = [r for r in replies if r.content == r.content.strip() and r.content in plain]
-    for choose in (lambda: intact, lambda: search(intact)):
-        if (chosen := choose()) and (text := attempt(chosen)) is not None:
+    for chosen in (replies, intact):
+        if chosen and (text := attempt(chosen)) is not None:
             return text, chosen
-    return plain, []
+    chosen = search(replies)
+    text = attempt(chosen) if chosen else None
+    return (text, chosen) if text is not None else (plain, [])
 
 
 # --- masks -----------------------------------------------------------------------------------------

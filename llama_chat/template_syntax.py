@@ -1,4 +1,4 @@
-"""What chat templates may say beyond plain jinja2, and how what they say is compiled to code that is counted."""
+"""What chat templates may say beyond plain jinja2, and how it is compiled to code that keeps count."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ class GenerationTag(Extension):
     tags = {"generation"}  # noqa: RUF012  (as jinja2 declares it)
 
     def parse(self, parser: Parser) -> list[nodes.Node]:
+        """The body's own nodes."""
         next(parser.stream)
         return parser.parse_statements(("name:endgeneration",), drop_needle=True)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections.abc import Callable
 
@@ -17,6 +18,7 @@ def open_chat(loaded: LoadedSettings, paths: Paths, *, resume: str | None, conti
     Raises:
         ModelError: the settings name a model that is not there.
     """
+    gc.disable()  # until the first paint, where the chat turns it on again: 20 ms
     from llama_chat.log import start_log
     from llama_chat.ui.app import run_chat
     from llama_chat.ui.setup import ChatSetup

@@ -18,6 +18,7 @@ from llama_chat.errors import LlamaChatError, StoreError
 from llama_chat.events import Event, Failed, Finished, LiveSampling, Loading, ModelInfo
 from llama_chat.recorder import Recorder
 from llama_chat.sessions import SessionStore, StoreUnavailable
+from llama_chat.settings import SettingValue
 from llama_chat.ui import notes
 from llama_chat.ui.saved import SavedSession
 from llama_chat.ui.setup import ChatSetup
@@ -111,7 +112,7 @@ class Bridge:
         """Remember the path; a failure is told as a `NotKept`."""
         self._watched(self.call(saved.choose, leaf_id))
 
-    def save_setting(self, table: str, key: str, value: object) -> None:
+    def save_setting(self, table: str, key: str, value: SettingValue) -> None:
         """Write a setting, on a thread of its own: the one of the store may wait for a disk for long.
 
         A failure is told as a `NotKept`.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from llama_chat.events import EngineLoader
 from llama_chat.paths import Paths
-from llama_chat.settings import Settings
+from llama_chat.settings import Settings, SettingValue
 
 if TYPE_CHECKING:
     from llama_chat.pull import PullProgress
@@ -31,7 +31,7 @@ class ChatSetup:
     """Shown until the engine knows better."""
     pull: Puller | None
     """None: the model's file is at hand. Otherwise called before the loader, under the download screen."""
-    save_setting: Callable[[str, str, object], None]
+    save_setting: Callable[[str, str, SettingValue], None]
     """`(table, key, value)`; writes to a disk, so never called on the thread of the screen."""
     resume: str | None = None
     """Id of a session to open, or a prefix that fits one only."""
