@@ -12,7 +12,8 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from itertools import islice, pairwise
+from functools import lru_cache
+from itertools import count, islice, pairwise
 
 from llama_chat.conversation import Message, Reply, Role
 from llama_chat.errors import TemplateError
@@ -21,6 +22,10 @@ from llama_chat.template_sandbox import SandboxedTemplate
 
 _PRIVATE_USE = range(0xF0000, 0xFFFFE)
 """A plane that no font and hardly any text uses; masks are picked from what the conversation leaves free."""
+
+
+MAX_ATTEMPTS = 40
+"""Renders spent on finding out which replies a template changed; beyond them all are tokenised again."""
 
 
 class ChatTemplate:
@@ -57,19 +62,10 @@ class ChatTemplate:
         self._variables = {"bos_token": bos_text, "eos_token": eos_text}
         self._model = model
 
-    @classmethod
-    def of_model(cls, info: ModelInfo) -> ChatTemplate | None:
+    @staticmethod
+    def of_model(info: ModelInfo) -> ChatTemplate | None:
         """The template of a loaded model; None when it has none and starts raw."""
-        if info.chat_template is None:
-            return None
-        return cls(
-            info.chat_template,
-            info.special_tokens,
-            info.bos_text,
-            info.eos_text,
-            visible_tokens=info.visible_tokens,
-            model=info.name,
-        )
+        return None if info.chat_template is None else _template_of(info)
 
     def render(
         self, messages: Sequence[Message], *, today: str, add_generation_prompt: bool = True
@@ -160,6 +156,19 @@ class ChatTemplate:
             yield Text(plain)
 
 
+@lru_cache(maxsize=2)
+def _template_of(info: ModelInfo) -> ChatTemplate:
+    assert info.chat_template is not None, "asked for by `of_model` only"
+    return ChatTemplate(
+        info.chat_template,
+        info.special_tokens,
+        info.bos_text,
+        info.eos_text,
+        visible_tokens=info.visible_tokens,
+        model=info.name,
+    )
+
+
 def render_raw(messages: Sequence[Message], model: str = "") -> list[Piece]:
     """The prompt of a model without a template: the texts one after another, as they are."""
     return [
@@ -196,15 +205,18 @@ def _marked(
     run: Callable[[Sequence[str]], str],
 ) -> tuple[str, Sequence[_Reply]]:
     """The rendered text, and the replies that came out of it as they went in, with marks around them."""
+    attempts = count(1)
 
     def attempt(chosen: Sequence[_Reply]) -> str | None:
+        if next(attempts) > MAX_ATTEMPTS:
+            return None
         shown = list(contents)
         for reply in chosen:
             shown[reply.index] = f"{reply.mark}{reply.content}{mark_end}"
         text = run(shown)
         marks = "".join(reply.mark for reply in chosen)
-        counted = all(text.count(f"{reply.mark}{reply.content}{mark_end}") == 1 for reply in chosen)
-        return text if counted and re.sub(f"[{marks}{mark_end}]", "", text) == plain else None
+        is_whole = all(text.count(f"{reply.mark}{reply.content}{mark_end}") == 1 for reply in chosen)
+        return text if is_whole and re.sub(f"[{marks}{mark_end}]", "", text) == plain else None
 
     def search(some: Sequence[_Reply]) -> Sequence[_Reply]:
         if not some or attempt(some) is not None:
@@ -212,12 +224,12 @@ def _marked(
         half = len(some) // 2
         return [*search(some[:half]), *search(some[half:])] if half else []
 
-    # Most templates change nothing, or only trim and cut: which replies those are is seen without asking.
-    intact = [r for r in replies if r.content == r.content.strip() and r.content in plain]
-    for chosen in (replies, intact):
+    # Most templates change nothing; others trim or cut, and what they cut is not to be found whole.
+    whole = [reply for reply in replies if reply.content in plain]
+    for chosen in (replies, whole):
         if chosen and (text := attempt(chosen)) is not None:
             return text, chosen
-    chosen = search(replies)
+    chosen = search(whole)
     text = attempt(chosen) if chosen else None
     return (text, chosen) if text is not None else (plain, [])
 

@@ -92,8 +92,9 @@ def token_split_ms(engine: LocalEngine, prompt: list[int], new_tokens: int) -> d
         decode_s(engine, prompt, 1, SAMPLED)  # the prefill, so that only steps are counted below
         spent.update(forward=0.0, sampler=0.0)
         whole = decode_s(engine, prompt, new_tokens, SAMPLED)
-    rest = whole - sum(spent.values())
-    return {part: 1000 * s / new_tokens for part, s in (*spent.items(), ("rest", max(0.0, rest)))}
+    # One forward and one choice a token; the time until the first token is not in `whole`.
+    token_ms = {part: 1000 * s / new_tokens for part, s in spent.items()}
+    return token_ms | {"rest": max(0.0, 1000 * whole / (new_tokens - 1) - sum(token_ms.values()))}
 
 
 @contextmanager
@@ -111,8 +112,7 @@ def _timed(owner: Any, name: str, spent: dict[str, float], part: str) -> Iterato
     try:
         yield
     finally:
-        if isinstance(owner, LocalEngine) or name in vars(owner):
-            setattr(owner, name, original)
+        setattr(owner, name, original)
 
 
 if __name__ == "__main__":

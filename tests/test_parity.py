@@ -32,23 +32,25 @@ NEW_TOKENS = 40
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _offline() -> Iterator[None]:
+def _alone() -> Iterator[None]:
+    """Off line, and on one thread: two take ten times as long as soon as another process wants a core."""
+    threads = torch.get_num_threads()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HF_HUB_OFFLINE", "1")
-        patch.setenv("TQDM_DISABLE", "1")
         yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
 def exact(default_model: Path) -> LocalEngine:
     """The default model with its weights unpacked to f32."""
-    return load_engine(default_model, ModelSettings(dtype="f32"))
+    return load_engine(default_model, ModelSettings(dtype="f32", threads=1))
 
 
 @pytest.fixture(scope="module")
 def fast(default_model: Path) -> LocalEngine:
     """The default model as everybody runs it: 4-bit layers, 8-bit output."""
-    return load_engine(default_model, ModelSettings())
+    return load_engine(default_model, ModelSettings(threads=1))
 
 
 @pytest.fixture(scope="module")
@@ -160,7 +162,7 @@ VARIANTS = (
 @pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: variant.name)
 def test_other_shapes_of_llama_are_computed_as_transformers_does(variant: Variant, tmp_path: Path) -> None:
     path = variant.model.write(tmp_path / "tiny.gguf")
-    engine = load_engine(path, ModelSettings(dtype="f32"))
+    engine = load_engine(path, ModelSettings(dtype="f32", threads=1))
     ids = torch.randint(0, 300, (2000,), generator=torch.Generator().manual_seed(1)).tolist()
     ours, theirs = all_logits(engine.network, ids), peer_logits(load_peer(path), ids)
     for positions in (slice(0, 8), slice(900, 908), slice(1992, 2000)):

@@ -44,7 +44,7 @@ def test_a_chat_from_the_first_key_to_the_session_found_again(environment, home_
         terminal.send(RIGHT)
         terminal.wait_for(r"temperature[^\n]*0\.7[1-9]")
         if size[0] < 110:
-            terminal.send(ESCAPE)  # the sheet
+            terminal.send(CTRL_O)  # closes the sheet; Esc would stop the reply
             terminal.wait_for(lambda: "top-k" not in terminal.text)
         terminal.wait_for(lambda: tokens_shown(terminal) > before)
         terminal.send(ESCAPE)

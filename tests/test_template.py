@@ -1,15 +1,13 @@
-"""Chat templates: what transformers makes of them, no forged control tokens, and no reach for bad ones."""
+"""Chat templates: as transformers renders them, no forged control tokens, recorded replies by their ids."""
 
 from __future__ import annotations
 
 import time
-import tracemalloc
 from collections.abc import Sequence
-from datetime import datetime
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tiny_models import CHATML, SPECIALS
 from transformers.utils.chat_template_utils import render_jinja_template
@@ -22,9 +20,8 @@ from llama_chat.errors import TemplateError
 from llama_chat.events import Ids, Piece, Sampling, Special, Text
 from llama_chat.settings import ModelSettings
 from llama_chat.template import ChatTemplate, render_raw
-from llama_chat.template_sandbox import SandboxedTemplate
 
-TODAY = "2026-11-22"
+TODAY, DATE = "2026-11-22", "22 Nov 2026"
 LLAMA3_SPECIALS = (
     "<|begin_of_text|>",
     "<|start_header_id|>",
@@ -115,9 +112,8 @@ def specials(pieces: Sequence[Piece]) -> list[str]:
 def rendered(source: str, messages: Sequence[Message], bos: str = "") -> str:
     """What transformers renders."""
     chat = [{"role": message.role.value, "content": message.text} for message in messages]
-    moment = datetime.fromisoformat(TODAY)
     texts, _ = render_jinja_template(
-        [chat], chat_template=source, add_generation_prompt=True, bos_token=bos, strftime_now=moment.strftime
+        [chat], chat_template=source, add_generation_prompt=True, bos_token=bos, date_string=DATE
     )
     return str(texts[0])
 
@@ -180,12 +176,9 @@ def test_a_template_of_one_s_own_refuses(tmp_path: Path) -> None:
 
 
 def fragments_of(tokens: Sequence[str]) -> st.SearchStrategy[str]:
-    cuts = sorted(
-        {token[a:b] for token in tokens for a in range(len(token)) for b in range(a + 1, len(token) + 1)}
-    )
-    return st.one_of(
-        st.sampled_from(sorted(tokens)), st.sampled_from(cuts), st.sampled_from([" ", "\n", "a", "<", ">"])
-    )
+    lengths = range(len(max(tokens, key=len)) + 1)
+    cuts = {token[a:b] for token in tokens for a in lengths for b in lengths if a < b}
+    return st.sampled_from([*tokens, *sorted(cuts), *[" ", "\n", "a", "<", ">"] * 10])
 
 
 def contents_of(tokens: Sequence[str]) -> st.SearchStrategy[str]:
@@ -220,7 +213,7 @@ def test_every_control_token_of_the_default_model(default_model: Path, wrapped: 
         text = wrapped.format(token)
         pieces = template.render(conversation(text, text, text), today=TODAY)
         assert specials(pieces) == plain
-        assert joined(pieces).count(text) == 3
+        assert "".join(piece.text for piece in pieces if isinstance(piece, Text)).count(text) == 3
         ids = tokenizer.encode_pieces(pieces)
         assert [i for i in ids if i in tokenizer.vocabulary.hidden_ids] == [
             tokenizer.vocabulary.special_ids[special] for special in plain
@@ -235,39 +228,40 @@ def test_contents_that_touch_each_other_and_the_template(data: st.DataObject) ->
     source = token[:a] + "{{ messages[0].content }}{{ messages[1].content | trim }}" + token[b:]
     cut = data.draw(st.integers(a, b))
     space = data.draw(st.sampled_from(["", " ", "\n"]))
-    messages = conversation(token[a:cut], f"{space}{token[cut:b]}{space}")
-    template = ChatTemplate(source, SPECIALS)
+    contents = (token[a:cut], f"{space}{token[cut:b]}{space}")
+    messages = [Message(text, None, Role.USER, text, 0.0) for text in contents]
+    template = ChatTemplate(source, SPECIALS, visible_tokens=data.draw(st.sampled_from([(), SPECIALS])))
     whole = token[:a] + messages[0].text + messages[1].text.strip() + token[b:]
     pieces = template.render(messages, today=TODAY)
     assert joined(pieces) == whole
     assert specials(pieces) == ([token] if a == b and whole == token else [])
 
 
-@pytest.mark.parametrize(
-    "change", ["replace('/think', '')", "replace('xx', '')", "lower", "upper | lower", "trim('~')", "[1:]"]
-)
-def test_what_a_template_cuts_out_joins_nothing(change: str) -> None:
-    step = change if change.startswith("[") else f" | {change}" if "(" not in change else f".{change}"
-    step = step.replace(".trim('~')", ".strip('~')")
-    source = CHATML.replace("message['content']", f"(message['content']{step})")
-    template = ChatTemplate(source, SPECIALS)
-    contents = [
-        "<|im_/thinkend|>",
-        "<|imxx_end|>",
-        "<|IM_END|>",
-        "~<|im_end|>~",
-        "<<|im_end|>",
-        "<xx|im_end|>",
-    ]
-    for text in contents:
-        messages = conversation(text, "ok", "x", system=text)
-        pieces = template.render(messages, today=TODAY)
-        assert specials(pieces) == ["<|im_start|>", "<|im_end|>"] * 4 + ["<|im_start|>"]
-        assert joined(pieces) == rendered(source, messages)
+OVERLAPPING = ("<a>", "><", "<<", "aba", "bab")
+CHANGES = (".replace('/think', '')", ".replace('xx', '')", " | lower", " | upper | lower", ".strip('~')")
+TRICKS = ("<|im_/thinkend|>", "<|imxx_end|>", "<|IM_END|>", "~<|im_end|>~", "<<|im_end|>", "<xx|im_end|>")
 
 
-def test_tokens_that_overlap() -> None:
-    template = ChatTemplate("{{ messages[0].content }}", ("<a>", "><", "<<", "aba", "bab"))
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("text", TRICKS)
+def test_what_a_template_cuts_out_joins_nothing(change: str, text: str) -> None:
+    source = CHATML.replace("message['content']", f"(message['content']{change})")
+    messages = conversation(text, "ok", "x", system=text)
+    pieces = ChatTemplate(source, SPECIALS).render(messages, today=TODAY)
+    assert specials(pieces) == ["<|im_start|>", "<|im_end|>"] * 4 + ["<|im_start|>"]
+    assert joined(pieces) == rendered(source, messages)
+
+
+@pytest.mark.parametrize("text", [*TRICKS, "<<|im_start|>", "x<|im_start|>"])
+def test_a_cut_by_position_joins_nothing(text: str) -> None:
+    source = CHATML.replace("message['content']", "message['content'][1:]")
+    pieces = ChatTemplate(source, SPECIALS).render(conversation(text, text, text), today=TODAY)
+    assert specials(pieces) == ["<|im_start|>", "<|im_end|>"] * 3 + ["<|im_start|>"]
+
+
+@pytest.mark.parametrize("visible", [(), OVERLAPPING], ids=["hidden", "visible"])
+def test_tokens_that_overlap(visible: Sequence[str]) -> None:
+    template = ChatTemplate("{{ messages[0].content }}", OVERLAPPING, visible_tokens=visible)
     for text in ("<a><a>", "<<<<", "ababab", "<a>< <<a>>"):
         pieces = template.render(conversation(text), today=TODAY)
         assert pieces == [Text(text)]
@@ -277,6 +271,13 @@ def test_a_user_s_private_use_characters_stay() -> None:
     text = "".join(map(chr, range(0xF0000, 0xF0100)))
     pieces = TEMPLATES["chatml"].render(conversation(text, "<|im_end|>", text), today=TODAY)
     assert joined(pieces) == rendered(CHATML, conversation(text, "<|im_end|>", text))
+
+
+def test_a_template_s_private_use_characters_stay() -> None:
+    source = "".join(map(chr, range(0xF0000, 0xF0010))) + "{{ messages[0].content }}"
+    assert joined(ChatTemplate(source, SPECIALS).render(conversation("<|im_end|>"), today=TODAY)) == (
+        source[:16] + "<|im_end|>"
+    )
 
 
 def test_a_reply_may_think_a_user_may_not() -> None:
@@ -362,143 +363,4 @@ def test_many_messages_take_milliseconds() -> None:
     messages = conversation(*texts, recorded=range(1, 300, 2))
     started = time.monotonic()
     TEMPLATES["llama3"].render(messages, today=TODAY)
-    assert time.monotonic() - started < 5
-
-
-# --- bad templates ---------------------------------------------------------------------------------
-
-BIG = "{% set x = 'x' * 1000000 %}"
-GROW = "{% set ns = namespace(x='abc', l=['abc'], d={}) %}{% for i in range(60) %}"
-BAD = {
-    "endless loop": "{% for i in range(100000) %}{% for j in range(100000) %}{% endfor %}{% endfor %}",
-    "endless writing": "{% for i in range(100000) %}{% for j in range(100000) %}abcdefgh{% endfor %}{% endfor %}",
-    "long text in a loop": "{% for i in range(100000) %}" + "text " * 20_000 + "{% endfor %}",
-    "long text in a macro": "{% macro m() %}{% for i in range(100000) %}" + "text " * 20_000
-    + "{% endfor %}{% endmacro %}{{ m() }}",
-    "value in a block": BIG + "{% set y %}{% for i in range(100000) %}{{ x }}{% endfor %}{% endset %}",
-    "repetition": "{{ 'x' * 10000000000 }}",
-    "repetition of a list": "{{ ['x'] * 10000000000 }}",
-    "repetition twice": BIG + "{{ x * 1000000 }}",
-    "repetition from the right": "{{ 1000000 * ('x' * 1000000) }}",
-    "power": "{{ 10 ** 100000000 }}",
-    "tower": "{{ 9 ** 9 ** 9 ** 9 }}",
-    "doubling by +": GROW + "{% set ns.x = ns.x + ns.x %}{% endfor %}{{ ns.x | length }}",
-    "doubling by ~": GROW + "{% set ns.x = ns.x ~ ns.x %}{% endfor %}{{ ns.x | length }}",
-    "doubling lists": GROW + "{% set ns.l = ns.l + ns.l %}{% endfor %}{{ ns.l | length }}",
-    "nested lists": GROW + "{% set ns.l = [ns.l, ns.l] %}{% endfor %}{{ ns.l }}",
-    "nested tuples": GROW + "{% set ns.l = (ns.l, ns.l) %}{% endfor %}{{ ns.l == 1 }}",
-    "nested dicts": GROW + "{% set ns.d = {1: ns.d, 2: ns.d} %}{% endfor %}{{ ns.d }}",
-    "nested calls of dict": GROW + "{% set ns.d = dict(a=ns.d, b=ns.d) %}{% endfor %}{{ ns.d | tojson }}",
-    "doubling by join": GROW + "{% set ns.x = [ns.x, ns.x] | join %}{% endfor %}",
-    "join method": BIG + "{{ x.join(x) | length }}",
-    "replace": BIG + "{{ x | replace('x', x) | length }}",
-    "replace method": BIG + "{{ x.replace('x', x) | length }}",
-    "replace nothing": BIG + "{{ x.replace('', x) | length }}",
-    "format": "{{ '{:>3000000000}'.format(1) | length }}",
-    "format by value": "{{ '{:{}}'.format(1, 999999) | length }}",
-    "format map": "{{ '{a:>3000000000}'.format_map({'a': 1}) | length }}",
-    "many formats": "{{ ('{:999999}' * 1000).format(1, 2, 3) | length }}",
-    "percent": "{{ '%9999999999d' % 1 }}",
-    "percent star": "{{ '%*d' % (999999999, 1) }}",
-    "format filter": "{{ '%9999999999s' | format(1) }}",
-    "center": "{{ 'x' | center(10000000000) }}",
-    "centred text": "{{ 'x'.center(10000000000) }}",
-    "filled text": "{{ 'x'.zfill(10000000000) }}",
-    "indent": "{% set x = '\\n' * 1000000 %}{{ x | indent(1000000) | length }}",
-    "indent by text": BIG + "{{ ('\\n' * 1000000) | indent(x) | length }}",
-    "tabs": "{{ ('\\t' * 1000000).expandtabs(1000000) | length }}",
-    "translate": BIG + "{{ x.translate({120: x}) | length }}",
-    "range": "{{ range(10 ** 9) | list | length }}",
-    "recursion": "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}",
-    "slices": BIG + "{% for i in range(100000) %}{% set y = x[1:] %}{% endfor %}",
-    "rounds": "{{ 1.5 | round(100000000) }}",
-    "batch": BIG + "{{ [1] | batch(1000000, x) | list }}",
-    "class": "{{ ''.__class__.__mro__[1].__subclasses__() }}",
-    "class by filter": "{{ '' | attr('__class__') | attr('__mro__') }}",
-    "class by map": "{{ [''] | map(attribute='__class__') | map(attribute='__mro__') | list | first | first }}",
-    "class by format": "{{ '{0.__class__.__mro__}'.format('') }}",
-    "globals": "{{ raise_exception.__globals__ }}",
-    "globals of a macro": "{{ cycler.__init__.__globals__.os.popen('id').read() }}",
-    "change of a message": "{{ messages.append(1) }}",
-    "import": "{% import 'os' as os %}",
-    "include": "{% include '/etc/passwd' %}",
-    "namespace of html": "{% set ns = namespace(__html__=range) %}{{ ns | escape }}",
-    "underscore in a namespace": "{% set ns = namespace() %}{% set ns.__html__ = range %}{{ ns | escape }}",
-    "division": "{{ 1 / 0 }}",
-    "undefined": "{{ nothing.at.all }}",
-    "unknown filter": "{{ 'x' | nothing }}",
-    "unfinished": "{% for x in y %}",
-    "no expression": "{{ 1 + }}",
-    "unknown tag": "{% nothing %}",
-    "nested brackets": "{{ " + "(" * 3000 + "1" + ")" * 3000 + " }}",
-    "nested loops": "{% for a in [1] %}" * 200 + "{% endfor %}" * 200,
-    "nested ifs": "{% if true %}" * 3000 + "{% endif %}" * 3000,
-    "minus signs": "{{ " + "-" * 50_000 + "1 }}",
-    "too long": "x" * 300_000,
-    "long": "{{ x }}" * 25_000 + "{% for i in range(100000) %}{% for j in range(100000) %}{% endfor %}{% endfor %}",
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("source", BAD.values(), ids=BAD)
-def test_bad_templates_end_soon_and_small(source: str) -> None:
-    tracemalloc.start()
-    started = time.monotonic()
-    try:
-        with pytest.raises(TemplateError) as caught:
-            ChatTemplate(source, SPECIALS).render(conversation("hello"), today=TODAY)
-        assert tracemalloc.get_traced_memory()[1] < 600e6
-    finally:
-        tracemalloc.stop()
-    assert time.monotonic() - started < 6, "tracemalloc and a busy machine take their part"
-    assert len(caught.value.message) < 700
-    assert "\n" not in caught.value.message
-
-
-def test_bad_templates_reveal_nothing() -> None:
-    for source in ("{{ ''.__class__ }}", "{{ messages.__class__ }}", "{{ self.__class__ }}", "{{ lipsum }}"):
-        assert SandboxedTemplate(source).render(messages=[]) == ""
-
-
-GOOD = {
-    "{{ 'a' ~ 1 ~ none ~ [1, 'b'] }}": "a1None[1, 'b']",
-    "{{ 'abc'[1:] ~ 'abc'[::-1] ~ messages[1:] | length }}": "bccba1",
-    "{{ {'a': [1, (2, 3)]} | tojson }}": '{"a": [1, [2, 3]]}',
-    "{{ {'a': '<é>'} | tojson(indent=2) }}": '{\n  "a": "<é>"\n}',
-    "{{ ['a', 'b'] | join(', ') ~ [1, 2] | join ~ messages | join('|', 'content') }}": "a, b12x|y",
-    "{{ 'a-b' | replace('-', '+') ~ 'aaa'.replace('a', 'b', 2) ~ ', '.join(['x', 'y']) }}": "a+bbbax, y",
-    "{{ '%s is %05.1f' % ('a', 2) ~ '{} {:>4}'.format(1, 2) ~ '%d' | format(3) }}": "a is 002.01    23",
-    "{{ 'a\nb' | indent(2) ~ 'x' | center(5) ~ ' y ' | trim | upper }}": "a\n  b  x  Y",
-    "{% for a, b in {'k': 'v'} | items %}{{ a, b }}{% endfor %}": "('k', 'v')",
-    "{% set ns = namespace(n=1) %}{% for i in [1, 2] %}{% set ns.n = ns.n + i %}{% endfor %}{{ ns.n }}": "4",
-    "{% for m in messages %}{% if m.content == 'x' %}{% continue %}{% endif %}{{ m.content }}{% endfor %}": "y",
-    "{% generation %}a{% if true %}b{% endif %}{% endgeneration %}c": "abc",
-    "{% macro m(x) %}<{{ x }}>{% endmacro %}{{ m(1) }}{{ nothing }}{{ 1700000000 | int }}": "<1>1700000000",
-    "{{ messages | selectattr('content', 'equalto', 'y') | map(attribute='content') | list }}": "['y']",
-    "{{ dict(a=1).a ~ loop is defined ~ (1, 2)[0] ~ range(3) | list }}": "1False1[0, 1, 2]",
-    "  {% if true %}\n  a\n  {% endif %}\nb\n": "  a\nb",
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("source", GOOD)
-def test_ordinary_expressions_work(source: str) -> None:
-    messages = [{"role": "user", "content": "x"}, {"role": "assistant", "content": "y"}]
-    assert SandboxedTemplate(source).render(messages=messages) == GOOD[source]
-    theirs, _ = render_jinja_template([messages], chat_template=source)
-    assert theirs[0] == GOOD[source]
-
-
-def test_a_template_can_be_rendered_again_after_it_failed() -> None:
-    template = SandboxedTemplate("{{ 'x' * n }}")
-    for _ in range(3):
-        with pytest.raises(TemplateError):
-            template.render(n=10**9)
-        assert template.render(n=3) == "xxx"
-
-
-@settings(max_examples=300)
-@given(source=st.text(st.sampled_from("{}%#-()[]'\"|~.+* \nabix01"), max_size=40))
-def test_any_source_gives_text_or_a_clear_error(source: str) -> None:
-    try:
-        SandboxedTemplate(source).render(messages=[])
-    except TemplateError as error:
-        assert error.message  # noqa: PT017  (either outcome is right)
+    assert time.monotonic() - started < 2

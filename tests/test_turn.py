@@ -29,9 +29,8 @@ def engine(context_length: int = CONTEXT, template: str | None = TEMPLATE) -> Lo
 
 
 def answered(text: str, context_start: str | None = None) -> Reply:
-    return Reply(
-        1, Sampling(), token_ids=tuple(text.encode()), finish_reason="end", context_start=context_start
-    )
+    token_ids = tuple(text.encode())
+    return Reply(1, Sampling(), model=INFO.name, token_ids=token_ids, context_start=context_start)
 
 
 def conversation(pairs: int, *, system: str = "") -> Conversation:

@@ -61,10 +61,15 @@ def build_peer(path: Path, dtype: torch.dtype = torch.float32, n_layers: int | N
         names |= {
             f"model.layers.{i}.{peer}.weight": f"blk.{i}.{ours}.weight" for peer, ours in _OF_LAYER.items()
         }
-    names["lm_head.weight"] = "token_embd.weight" if config.tied_output else "output.weight"
     state = {peer: _values(file, config, ours).to(dtype) for peer, ours in names.items()}
-    model = LlamaForCausalLM(sizes).to(dtype)
-    model.load_state_dict(state, strict=True)
+    embedding = state["model.embed_tokens.weight"]
+    state["lm_head.weight"] = (
+        embedding if config.tied_output else _values(file, config, "output.weight").to(dtype)
+    )
+    with torch.device("meta"):  # random weights first would take longer than all the rest
+        model = LlamaForCausalLM(sizes)
+    model.load_state_dict(state, strict=True, assign=True)
+    model.model.rotary_emb = type(model.model.rotary_emb)(config=sizes)
     return model.eval()
 
 

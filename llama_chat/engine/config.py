@@ -10,6 +10,8 @@ from llama_chat.errors import ModelError
 # What GGUF calls the network that is written here.
 SCRATCH_ARCHITECTURES = ("llama",)
 
+OTHER_ENGINE = "The transformers engine could run it; that engine comes with a later version."
+
 ROPE_DIVISORS = "rope_freqs.weight"
 """The tensor that Llama 3.1 and later scale RoPE's frequencies by, pair by pair."""
 
@@ -48,12 +50,17 @@ def config_from_gguf(file: GGUFFile) -> LlamaConfig:
     if architecture not in SCRATCH_ARCHITECTURES:
         raise ModelError(
             f"{file.path.name}: the architecture is '{shown(architecture)}', not of the Llama family",
-            hint="The from-scratch engine runs Llama; the transformers engine (--engine hf) runs others.",
+            hint=OTHER_ENGINE,
         )
     if file.get("llama.expert_count", int, 0):
         raise ModelError(
             f"{file.path.name}: a mixture of experts, which the from-scratch engine does not run",
-            hint="The transformers engine (--engine hf) may run it.",
+            hint=OTHER_ENGINE,
+        )
+    if (parts := file.get("split.count", int, 1)) > 1:
+        raise ModelError(
+            f"{file.path.name}: one of {parts} parts of a model, which can only be read in one piece",
+            hint="Join them with `llama-gguf-split --merge` of llama.cpp.",
         )
 
     def size(key: str, default: int | None = None) -> int:
@@ -99,8 +106,8 @@ def _rope_divisor(file: GGUFFile) -> float:
     kind = file.get("llama.rope.scaling.type", str, "none")
     if kind not in ("none", "linear"):
         raise ModelError(
-            f"{file.path.name}: RoPE is scaled as '{shown(kind)}'; the from-scratch engine knows linear scaling",
-            hint="The transformers engine (--engine hf) may run it.",
+            f"{file.path.name}: RoPE is scaled as '{shown(kind)}'; the from-scratch engine knows 'linear'",
+            hint=OTHER_ENGINE,
         )
     factor = float(file.get("llama.rope.scaling.factor", (int, float), 1.0)) if kind == "linear" else 1.0
     if not 1 <= factor <= 1e6:
@@ -124,7 +131,8 @@ def _check(config: LlamaConfig, file: GGUFFile) -> None:
     if rope_dim != config.head_dim:
         raise ModelError(
             f"{file.path.name}: RoPE turns {rope_dim} of {config.head_dim} values of a head; "
-            "the from-scratch engine turns all"
+            "the from-scratch engine turns all",
+            hint=OTHER_ENGINE,
         )
     if config.n_layers > len(file.tensors):
         raise ModelError(
@@ -153,7 +161,7 @@ def _check_extras(config: LlamaConfig, file: GGUFFile) -> None:
     for name in sorted(file.tensors.keys() - known):
         raise ModelError(
             f"{file.path.name}: the from-scratch engine has no use for the tensor {shown(name)}",
-            hint="The transformers engine (--engine hf) may run this model.",
+            hint=OTHER_ENGINE,
         )
     divisors = file.tensors.get(ROPE_DIVISORS)
     if divisors is not None and divisors.shape != (config.head_dim // 2,):

@@ -96,3 +96,10 @@ def set_threads(asked: int) -> int:
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     torch.set_num_threads(asked or available)
     return torch.get_num_threads()
+
+
+def is_out_of_memory(error: RuntimeError | MemoryError) -> bool:
+    """Whether there was no room: a class of its own on GPUs, words on the CPU and on Apple's."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return any(words in str(error) for words in ("out of memory", "allocate memory", "not enough memory"))

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from llama_chat.engine.devices import is_out_of_memory
 from llama_chat.engine.live_cache import LiveCache
 from llama_chat.engine.network import Network
 from llama_chat.engine.sampler import Choice, choose
@@ -81,17 +82,10 @@ class LocalEngine:
         except LlamaChatError as error:
             yield Failed(error)
         except (RuntimeError, MemoryError) as error:
-            if not _is_out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
             self.live = LiveCache(self.network)
             yield Failed(_out_of_memory(error, self.info))
-
-
-def _is_out_of_memory(error: RuntimeError | MemoryError) -> bool:
-    """torch has a class for this on GPUs only; the CPU's and Apple's allocators say it in words."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    return any(words in str(error) for words in ("out of memory", "allocate memory", "not enough memory"))
 
 
 def _out_of_memory(error: RuntimeError | MemoryError, info: ModelInfo) -> ModelError:

@@ -59,7 +59,8 @@ class TensorInfo:
     @property
     def type_name(self) -> str:
         """The quantised type as GGUF names it, `Q4_1` or `F32`."""
-        return self.type.name
+        name: str = self.type.name
+        return name
 
 
 class _Header:

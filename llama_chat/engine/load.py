@@ -5,12 +5,19 @@ from __future__ import annotations
 import hashlib
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from llama_chat.engine.devices import find_device, set_threads, torch_build
+from llama_chat.engine.config import LlamaConfig, config_from_gguf
+from llama_chat.engine.devices import (
+    device_label,
+    find_device,
+    is_out_of_memory,
+    set_threads,
+    torch_build,
+)
 from llama_chat.engine.generate import LocalEngine
-from llama_chat.engine.gguf import GGUFFile
+from llama_chat.engine.gguf import GGUFFile, shown
 from llama_chat.engine.scratch import ScratchNetwork, load_scratch
 from llama_chat.engine.tokenizer import Tokenizer, vocabulary_from_gguf
 from llama_chat.engine.weights import choose_precision
@@ -36,10 +43,18 @@ def load_engine(
     """
     if settings.engine == "hf":
         raise ModelError(
-            "The transformers engine is not part of this version", hint="Use --engine scratch, or leave it out."
+            "The transformers engine is not part of this version",
+            hint="Use --engine scratch, or leave it out.",
         )
     device = find_device(settings.device)
     precision = choose_precision(settings.dtype, device)
+    report(Loading(0.0, "header"))
+    file = GGUFFile(find_gguf(path))
+    config = config_from_gguf(file)
+    context = _context_length(settings.context, config, file)
+    report(Loading(0.0, "tokenizer"))
+    tokenizer = Tokenizer(vocabulary_from_gguf(file))
+    _check_vocabulary(tokenizer, config, file)
     threads = set_threads(settings.threads)
 
     def on_progress(fraction: float) -> None:
@@ -47,18 +62,30 @@ def load_engine(
             raise Interrupted("Loading was stopped")
         report(Loading(fraction, "weights"))
 
-    report(Loading(0.0, "header"))
-    file = GGUFFile(find_gguf(path))
-    report(Loading(0.0, "tokenizer"))
-    tokenizer = Tokenizer(vocabulary_from_gguf(file))
     try:
-        network = load_scratch(
-            file, precision, context=settings.context, threads=threads, report=on_progress
-        )
-    except MemoryError as error:
-        raise DeviceError(f"There is not enough memory to load {file.path.name}") from error
-    _check_vocabulary(tokenizer, network, file)
+        network = load_scratch(file, config, precision, context=context, threads=threads, report=on_progress)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise DeviceError(
+            f"{device_label(device)} has not enough memory for {file.path.name}",
+            hint="Take a smaller model, or a --dtype of fewer bits.",
+        ) from error
     return LocalEngine(network, tokenizer, _model_info(file, network, tokenizer))
+
+
+def _context_length(asked: int, config: LlamaConfig, file: GGUFFile) -> int:
+    """Tokens of context. Beyond what it was trained on RoPE gives angles that the model never saw: nonsense.
+
+    Raises:
+        ModelError: more is asked for.
+    """
+    if asked > config.context_length:
+        raise ModelError(
+            f"{file.path.name} was made for a context of {config.context_length:,} tokens, not of {asked:,}",
+            hint=f"Take --context {config.context_length} at most, or leave it out.",
+        )
+    return asked or config.context_length
 
 
 def find_gguf(path: Path) -> Path:
@@ -67,29 +94,42 @@ def find_gguf(path: Path) -> Path:
     Raises:
         ModelError: nothing there, nothing that can be read, or several to choose from.
     """
-    if not path.exists():
-        raise ModelError(f"{path}: there is no such file or folder")
-    if path.is_file():
-        return path
-    found = sorted(path.glob("*.gguf"))
+    try:
+        if not path.exists():
+            raise ModelError(f"{path}: there is no such file or folder")
+        if not path.is_dir():
+            return path
+        names = sorted(file.name for file in path.iterdir())
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read: {error.strerror or error}") from error
+    found = [name for name in names if name.lower().endswith(".gguf")]
     if len(found) == 1:
-        return found[0]
+        return path / found[0]
     if found:
-        names = ", ".join(file.name for file in found)
-        raise ModelError(f"{path}: there are several models in it: {names}", hint="Name one of them.")
-    others = sorted(file.name for file in path.iterdir() if file.suffix in _WEIGHT_SUFFIXES)
+        raise ModelError(
+            f"{path}: there are {len(found)} models in it: {_listed(found)}",
+            hint=f"Name one of them, as {path / found[0]}",
+        )
+    others = [name for name in names if name.endswith(_WEIGHT_SUFFIXES)]
     if others:
         raise ModelError(
-            f"{path}: holds {others[0]}; this version reads GGUF files only",
+            f"{path}: holds {_listed(others)}; this version reads GGUF files only",
             hint="Convert it to GGUF, or give a .gguf file.",
         )
-    raise ModelError(f"{path}: there are no weights in this folder", hint="Give a folder with a .gguf file.")
+    raise ModelError(
+        f"{path}: there are no weights in this folder", hint="Give a .gguf file, or a folder with one in it."
+    )
 
 
-def _check_vocabulary(tokenizer: Tokenizer, network: ScratchNetwork, file: GGUFFile) -> None:
-    if len(tokenizer) != network.info.vocab_size:
+def _listed(names: Sequence[str], most: int = 5) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(map(shown, names[:most])) + more
+
+
+def _check_vocabulary(tokenizer: Tokenizer, config: LlamaConfig, file: GGUFFile) -> None:
+    if len(tokenizer) != config.vocab_size:
         raise ModelError(
-            f"{file.path.name}: {len(tokenizer):,} tokens, but {network.info.vocab_size:,} rows of embeddings",
+            f"{file.path.name}: {len(tokenizer):,} tokens, but {config.vocab_size:,} rows of embeddings",
             hint="The tokenizer belongs to another model.",
         )
 

@@ -142,7 +142,8 @@ class Block(nn.Module):
     def forward(self, x_TD: Tensor, rotations_TP: Tensor, mask_TS: Tensor | None, cache: KVCache) -> Tensor:
         """The stream after this layer, [T, D]."""
         x_TD = x_TD + self.attention(self.attention_norm(x_TD), rotations_TP, mask_TS, cache)
-        return x_TD + self.ffn(self.ffn_norm(x_TD))
+        out_TD: Tensor = x_TD + self.ffn(self.ffn_norm(x_TD))
+        return out_TD
 
 
 class Llama(nn.Module):

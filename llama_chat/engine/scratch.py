@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from llama_chat.engine.cache import KVCache
-from llama_chat.engine.config import ROPE_DIVISORS, config_from_gguf
+from llama_chat.engine.config import ROPE_DIVISORS, LlamaConfig
 from llama_chat.engine.devices import device_label
 from llama_chat.engine.gguf import GGUFFile
 from llama_chat.engine.model import Llama
@@ -60,6 +60,7 @@ class ScratchNetwork:
 
 def load_scratch(
     file: GGUFFile,
+    config: LlamaConfig,
     precision: Precision,
     *,
     context: int,
@@ -70,15 +71,15 @@ def load_scratch(
 
     Args:
         file: opened, its header checked.
+        config: from `config_from_gguf`.
         precision: from `choose_precision`.
         context: tokens of context; 0 takes what the model was made for.
         threads: processor threads in use, for the record.
         report: hears the fraction that is loaded.
 
     Raises:
-        ModelError: the file holds no Llama, or not all of it.
+        ModelError: a tensor is of a type that cannot be unpacked.
     """
-    config = config_from_gguf(file)
     llama = build_llama(config, GGUFWeights(file, precision), report)
     kept = [info for name, info in file.tensors.items() if name != ROPE_DIVISORS]
     info = NetworkInfo(

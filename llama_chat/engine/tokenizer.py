@@ -21,7 +21,7 @@ from llama_chat.events import Ids, Piece, Special
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# tiktoken's regex engine overflows its stack on longer runs of one kind (the figures are Meta's, for Llama 3).
+# tiktoken's regex engine overflows its stack on longer runs of one kind (Meta's figures, for Llama 3).
 MAX_ENCODE_CHARS = 400_000
 MAX_RUN_CHARS = 25_000
 

@@ -115,7 +115,10 @@ class GGUFWeights:
         info = self.file.tensors[name]
         if info.type is GGMLType.Q8_0 and self.precision.packs:
             return Int8Embedding(self.file.blocks(name), info.shape[1], self.precision.compute)
-        return nn.Embedding.from_pretrained(self.dense(name, self.precision.compute))
+        rows = self.dense(name, self.precision.compute)
+        embedding = nn.Embedding(rows.shape[0], rows.shape[1], device="meta")
+        embedding.weight = nn.Parameter(rows, requires_grad=False)
+        return embedding
 
     def head(self, name: str) -> nn.Module:
         """The output product. Packed, it keeps 8 bits a weight: 4 bits here cost ten times the KL (0.044)."""
@@ -173,13 +176,14 @@ def _build_block(config: LlamaConfig, weights: GGUFWeights, layer: int) -> Block
         Attention(config, layer, qkv, weights.linear(f"{at}attn_output.weight")),
         weights.norm(f"{at}ffn_norm.weight", config.norm_eps),
         FeedForward(
-            weights.linear(f"{at}ffn_gate.weight", f"{at}ffn_up.weight"), weights.linear(f"{at}ffn_down.weight")
+            weights.linear(f"{at}ffn_gate.weight", f"{at}ffn_up.weight"),
+            weights.linear(f"{at}ffn_down.weight"),
         ),
     )
 
 
 def running_dtype(file: GGUFFile, precision: Precision) -> str:
-    """What the products run in, as the user knows it: the file's own type while it stays packed, or `bf16`."""
+    """What the products run in, as the user knows it: the file's own type while it is packed, or `bf16`."""
     if precision.kind != "auto":
         return precision.kind
     stored = dominant_type(file)

@@ -87,7 +87,7 @@ class SamplingPanel(VerticalScroll, can_focus=False):
 
     def compose(self) -> ComposeResult:
         """A title, the sliders, and what the one with the focus means."""
-        hint = "     ← → move · d default · Esc back" if self._compact else ""
+        hint = "     ← → move · d default · ^O back" if self._compact else ""
         yield Static(Content.assemble("sampling", (hint, "not bold $foreground 50%")), classes="title")
         for setting in self._settings:
             yield slider_of(setting, self._live.current, compact=self._compact)
