@@ -100,6 +100,25 @@ def test_bad_templates_end_soon_and_small(source: str, monkeypatch: pytest.Monke
     assert "\n" not in caught.value.message
 
 
+COUNTED = (
+    "long text in a loop", "long text in a macro", "value in a block", "repetition twice", "doubling by +",
+    "doubling by ~", "replace", "replace method", "replace nothing", "indent by text", "slices",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", COUNTED)
+def test_what_grows_is_stopped_before_it_is_built(name: str) -> None:
+    """Not by the clock, nor by a machine that has no more memory."""
+    with pytest.raises(TemplateError, match="builds more than 100,000,000 characters"):
+        SandboxedTemplate(BAD[name]).render()
+
+
+def test_powers_are_small() -> None:
+    with pytest.raises(TemplateError, match="counts beyond 1,000"):
+        SandboxedTemplate("{% set x = 10 ** 900000 %}").render()
+    assert SandboxedTemplate("{{ 2 ** 10 }}").render() == "1024"
+
+
 def test_the_time_limit_is_two_seconds() -> None:
     started = time.monotonic()
     with pytest.raises(TemplateError, match="takes more than 2 s"):

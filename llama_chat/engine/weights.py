@@ -22,12 +22,14 @@ from llama_chat.engine.quantize import (
     Int4Linear,
     Int8Embedding,
     Int8Linear,
+    RescoredHead,
     int4_groups_from_gguf,
     quantize_int4,
     unpack,
 )
 from llama_chat.errors import ModelError
 
+EMBEDDING = "token_embd.weight"
 _SLICE_ROWS = 4096
 _PLAIN = (GGMLType.F32, GGMLType.F16, GGMLType.BF16, GGMLType.F64)
 _DENSE_DTYPES = {"bf16": torch.bfloat16, "f16": torch.float16, "f32": torch.float32}
@@ -110,7 +112,7 @@ class GGUFWeights:
                 part = blocks[start : start + _SLICE_ROWS]
                 yield unpack(part, replace(info, shape=(len(part), info.shape[1])))
 
-    def embedding(self, name: str = "token_embd.weight") -> nn.Module:
+    def embedding(self, name: str = EMBEDDING) -> nn.Module:
         """The rows of the token table."""
         info = self.file.tensors[name]
         if info.type is GGMLType.Q8_0 and self.precision.packs:
@@ -120,10 +122,18 @@ class GGUFWeights:
         embedding.weight = nn.Parameter(rows, requires_grad=False)
         return embedding
 
-    def head(self, name: str) -> nn.Module:
-        """The output product. Packed, it keeps 8 bits a weight: 4 bits here cost ten times the KL (0.044)."""
+    def head(self, name: str, embedding: nn.Module) -> nn.Module:
+        """The output product. Packed, it keeps 8 bits a weight: 4 bits here cost ten times the KL (0.044).
+
+        Args:
+            name: of its matrix, which is that of the embedding where the output is tied.
+            embedding: the module of the token table.
+        """
         if self._takes_int8([self.file.tensors[name]]):
-            return Int8Linear(self._slices(name), self.precision.compute)
+            fast = Int8Linear(self._slices(name), self.precision.compute)
+            if name == EMBEDDING and isinstance(embedding, Int8Embedding):
+                return RescoredHead(fast, embedding)
+            return fast
         return _dense_linear(self.dense(name, self.precision.compute))
 
 
@@ -147,13 +157,14 @@ def build_llama(
         report(layer / (config.n_layers + 1))
         blocks.append(_build_block(config, weights, layer))
     report(config.n_layers / (config.n_layers + 1))
+    embedding = weights.embedding()
     device = weights.precision.device
     network = Llama(
         config,
-        weights.embedding(),
+        embedding,
         blocks,
         weights.norm("output_norm.weight", config.norm_eps),
-        weights.head("token_embd.weight" if config.tied_output else "output.weight"),
+        weights.head(EMBEDDING if config.tied_output else "output.weight", embedding),
         RotaryTable(config.head_dim, config.rope_theta, device, _rope_divisors(config, weights)),
     )
     report(1.0)
