@@ -1,4 +1,4 @@
-"""A conversation is a tree of messages; the path from its root to its leaf is shown and is what the model sees.
+"""A conversation is a tree of messages; the path from its root to its leaf is what the model sees.
 
 Editing or regenerating makes a sibling and deletes nothing. Everything is plain data: the store keeps it,
 the template renders it, the screen draws it.
@@ -154,8 +154,7 @@ class Conversation:
             return []
         self.leaf_id = None
         added = [self.append(Role.SYSTEM, text)] if text else []
-        for turn in turns:
-            added.append(self.add(replace(turn, id=new_id(), parent_id=self.leaf_id)))
+        added.extend(self.add(replace(turn, id=new_id(), parent_id=self.leaf_id)) for turn in turns)
         return added
 
     def select(self, message_id: str) -> None:

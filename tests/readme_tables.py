@@ -1,4 +1,4 @@
-"""The tables of the README that come from the program's own data: `python tests/readme_tables.py` rewrites them."""
+"""The README tables that come from the program's own data: `python tests/readme_tables.py` rewrites them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Makes the pictures in docs/: the real chat with the real model, drawn headless: `python tests/take_screenshots.py`."""
+"""Makes the pictures in docs/, of the real chat with the real model: `python tests/take_screenshots.py`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ DOCS = Path(__file__).parent.parent / "docs"
 WITHIN_S = 120.0
 WORDS = (
     "What is two plus two?",
-    "Write a short Python function that greets a fox by name, with an example, and say what it does in a list.",
+    "Write a short Python function that greets a fox by its name, and list what it does.",
 )
 
 

@@ -1,4 +1,4 @@
-"""The installed command on a real terminal, with the real model: from the first key to the session found again."""
+"""The installed command on a real terminal with the real model, from the first key to a session reopened."""
 
 import os
 import re

@@ -10,7 +10,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
 from llama_chat.conversation import Message
@@ -72,6 +72,7 @@ class Bridge:
         self._pending: dict[str, _Pending] = {}
         self._recording: deque[str] = deque()
         self._settings_writer: ThreadPoolExecutor | None = None
+        self._saved_sampling: dict[str, SettingValue] = asdict(setup.settings.sampling)
         self._has_told_unavailable = False
         self._was_saved = True
         self._info: ModelInfo | None = None
@@ -119,6 +120,8 @@ class Bridge:
         """
         if self._settings_writer is None:
             self._settings_writer = ThreadPoolExecutor(1, "settings")
+        if table == "sampling":
+            self._saved_sampling[key] = value
         future = self._settings_writer.submit(self._setup.save_setting, table, key, value)
         self._watched(future, is_setting=True)
 
@@ -137,6 +140,9 @@ class Bridge:
     def close(self, timeout_s: float = 2.0) -> bool:
         """Stop what runs, keep it, and end both threads; whether all is kept."""
         self.worker.close(timeout_s)
+        for key, value in asdict(self.sampling.current).items():
+            if self._saved_sampling[key] != value:  # a slider that had not rested yet
+                self.save_setting("sampling", key, value)
         if self._settings_writer is not None:
             self._settings_writer.shutdown()
         return self.recorder.close(timeout_s)
