@@ -30,6 +30,10 @@ class Write:
     """Told when the work can never be done; without it something is lost, and `unsaved` stays."""
     is_needed: bool = True
     """Whether anybody would miss it; if not, nobody waits for it."""
+    reply_id: str = ""
+    """The reply that it belongs to."""
+    is_whole_reply: bool = False
+    """Whether it keeps all of the reply's text, and so makes good what was lost of it before."""
 
 
 class PatientWriter:
@@ -45,7 +49,7 @@ class PatientWriter:
         self._patience_s = patience_s
         self._waiting: deque[Write] = deque()
         self._is_behind = False
-        self._has_lost = False
+        self._lost: set[str] = set()
         self._trouble = ""
         self._backoff_s = _FIRST_BACKOFF_S
         self._retry_at = 0.0
@@ -53,7 +57,7 @@ class PatientWriter:
     @property
     def unsaved(self) -> bool:
         """Whether something that was handed on is not in the store (yet)."""
-        return self._is_behind or self._has_lost
+        return self._is_behind or bool(self._lost)
 
     @property
     def retry_in_s(self) -> float | None:
@@ -117,6 +121,9 @@ class PatientWriter:
             return False
         except Exception as error:  # whatever it is, this thread goes on: the rest must be kept
             self._give_up(write, error)
+        else:
+            if write.is_whole_reply:
+                self._lost.discard(write.reply_id)
         return True
 
     def _give_up(self, write: Write, error: Exception) -> None:
@@ -124,7 +131,8 @@ class PatientWriter:
             write.failed(error)
             return
         _log.error("%d events cannot be kept", len(write.events), exc_info=error)
-        self._has_lost = self._has_lost or write.is_needed
+        if write.is_needed:
+            self._lost.add(write.reply_id)
 
     def _hand_on(self, events: list[Event], saved: bool) -> None:
         if events or not saved:

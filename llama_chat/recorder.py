@@ -33,7 +33,7 @@ _BUSY_S = 0.02
 
 @dataclass(frozen=True, slots=True)
 class _Begin:
-    session_id: str
+    session_id: Callable[[], str]
     message: Message
 
 
@@ -69,7 +69,7 @@ class Recorder:
         self._is_closed = False
         self._is_done = False
         self._frame_end = 0.0
-        self._session_id = ""
+        self._session_id: Callable[[], str] = str
         self._builder: ReplyBuilder | None = None
 
     # --- for other threads ------------------------------------------------------------------------
@@ -101,13 +101,25 @@ class Recorder:
         self._inbox.put(Write(work, failed=future.set_exception))
         return future
 
-    def begin(self, session_id: str, message: Message) -> None:
-        """Keep the assistant's message; the events pushed from now on are its own, until it ends."""
-        self._inbox.put(_Begin(session_id, message))
+    def begin(self, session_id: str | Callable[[], str], message: Message) -> None:
+        """Keep the assistant's message; the events pushed from now on are its own, until it ends.
+
+        Args:
+            session_id: the id, or what tells it on the recorder's thread once all that was asked for
+                before is done: a session may get its id from a `call` that still waits for the disk.
+            message: empty so far.
+        """
+        tell = (lambda: session_id) if isinstance(session_id, str) else session_id
+        self._inbox.put(_Begin(tell, message))
 
     def push(self, event: Event) -> None:
         """Take an event from the engine; never blocks."""
         self._inbox.put(event)
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the thread is there, and with it its use of the store."""
+        return self._thread.is_alive()
 
     def close(self, timeout_s: float = 2.0) -> bool:
         """Write what is left, trying until the time is over; whether everything is kept."""
@@ -166,7 +178,9 @@ class Recorder:
 
     def _plan_begin(self, begin: _Begin) -> Write:
         self._session_id, self._builder = begin.session_id, ReplyBuilder(begin.message)
-        return Write(lambda: self._store.begin_reply(begin.session_id, begin.message))
+        return Write(
+            lambda: self._store.begin_reply(begin.session_id(), begin.message), reply_id=begin.message.id
+        )
 
     def _plan_tokens(self, tokens: list[Token]) -> Iterator[Write]:
         if tokens and self._builder is None:
@@ -175,7 +189,7 @@ class Recorder:
             for token in tokens:
                 self._builder.feed(token)
             message_id = self._builder.message_id
-            yield Write(lambda: self._store.append_tokens(message_id, tokens), [*tokens])
+            yield Write(lambda: self._store.append_tokens(message_id, tokens), [*tokens], reply_id=message_id)
 
     def _plan_event(self, event: Event) -> Iterator[Write]:
         if self._builder is None:
@@ -184,11 +198,16 @@ class Recorder:
         self._builder.feed(event)
         message_id = self._builder.message_id
         if isinstance(event, Prefilled):
-            yield Write(lambda: self._store.note_prefill(message_id, event), [event])
+            yield Write(lambda: self._store.note_prefill(message_id, event), [event], reply_id=message_id)
         elif isinstance(event, Finished | Failed):
             session_id, message = self._session_id, self._builder.message
             self._builder = None
-            yield Write(lambda: self._store.finish_reply(session_id, message, pack=False), [event])
+            yield Write(
+                lambda: self._store.finish_reply(session_id(), message, pack=False),
+                [event],
+                reply_id=message_id,
+                is_whole_reply=True,
+            )
             yield Write(lambda: self._store.pack_tokens(message_id), is_needed=False)
         else:
             yield Write(nothing, [event])

@@ -21,7 +21,7 @@ _INVISIBLE = (
 )
 _NOT_CHARACTERS = r"\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff"
 # A joiner before a Latin, Greek, Cyrillic or Armenian character joins nothing; rich measures the character
-# after it as no cells wide (rich 15.0, 2025-11), so a line of them would run out of its column.
+# after it as no cells wide (rich 15.0, 2026-11), so a line of them would run out of its column.
 _IDLE_JOINER = "\u200d(?=[ -\u058f])"
 
 UNSAFE = re.compile(f"[{_CONTROLS}{_LINE_BREAKS}{_REORDERING}{_INVISIBLE}{_NOT_CHARACTERS}]|{_IDLE_JOINER}")

@@ -15,17 +15,19 @@ from datetime import date
 from functools import lru_cache
 from itertools import count, islice, pairwise
 
-from llama_chat.conversation import Message, Reply, Role
+from llama_chat.conversation import Message, Role
 from llama_chat.errors import TemplateError
 from llama_chat.events import Ids, ModelInfo, Piece, Special, Text
-from llama_chat.template_sandbox import SandboxedTemplate
+from llama_chat.template_sandbox import RenderBudget, SandboxedTemplate, render_budget
 
 _PRIVATE_USE = range(0xF0000, 0xFFFFE)
 """A plane that no font and hardly any text uses; masks are picked from what the conversation leaves free."""
 
 
 MAX_ATTEMPTS = 40
-"""Renders spent on finding out which replies a template changed; beyond them all are tokenised again."""
+"""Renders spent on finding out which replies a template changed; beyond them, or half of the time that there
+is, all are tokenised again.
+"""
 
 
 class ChatTemplate:
@@ -88,13 +90,14 @@ class ChatTemplate:
         def run(contents: Sequence[str]) -> str:
             return self._run(messages, contents, today, add_generation_prompt)
 
-        contents, plain = self._render_masked(messages, mask, run)
-        replies = [
-            _Reply(i, mark, contents[i], Ids(message.reply.token_ids, message.text))
-            for i, (message, mark) in enumerate(zip(messages, marks, strict=True))
-            if message.role is Role.ASSISTANT and message.reply and _is_recorded(message.reply, self._model)
-        ]
-        text, kept = _marked(plain, contents, replies, mark_end, run)
+        with render_budget() as budget:
+            contents, plain = self._render_masked(messages, mask, run)
+            replies = [
+                _Reply(i, mark, contents[i], ids)
+                for i, (message, mark) in enumerate(zip(messages, marks, strict=True))
+                if message.role is Role.ASSISTANT and (ids := _recorded_ids(message, self._model))
+            ]
+            text, kept = _marked(plain, contents, replies, mark_end, run, budget)
         return list(self._pieces(text, mask, mark_end, {reply.mark: reply.ids for reply in kept}))
 
     def _render_masked(
@@ -171,12 +174,7 @@ def _template_of(info: ModelInfo) -> ChatTemplate:
 
 def render_raw(messages: Sequence[Message], model: str = "") -> list[Piece]:
     """The prompt of a model without a template: the texts one after another, as they are."""
-    return [
-        Ids(message.reply.token_ids, message.text)
-        if message.reply and _is_recorded(message.reply, model)
-        else Text(message.text)
-        for message in messages
-    ]
+    return [_recorded_ids(message, model) or Text(message.text) for message in messages]
 
 
 # --- recorded replies ------------------------------------------------------------------------------
@@ -192,9 +190,16 @@ class _Reply:
     ids: Ids
 
 
-def _is_recorded(reply: Reply, model: str) -> bool:
-    """Whether the ids are this model's: another's mean other words."""
-    return bool(reply.token_ids) and reply.model == model
+def _recorded_ids(message: Message, model: str) -> Ids | None:
+    """The ids that the model wrote the text with: another's mean other words.
+
+    Ids without a text would be seen by nobody. A model's name proves little: the tokenizer checks that the
+    ids spell the text.
+    """
+    reply = message.reply
+    if reply is None or not reply.token_ids or not message.text or reply.model != model:
+        return None
+    return Ids(reply.token_ids, message.text)
 
 
 def _marked(
@@ -203,12 +208,13 @@ def _marked(
     replies: Sequence[_Reply],
     mark_end: str,
     run: Callable[[Sequence[str]], str],
+    budget: RenderBudget,
 ) -> tuple[str, Sequence[_Reply]]:
     """The rendered text, and the replies that came out of it as they went in, with marks around them."""
     attempts = count(1)
 
     def attempt(chosen: Sequence[_Reply]) -> str | None:
-        if next(attempts) > MAX_ATTEMPTS:
+        if next(attempts) > MAX_ATTEMPTS or budget.left_s < budget.total_s / 2:
             return None
         shown = list(contents)
         for reply in chosen:

@@ -9,6 +9,8 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
@@ -36,6 +38,32 @@ _TEXT_FILTERS = frozenset(
 # No chat template needs them: they multiply what they are given, take long, or differ from run to run.
 _UNWANTED_FILTERS = ("batch", "slice", "wordwrap", "urlize", "striptags", "xmlattr", "pprint", "random")
 _UNWANTED_METHODS = frozenset(["translate", "maketrans", "encode", "expandtabs", "format_map"])
+
+
+@dataclass(slots=True)
+class RenderBudget:
+    """Time that several renders share."""
+
+    total_s: float
+    left_s: float
+
+
+_budgets: ContextVar[tuple[RenderBudget, ...]] = ContextVar("budgets", default=())
+
+
+@contextmanager
+def render_budget(total_s: float | None = None) -> Iterator[RenderBudget]:
+    """A budget for all renders in the block together, as much as one may take unless told otherwise.
+
+    Only the time in templates counts; budgets may be nested.
+    """
+    total_s = RENDER_LIMIT_S if total_s is None else total_s
+    budget = RenderBudget(total_s, total_s)
+    token = _budgets.set((*_budgets.get(), budget))
+    try:
+        yield budget
+    finally:
+        _budgets.reset(token)
 
 
 _JINJA_ARGUMENTS = ("_loop_vars", "_block_vars")  # what compiled templates add to calls
@@ -284,12 +312,15 @@ def _time_limit(limit_s: float) -> Iterator[None]:
     is seen. It makes a template of 11 ms to compile one of 42 ms, and a render of 100 messages one of 12 ms
     (2026-11-22).
     """
-    deadline = time.monotonic() + limit_s
+    budgets = (*_budgets.get(), RenderBudget(limit_s, limit_s))
+    tightest = min(budgets, key=lambda budget: budget.left_s)
+    started = time.monotonic()
+    deadline = started + tightest.left_s
     before = sys.gettrace()
 
-    def watch(_frame: FrameType, _event: str, _argument: Any) -> Any:
-        if time.monotonic() > deadline:
-            raise TemplateError(f"The model's chat template takes more than {limit_s:g} s")
+    def watch(frame: FrameType, _event: str, _argument: Any) -> Any:
+        if time.monotonic() > deadline and _belongs_to_template(frame):
+            raise TemplateError(f"The model's chat template takes more than {tightest.total_s:g} s")
         return watch
 
     sys.settrace(watch)
@@ -297,3 +328,11 @@ def _time_limit(limit_s: float) -> Iterator[None]:
         yield
     finally:
         sys.settrace(before)
+        for budget in budgets:
+            budget.left_s -= time.monotonic() - started
+
+
+def _belongs_to_template(frame: FrameType) -> bool:
+    """Whether it runs the template or jinja2; a callback of the garbage collector, say, is not broken off."""
+    module = str(frame.f_globals.get("__name__", ""))
+    return frame.f_code.co_filename == "<template>" or module.startswith(("jinja2", __name__))

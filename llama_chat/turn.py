@@ -10,12 +10,16 @@ from llama_chat.conversation import Message, Role
 from llama_chat.errors import PromptError
 from llama_chat.events import Engine, Piece
 from llama_chat.template import ChatTemplate, render_raw
+from llama_chat.template_sandbox import render_budget
 
 FULL_SHARE_AFTER_DROP = 0.6
 """When the context is full, turns leave until this share of it is used: rarely, and then in one go."""
 
 MIN_REPLY_SHARE = 1 / 8
 """Room that is kept for the reply, unless fewer new tokens are wanted."""
+
+TEMPLATE_LIMIT_S = 6.0
+"""Time that the template may take for one prompt; finding out what fits renders about ten times."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +60,13 @@ def build_prompt(engine: Engine, path: Sequence[Message], *, date: str, max_new_
         return engine.count_tokens(pieces_from(start)) <= length * FULL_SHARE_AFTER_DROP
 
     start, length = _start_of_last_reply(turns), engine.info.context_length
-    pieces = pieces_from(start)
-    tokens = engine.count_tokens(pieces)
-    if tokens > length - min(max_new_tokens, int(length * MIN_REPLY_SHARE)):
-        start = _start_that_fits(turns, start, is_small_from)
+    with render_budget(TEMPLATE_LIMIT_S):
         pieces = pieces_from(start)
         tokens = engine.count_tokens(pieces)
+        if tokens > length - min(max_new_tokens, int(length * MIN_REPLY_SHARE)):
+            start = _start_that_fits(turns, start, is_small_from)
+            pieces = pieces_from(start)
+            tokens = engine.count_tokens(pieces)
         if tokens >= length:
             raise PromptError(
                 f"The prompt has {tokens:,} tokens, the context holds {length:,}",

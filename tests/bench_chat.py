@@ -28,6 +28,9 @@ from llama_chat.catalogue import DEFAULT, pull
 COMMAND = str(Path(sys.executable).with_name("llama-chat"))
 LETTERS = "жщюяђљњџґїєӂӝӟӣӥӧөӫӭӯӱӳӵӹ"
 """Typed one by one: no reply of the model contains them, so their bytes on the terminal are the echo."""
+PROMPT = b"sk something"
+"""Of the empty prompt; the cursor stands on the A."""
+
 LOADING_S = 5.0
 
 
@@ -71,7 +74,7 @@ class Chat:
             found.append(self.echo_s(LETTERS[len(found) % len(LETTERS)]))
             if len(found) % len(LETTERS) == 0:
                 os.write(self.fd, b"\x15")
-                self.read_until(b"Ask something", 1.0)
+                self.read_until(PROMPT, 1.0)
             self.read_until(b"\0", pause_s)
         return found
 
@@ -109,7 +112,7 @@ def measure_help() -> float:
 def measure_start(home: Path) -> tuple[float, bool]:
     """Seconds from the start to the echo of a key, and whether torch was there by then."""
     chat = Chat(home)
-    assert chat.read_until(b"Ask something", 20) is not None
+    assert chat.read_until(PROMPT, 20) is not None
     assert chat.echo_s("ж") is not None
     ready_s, has_torch = time.perf_counter() - chat.started_s, chat.has_torch()
     chat.quit()
@@ -119,7 +122,7 @@ def measure_start(home: Path) -> tuple[float, bool]:
 def measure_chat(home: Path, seconds: float) -> dict[str, object]:
     """Echoes while loading and while a reply runs, and the peak memory."""
     chat = Chat(home, "--max-new-tokens", "4000", "--seed", "7", "--temperature", "1")
-    assert chat.read_until(b"Ask something", 20) is not None
+    assert chat.read_until(PROMPT, 20) is not None
     loading = chat.echoes_s(LOADING_S, 0.01)
     assert chat.read_until(b"\0", 1.0) is None
     os.write(chat.fd, b"\x15Write a very long story about a fox.\r")

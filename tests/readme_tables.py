@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -24,7 +25,7 @@ def settings_table() -> str:
     """Every setting with its table, default and help."""
     rows = ["| table | setting | default | |", "|---|---|---|---|"]
     for name, known in setting_fields().items():
-        default = "" if known.field.default == "" else f"`{known.field.default!r}`".replace("'", '"')
+        default = "" if known.field.default == "" else f"`{json.dumps(known.field.default)}`"
         help_text = known.field.metadata["help"].replace("|", "\\|")
         rows.append(f"| `[{known.table}]` | `{name}` | {default} | {help_text} |")
     return "\n".join(rows)

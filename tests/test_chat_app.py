@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -21,9 +23,10 @@ from llama_chat.errors import Interrupted, ModelError, SettingsError
 from llama_chat.events import EngineLoader, Sampling
 from llama_chat.paths import Paths
 from llama_chat.pull import PullProgress
-from llama_chat.sessions import SessionStore
+from llama_chat.sessions import SessionStore, StoreUnavailable
 from llama_chat.settings import ChatSettings, Settings
 from llama_chat.ui.app import ChatApp
+from llama_chat.ui.screens import openers
 from llama_chat.ui.screens.chat import ChatScreen
 from llama_chat.ui.screens.download import DownloadScreen
 from llama_chat.ui.screens.key_help import KeyHelpScreen
@@ -157,6 +160,14 @@ async def chat(setup: ChatSetup, size: tuple[int, int] = NARROW) -> AsyncIterato
     finally:
         assert app.bridge.close()
         assert not app.bridge.worker.is_alive
+
+
+@contextmanager
+def locked(home: Home) -> Iterator[None]:
+    """Another program holds the store."""
+    with closing(sqlite3.connect(home.paths.sessions_file, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield
 
 
 # --- a reply --------------------------------------------------------------------------------------------
@@ -446,6 +457,23 @@ async def test_the_download_is_shown_and_esc_stops_it(home: Home) -> None:
         assert user.screen.prompt.text == "typed"
 
 
+async def test_news_of_a_download_that_was_left_does_not_open_it_again(home: Home) -> None:
+    def pull(report: Callable[[PullProgress], None], cancel: threading.Event) -> None:
+        report(PullProgress(1, 3, 4.0, "SmolLM2.gguf"))
+        cancel.wait(TIMEOUT_S)
+        report(PullProgress(2, 3, 4.0, "SmolLM2.gguf"))
+        raise Interrupted("Stopped.")
+
+    opened: list[DownloadScreen] = []
+    async with chat(home.setup(pull=pull)) as user:
+        await user.until(lambda: isinstance(user.app.screen, DownloadScreen))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(openers, "open_download", opened.append)
+            await user.press("escape")
+            await user.sees("Send a message")
+        assert opened == []
+
+
 async def test_the_download_leaves_when_it_is_done(home: Home) -> None:
     go_on = threading.Event()
 
@@ -533,6 +561,107 @@ async def test_text_of_the_model_and_the_user_is_never_markup_nor_escapes(home: 
         assert not set(user.seen) & set("\x1b\x07\x9b\u202e")
         await user.press("escape", "f8")
         await user.sees("System prompt")
+
+
+async def test_a_lock_at_the_first_turn_ends_with_everything_on_the_disk(home: Home) -> None:
+    pace = Pace(is_stepped=True)
+    async with chat(home.setup(FakeEngine([None], pace=pace))) as user:
+        await user.ready()
+        with locked(home):
+            until_s = time.monotonic() + 3.0
+            await user.say("count")
+            pace.step(3)
+            await user.sees("word2", "not saved yet")
+            await user.until(lambda: time.monotonic() >= until_s)
+            assert "not saved yet" in user.seen
+        await user.until(lambda: user.screen.chat.status.is_saved, "the mark stays")
+        assert home.stored()[0].path()[-1].text == "word0 word1 word2 "
+
+
+async def test_a_brief_lock_at_the_start_is_not_told(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    opens = SessionStore.open
+    failures = [StoreUnavailable("busy for a moment")] * 2
+
+    def fail_at_first(store: SessionStore) -> None:
+        if failures:
+            raise failures.pop()
+        opens(store)
+
+    monkeypatch.setattr(SessionStore, "open", fail_at_first)
+    async with chat(home.setup(FakeEngine(["answer"]))) as user:
+        await user.say("hello")
+        await user.sees("answer")
+        await user.idle()
+        await user.until(lambda: user.screen.chat.status.is_saved)
+        assert "busy for a moment" not in user.seen
+        assert not failures
+
+
+async def test_opening_the_session_that_runs_leaves_it_running(home: Home) -> None:
+    pace = Pace(is_stepped=True)
+    async with chat(home.setup(FakeEngine([None], pace=pace))) as user:
+        await user.say("count")
+        pace.step(2)
+        await user.sees("word1")
+        await user.press("ctrl+s")
+        await user.until(lambda: isinstance(user.app.screen, PickScreen))
+        await user.press("enter")
+        await user.until(lambda: isinstance(user.app.screen, ChatScreen))
+        pace.step(1)
+        await user.sees("word2")
+        assert user.screen.chat.is_replying
+        await user.press("escape")
+        await user.idle()
+        reply = user.screen.chat.conversation.path()[-1].reply
+        assert reply is not None
+        assert reply.finish_reason == "stopped"
+
+
+async def test_refused_words_are_forgotten_by_the_store_too(home: Home) -> None:
+    engine = FakeEngine(["fine"], info=replace(INFO, context_length=64))
+    async with chat(home.setup(engine)) as user:
+        await user.say("short")
+        await user.idle()
+        await user.say("word " * 100)
+        await user.sees("the context holds 64")
+    (conversation,) = home.stored()
+    assert [message.text for message in conversation.messages.values()] == ["short", "fine"]
+    assert [message.text for message in conversation.path()] == ["short", "fine"]
+
+
+async def test_all_sessions_are_found_however_many(home: Home) -> None:
+    store = SessionStore(home.paths.sessions_file)
+    store.open()
+    store.close()
+    with closing(sqlite3.connect(home.paths.sessions_file)) as other, other:
+        other.executemany(
+            "INSERT INTO sessions (id, title, created_at, updated_at, touched, date, model, message_count) "
+            "VALUES (?, ?, 0, 0, ?, '', '', 1)",
+            [(f"{n:016x}", f"talk number {n}." if n else "the oldest", n) for n in range(10_000)],
+        )
+    async with chat(home.setup()) as user:
+        await user.ready()
+        await user.press("ctrl+s")
+        await user.sees("talk number 9999.", "search")
+        await user.press(*"oldest")
+        await user.sees("the oldest")
+
+
+async def test_a_setting_that_hangs_does_not_hold_up_the_end(home: Home) -> None:
+    gate = threading.Event()
+
+    def hang(table: str, key: str, value: object) -> None:
+        gate.wait(TIMEOUT_S)
+
+    app = ChatApp(replace(home.setup(), save_setting=hang))
+    async with app.run_test(size=NARROW) as pilot:
+        user = User(app, pilot)
+        await user.ready()
+        app.bridge.save_setting("sampling", "top_k", 5)
+    assert not app.bridge.close(timeout_s=0.1)
+    assert not gate.is_set()
+    gate.set()
+    assert app.bridge.close()
 
 
 # --- keys and cards -------------------------------------------------------------------------------------

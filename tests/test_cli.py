@@ -105,6 +105,8 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["-c", "models", "list"], "'llama-chat models' takes no --continue"),
         (["modells"], "Did you mean 'llama-chat models'?"),
         (["What is", "it?"], "llama-chat run 'What is it?'"),
+        (["--system", "x", "-c"], "--system begins a new chat"),
+        (["--resume", "abc", "--system", "x"], "Change it in the chat with F8."),
         (["run", "x", "--n", "0"], "Invalid value for '--n'"),
     ],
 )
@@ -243,6 +245,23 @@ def test_without_a_command_the_chat_is_opened_with_the_options(
     (call,) = calls
     assert call["loaded"].settings.sampling.temperature == 0.25  # type: ignore[attr-defined]  # LoadedSettings
     assert (call["resume"], call["continue_last"]) == ("abc", False)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs bash")
+@pytest.mark.parametrize("command", ["echo hi | $PROGRAM", "$PROGRAM </dev/null", "$PROGRAM <&-"])
+def test_the_chat_needs_a_terminal(command: str, home: Path) -> None:
+    done = shell(command, home)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "llama-chat: The chat needs a terminal; for pipes and scripts there is 'llama-chat run'.\n"
+    )
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs bash")
+def test_run_takes_a_closed_stdin(home: Path) -> None:
+    done = shell("$PROGRAM run --model /nowhere/at/all Hello <&-", home)
+    assert done.returncode == 1
+    assert done.stderr.startswith("llama-chat: No model '/nowhere/at/all'")
 
 
 # --- models --------------------------------------------------------------------------------------------

@@ -17,7 +17,8 @@ from tiny_models import CHATML, TinyModel, tiny_vocabulary
 from llama_chat.engine import devices, load, scratch
 from llama_chat.engine.devices import find_device, is_out_of_memory, torch_build
 from llama_chat.engine.generate import LocalEngine
-from llama_chat.engine.load import find_gguf, load_engine
+from llama_chat.engine.load import load_engine
+from llama_chat.engine.model_file import find_gguf
 from llama_chat.errors import DeviceError, Interrupted, LlamaChatError, ModelError
 from llama_chat.events import Finished, LiveSampling, Loading, Sampling, Text, Token
 from llama_chat.settings import ModelSettings
@@ -70,7 +71,7 @@ def test_the_default_model_loads_from_its_folder(home_with_model: Path) -> None:
 def test_progress_rises_and_names_what_it_does(tiny: Path) -> None:
     heard: list[Loading] = []
     load_engine(tiny, ModelSettings(threads=1), heard.append)
-    assert [event.what for event in heard[:2]] == ["header", "tokenizer"]
+    assert [event.what for event in heard[:2]] == ["header", "weights"]
     assert {event.what for event in heard[2:]} == {"weights"}
     fractions = [event.fraction for event in heard]
     assert fractions == sorted(fractions)

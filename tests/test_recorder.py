@@ -408,6 +408,40 @@ def test_what_can_never_be_kept_does_not_hold_up_the_rest(chat: Chat) -> None:
     assert chat.stored().text == " kept"
 
 
+def test_a_reply_that_is_kept_whole_makes_good_what_was_lost_of_it(
+    chat: Chat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chat.begin()
+    chat.recorder.call(lambda: None).result(10)
+    monkeypatch.setattr(chat.store, "append_tokens", _refuse)
+    chat.push(build_token(0))
+    chat.screen.wait_for(lambda screen: screen.text == " w0")
+    assert chat.recorder.unsaved
+    monkeypatch.undo()
+    chat.push(build_end(1))
+    chat.screen.wait_for(lambda screen: any(isinstance(event, Finished) for event in screen.events))
+    assert not chat.recorder.unsaved
+    assert chat.stored().text == " w0"
+
+
+def _refuse(*_args: object) -> None:
+    raise StoreError("never")
+
+
+def test_a_reply_may_begin_before_its_session_has_an_id(chat: Chat) -> None:
+    with locked(chat.path):
+        made = chat.recorder.call(chat.store.create, date=DATE)
+        reply = build_reply_message(None)
+        chat.recorder.begin(lambda: made.result(0).id, reply)
+        chat.push(build_token(0), build_end(1))
+        chat.screen.wait_for(lambda screen: screen.text == " w0")
+        assert chat.recorder.unsaved
+        assert not made.done()
+    session = made.result(10)
+    assert chat.recorder.close()
+    assert chat.store.load(session.id).messages[reply.id].text == " w0"
+
+
 # --- a process that is killed ------------------------------------------------------------------------
 
 _WRITER = """

@@ -1,6 +1,7 @@
 """`llama-chat run` as a user calls it: a process, the real default model, stdout and stderr."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -8,8 +9,15 @@ import time
 from pathlib import Path
 
 import pytest
+from fake_engine import INFO
 
+from llama_chat.cli.answer import Printer, read_prompt
+from llama_chat.cli.history import History
+from llama_chat.conversation import Conversation, Role
+from llama_chat.events import Prefilled, Sampling
+from llama_chat.paths import user_paths
 from llama_chat.sessions import SessionStore
+from llama_chat.settings import Settings
 
 COMMAND = str(Path(sys.executable).with_name("llama-chat"))
 
@@ -178,9 +186,120 @@ def test_settings_that_are_no_toml_are_named_and_left_alone(run, home_with_model
 
 
 def test_escape_sequences_of_the_model_reach_neither_terminal_nor_pipe(capsys):
-    from llama_chat.cli.answer import RunRequest, _print
-
-    _print("a\x1b]0;owned\x07b\x9bc", RunRequest("x"))
+    printer = Printer()
+    printer.write("a\x1b]0;owned\x07b\x9bc")
+    printer.end()
     written = capsys.readouterr().out
     assert not set(written) & {"\x1b", "\x07", "\x9b"}
     assert written.startswith("a")
+
+
+@pytest.mark.parametrize(
+    ("pieces", "printed"),
+    [
+        (["a\r", "\nb"], "a\nb\n"),
+        (["a\r"], "a␍\n"),
+        (["a\r", "\n"], "a\n"),
+        (["a\u200d", "b"], "a\ufffdb\n"),
+        ([], "\n"),
+    ],
+)
+def test_pieces_are_printed_as_if_they_had_come_at_once(capsys, pieces, printed):
+    printer = Printer()
+    for piece in pieces:
+        printer.write(piece)
+    printer.end()
+    assert capsys.readouterr().out == printed
+
+
+@pytest.mark.parametrize(("argument", "prompt"), [("Hello", "Hello"), (None, "")])
+def test_a_closed_stdin_pipes_nothing_in(argument, prompt):
+    assert read_prompt(argument, None) == prompt
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+def test_what_the_encoding_of_stdout_lacks_becomes_a_question_mark(home_with_model, encoding):
+    command = [COMMAND, "run", "--raw", "--max-new-tokens", "8", "--temperature", "0", "🦙🦙🦙🦙🦙🦙🦙🦙"]
+    done = subprocess.run(
+        command,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=120,
+        env=os.environ | {"PYTHONIOENCODING": encoding},
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"?" in done.stdout
+
+
+# --- going on with a session -----------------------------------------------------------------------
+
+
+@pytest.fixture
+def begun(home_with_model):
+    """A store with one session of two messages, and the session's id."""
+    store = SessionStore(home_with_model / "data" / "sessions.sqlite3")
+    store.open()
+    session = store.create(date="2026-11-22")
+    chat = Conversation()
+    words = [chat.append(Role.USER, "My name is Reynard."), chat.append(Role.ASSISTANT, "Hello Reynard!")]
+    store.add_messages(session.id, words, words[-1].id)
+    yield store, session.id
+    store.close()
+
+
+def test_a_reply_whose_reader_left_is_kept_as_interrupted(begun):
+    store, session_id = begun
+    command = [COMMAND, "run", "-c", "--max-new-tokens", "4000", "Write a very long story."]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL
+    ) as process:
+        assert process.stdout.read(3)
+        process.stdout.close()
+        errors = process.stderr.read()
+        process.wait(timeout=30)
+    assert (process.returncode, errors) == (0, b"")
+    last = store.load(session_id).path()[-1]
+    assert last.reply.finish_reason == "interrupted"
+    assert len(last.reply.token_ids) >= 1
+    assert last.text
+
+
+@pytest.mark.parametrize("error", [BrokenPipeError, KeyboardInterrupt])
+def test_a_reply_that_was_broken_off_keeps_its_tokens_and_its_model(home, error):
+    store = SessionStore(home / "data" / "sessions.sqlite3")
+    store.open()
+    session_id = store.create(date="2026-11-22").id
+    asked = History.open(Settings(), user_paths(), resume=session_id, continue_last=False)
+
+    def broken_off():
+        with asked as history:
+            history.ask("Hello")
+            with history.keeping(1, Sampling(), INFO) as keep:
+                keep(Prefilled(3, 0, 0.1))
+                raise error
+
+    with pytest.raises(error):
+        broken_off()
+    path = store.load(session_id).path()
+    assert path[-1].reply.finish_reason == "interrupted"
+    assert path[-1].reply.model == INFO.name
+    assert store.find(session_id).model == INFO.name
+    store.close()
+
+
+def test_a_session_goes_on_under_the_system_prompt_of_the_command_line(begun, run):
+    store, session_id = begun
+    done = run("-c", "--system", "Be brief.", "--max-new-tokens", "2", "What is my name?")
+    assert done.returncode == 0
+    chat = store.load(session_id)
+    assert chat.system == "Be brief."
+    assert [turn.text for turn in chat.turns[:3]] == [
+        "My name is Reynard.",
+        "Hello Reynard!",
+        "What is my name?",
+    ]
+    assert run("-c", "--max-new-tokens", "2", "Again?").returncode == 0
+    assert store.load(session_id).system == "Be brief.", "it stays"
+    assert run("-c", "--system", "", "--max-new-tokens", "2", "And now?").returncode == 0
+    assert store.load(session_id).system == ""
+    assert len(store.load(session_id).turns) == 8

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tiny_models import CHATML, SPECIALS
 from transformers.utils.chat_template_utils import render_jinja_template
 
+from llama_chat import template_sandbox
 from llama_chat.conversation import Message, Reply, Role
 from llama_chat.engine.gguf import GGUFFile
 from llama_chat.engine.load import load_engine
@@ -20,6 +21,7 @@ from llama_chat.errors import TemplateError
 from llama_chat.events import Ids, Piece, Sampling, Special, Text
 from llama_chat.settings import ModelSettings
 from llama_chat.template import ChatTemplate, render_raw
+from llama_chat.template_sandbox import SandboxedTemplate
 
 TODAY, DATE = "2026-11-22", "22 Nov 2026"
 LLAMA3_SPECIALS = (
@@ -347,6 +349,34 @@ def test_ids_of_another_model_are_not_used() -> None:
         assert ids_in(template.render(messages, today=TODAY)) == found
         assert ids_in(render_raw(messages, model)) == found
     assert joined(render_raw(messages, "this")) == "ahic"
+
+
+def test_ids_without_a_text_are_not_used() -> None:
+    reply = Reply(1, Sampling(), token_ids=(1, 2))
+    messages = [*conversation("a"), Message("b", None, Role.ASSISTANT, "", 0.0, reply), *conversation("c")]
+    assert ids_in(TEMPLATES["chatml"].render(messages, today=TODAY)) == []
+    assert ids_in(render_raw(messages)) == []
+
+
+def test_finding_out_what_a_template_changed_ends_when_half_the_time_is_gone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    renders = []
+    render = SandboxedTemplate.render
+
+    def slow(self: SandboxedTemplate, **variables: object) -> str:
+        renders.append(self)
+        for budget in template_sandbox._budgets.get():
+            budget.left_s -= 0.3 * budget.total_s
+        return render(self, **variables)
+
+    source = CHATML.replace("message['content']", "message['content'].replace('b', 'bb')")
+    messages = conversation(*"aXaXabaXaXaXa", recorded=range(1, 13, 2))
+    monkeypatch.setattr(SandboxedTemplate, "render", slow)
+    pieces = ChatTemplate(source, SPECIALS).render(messages, today=TODAY)
+    assert ids_in(pieces) == []
+    assert joined(pieces) == rendered(source, messages)
+    assert len(renders) == 2
 
 
 def test_a_model_brings_its_template(default_model: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import tracemalloc
+from collections import deque
 
 import pytest
 from hypothesis import given, settings
@@ -12,7 +13,7 @@ from transformers.utils.chat_template_utils import render_jinja_template
 
 from llama_chat import template_sandbox
 from llama_chat.errors import TemplateError
-from llama_chat.template_sandbox import SandboxedTemplate
+from llama_chat.template_sandbox import SandboxedTemplate, render_budget
 
 BIG = "{% set x = 'x' * 1000000 %}"
 MACRO_END = "{% endfor %}{% endmacro %}{{ m() }}"
@@ -124,6 +125,17 @@ def test_the_time_limit_is_two_seconds() -> None:
     with pytest.raises(TemplateError, match="takes more than 2 s"):
         SandboxedTemplate(BAD["endless loop"]).render()
     assert 2 <= time.monotonic() - started < 3
+
+
+def test_renders_can_share_their_time() -> None:
+    slow = SandboxedTemplate("{% for i in range(20000) %}{% if i is odd %}{% endif %}{% endfor %}")
+    slow.render()
+    with render_budget(0.25) as budget:
+        assert budget.left_s == 0.25
+        with pytest.raises(TemplateError, match=r"takes more than 0\.25 s"), render_budget(60):
+            deque((slow.render() for _ in range(1000)), maxlen=0)
+        assert budget.left_s <= 0
+    assert slow.render() == ""
 
 
 HIDDEN = ("''.__class__", "messages.__class__", "self.__class__", "lipsum", "raise_exception.__globals__",

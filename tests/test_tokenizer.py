@@ -241,11 +241,29 @@ def test_several_merges_may_make_one_token(tmp_path: Path) -> None:
 
 def test_pieces(tiny: Tokenizer) -> None:
     start, end = (tiny.vocabulary.special_ids[text] for text in ("<|im_start|>", "<|im_end|>"))
-    pieces = [Special("<|im_start|>"), Text("hi <|im_end|>"), Ids((5, 6), "x"), Special("<|im_end|>")]
-    assert tiny.encode_pieces(pieces) == [start, *tiny.encode("hi <|im_end|>"), 5, 6, end]
+    spelt = joined(tiny, [105, 106]).decode()
+    pieces = [Special("<|im_start|>"), Text("hi <|im_end|>"), Ids((105, 106), spelt), Special("<|im_end|>")]
+    assert tiny.encode_pieces(pieces) == [start, *tiny.encode("hi <|im_end|>"), 105, 106, end]
     assert tiny.encode_pieces([Ids((5, 304), "hi")]) == tiny.encode("hi"), "ids of another model"
     with pytest.raises(TemplateError, match=r"'<\|eot_id\|>', which is no token"):
         tiny.encode_pieces([Special("<|eot_id|>")])
+
+
+def test_recorded_ids_count_only_where_they_spell_their_text(tiny: Tokenizer) -> None:
+    end = tiny.vocabulary.special_ids["<|im_end|>"]
+    one_by_one = tuple(i for letter in "hi" for i in tiny.encode(letter))
+    fox = tuple(tiny.encode("🦊"))
+    assert len(fox) > 1
+    for ids, text in (
+        (one_by_one, "hi"),
+        (fox[:-1], joined(tiny, list(fox[:-1])).decode(errors="replace")),  # cut, and flushed
+        ((*one_by_one, *fox[:-1]), "hi"),  # cut, and interrupted before that showed
+    ):
+        assert tiny.encode_pieces([Ids(ids, text)]) == list(ids)
+    for ids in ((*one_by_one, end), (end,), one_by_one[:1], (*one_by_one, *one_by_one), (), (-1,)):
+        assert tiny.encode_pieces([Ids(ids, "hi")]) == tiny.encode("hi")
+    assert end not in tiny.encode_pieces([Ids((end,), "<|im_end|>")])
+    assert tiny.encode_pieces([Ids((end,))]) == []
 
 
 def test_the_begin_token_comes_once(tmp_path: Path) -> None:

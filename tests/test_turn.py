@@ -1,13 +1,15 @@
 """What the model is given for the next reply, and what leaves when the context is full."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from fake_network import INFO, FakeNetwork, byte_tokenizer
 
+from llama_chat import turn
 from llama_chat.conversation import Conversation, Reply, Role
 from llama_chat.engine.generate import LocalEngine
-from llama_chat.errors import PromptError
+from llama_chat.errors import PromptError, TemplateError
 from llama_chat.events import Ids, Sampling, Special, Text
 from llama_chat.turn import FULL_SHARE_AFTER_DROP, MIN_REPLY_SHARE, Prompt, build_prompt
 
@@ -45,8 +47,8 @@ def conversation(pairs: int, *, system: str = "") -> Conversation:
     return chat
 
 
-def build(chat: Conversation, *, max_new_tokens: int = 512, **sizes: int) -> Prompt:
-    return build_prompt(engine(**sizes), chat.path(), date="2026-11-22", max_new_tokens=max_new_tokens)
+def build(chat: Conversation, *, max_new_tokens: int = 512, **kinds: Any) -> Prompt:
+    return build_prompt(engine(**kinds), chat.path(), date="2026-11-22", max_new_tokens=max_new_tokens)
 
 
 def texts(prompt: Prompt) -> list[str]:
@@ -183,3 +185,10 @@ def test_without_a_template_the_texts_are_given_as_they_are() -> None:
     chat.append(Role.USER, ", there")
     prompt = build_prompt(engine(template=None), chat.path(), date="2026-11-22", max_new_tokens=9)
     assert prompt.pieces == (Text("Once upon "), Ids(tuple(b"a time"), "a time"), Text(", there"))
+
+
+def test_the_template_has_one_time_limit_for_the_whole_prompt(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(turn, "TEMPLATE_LIMIT_S", 0.2)
+    slow = "{% for i in range(100000) %}{% if i is odd %}{% endif %}{% endfor %}" + TEMPLATE
+    with pytest.raises(TemplateError, match=r"takes more than 0\.2 s"):
+        build(conversation(200), template=slow)

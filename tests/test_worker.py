@@ -123,6 +123,58 @@ def test_a_turn_that_is_stopped_before_it_begins_is_refused(log: Log) -> None:
     assert worker.close()
 
 
+def test_a_turn_that_waits_can_be_withdrawn_and_one_that_runs_cannot(log: Log) -> None:
+    gate = threading.Event()
+    engine = FakeEngine([None], pace=Pace(is_stepped=True))
+    worker = worker_of(engine, log, gate=gate)
+    first, second = turn_for("a"), turn_for("b")
+    worker.answer(first)
+    worker.answer(second)
+    assert worker.withdraw(first)
+    assert not worker.withdraw(first)
+    gate.set()
+    log.until("prepared")
+    assert not worker.withdraw(second)
+    assert worker.close()
+    assert len(engine.prompts) == 1
+    assert "b<|im_end|>" in engine.prompts[0]
+
+
+@pytest.mark.parametrize(("broken", "told"), [("loaded", "not_loaded"), ("prepared", "refused")])
+def test_a_listener_that_fails_is_told_and_the_thread_goes_on(log: Log, broken: str, told: str) -> None:
+    works = getattr(log, broken)
+
+    def fail(*args: object) -> None:
+        setattr(log, broken, works)
+        raise ValueError("no screen")
+
+    setattr(log, broken, fail)
+    worker = worker_of(FakeEngine(["yes"]), log)
+    worker.answer(turn_for("a"))
+    error = log.until(told)
+    assert isinstance(error, ModelError)
+    assert "ValueError: no screen" in error.message
+    worker.load()
+    worker.answer(turn_for("b"))
+    assert isinstance(log.until("event", Finished), Finished)
+    assert worker.close()
+
+
+def test_a_listener_that_fails_at_the_last_word_does_not_end_the_thread(
+    log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: object) -> None:
+        monkeypatch.undo()
+        raise ValueError("no screen")
+
+    monkeypatch.setattr(log, "refused", fail)
+    worker = worker_of(FakeEngine(info=replace(FakeEngine().info, context_length=64)), log)
+    worker.answer(turn_for("word " * 100))
+    worker.answer(turn_for("word " * 100))
+    assert isinstance(log.until("refused"), PromptError)
+    assert worker.close()
+
+
 def test_a_failed_loading_is_told_and_can_be_tried_again(log: Log) -> None:
     worker = worker_of(FakeEngine(), log, errors=[ModelError("no such file"), RuntimeError("broken kernel")])
     assert str(log.until("not_loaded")) == "no such file"

@@ -5,6 +5,7 @@ Heavy imports stand inside the functions that need them: `--help` needs click an
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -49,6 +50,11 @@ def cli(ctx: click.Context) -> int:
                 f"'{PROGRAM} {ctx.invoked_subcommand}' takes no {given[0]}.", hint="Leave the option out."
             )
         return 0
+    if "system" in options.flags and (options.resume is not None or options.continue_last):
+        raise UsageError(
+            "--system begins a new chat; it cannot be given with --continue or --resume.",
+            hint="Change it in the chat with F8.",
+        )
     loaded, paths = options.load()
     from llama_chat.cli.chat import open_chat
 
@@ -68,4 +74,12 @@ def invoke(arguments: Sequence[str]) -> object:
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """The command `llama-chat`: run it and end the process."""
+    _print_what_can_be_encoded()
     sys.exit(exit_status(lambda: invoke(sys.argv[1:] if arguments is None else arguments)))
+
+
+def _print_what_can_be_encoded() -> None:
+    """Let stdout and stderr write `?` for what their encoding lacks (LANG=C, a pipe on Windows)."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -32,7 +31,7 @@ from llama_chat.events import (
 )
 from llama_chat.log import start_log
 from llama_chat.paths import Paths
-from llama_chat.sanitize import sanitize
+from llama_chat.sanitize import complete_length, sanitize
 from llama_chat.settings import LoadedSettings
 from llama_chat.turn import build_prompt
 
@@ -48,6 +47,8 @@ class RunRequest:
     stats: bool = False
     resume: str | None = None
     continue_last: bool = False
+    is_system_given: bool = False
+    """Whether the system prompt is to replace that of the session."""
 
 
 @dataclass(slots=True)
@@ -91,7 +92,13 @@ def run_prompt(request: RunRequest, loaded: LoadedSettings, paths: Paths) -> Non
     if not request.prompt.strip():
         raise PromptError("The prompt is empty", hint='Try: llama-chat run "What is a llama?"')
     start_log(paths.log_file)
-    asked = History.open(loaded.settings, paths, resume=request.resume, continue_last=request.continue_last)
+    asked = History.open(
+        loaded.settings,
+        paths,
+        resume=request.resume,
+        continue_last=request.continue_last,
+        is_system_given=request.is_system_given,
+    )
     with cancel_on_interrupt() as cancel, asked as history:
         started = time.perf_counter()
         engine = load_for_command(loaded.settings, paths, cancel)
@@ -142,19 +149,43 @@ def _answers(
         events = engine.stream(
             pieces, sampling=LiveSampling(loaded.settings.sampling), seed=seed, cancel=cancel
         )
-        with history.keeping(seed, loaded.settings.sampling, engine.info.name) as keep:
+        with history.keeping(seed, loaded.settings.sampling, engine.info) as keep:
+            printer = Printer()
             for event in events:
                 keep(event)
-                _print(answer.feed(event), request)
-        if not request.as_json and not answer.text.endswith("\n"):
-            print(flush=True)
+                text = answer.feed(event)
+                if not request.as_json:
+                    printer.write(text)
+        if not request.as_json:
+            printer.end()
         yield answer
 
 
-def _print(text: str, request: RunRequest) -> None:
-    if text and not request.as_json:
-        sys.stdout.write(sanitize(text))
-        sys.stdout.flush()
+class Printer:
+    """Prints a text that comes in pieces, as safe for a terminal as if it had come at once."""
+
+    def __init__(self) -> None:
+        self._waiting = ""
+        self._is_line_open = True
+
+    def write(self, text: str) -> None:
+        """Print all of it that what follows cannot change."""
+        self._waiting += text
+        ready = complete_length(self._waiting)
+        self._put(self._waiting[:ready])
+        self._waiting = self._waiting[ready:]
+
+    def end(self) -> None:
+        """Print what is left, and end the line."""
+        self._put(self._waiting)
+        self._waiting = ""
+        if self._is_line_open:
+            self._put("\n")
+
+    def _put(self, text: str) -> None:
+        if text:
+            self._is_line_open = not text.endswith("\n")
+            print(sanitize(text), end="", flush=True)
 
 
 def _as_json(answer: Answer, engine: Engine, sampling: Sampling, load_s: float) -> dict[str, Any]:
@@ -212,14 +243,14 @@ def cancel_on_interrupt() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
-def read_prompt(argument: str | None, stdin: TextIO) -> str:
-    """The prompt: what is piped in, the argument, or the one after the other.
+def read_prompt(argument: str | None, stdin: TextIO | None) -> str:
+    """The prompt: what is piped in, the argument, or the one after the other. A closed stdin is None.
 
     Raises:
         PromptError: what is piped in is not text.
     """
     piped = ""
-    if not stdin.isatty():
+    if stdin is not None and not stdin.isatty():
         with suppress(OSError):
             try:
                 piped = stdin.read()

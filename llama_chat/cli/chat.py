@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import gc
+import sys
 import threading
 from collections.abc import Callable
 
 from llama_chat.catalogue import CatalogueEntry, PullProgress, find_model, pull
 from llama_chat.cli.engines import engine_loader
+from llama_chat.errors import UsageError
 from llama_chat.paths import Paths
 from llama_chat.settings import LoadedSettings, save_setting
 
@@ -16,9 +17,13 @@ def open_chat(loaded: LoadedSettings, paths: Paths, *, resume: str | None, conti
     """The exit code of a chat that has ended.
 
     Raises:
+        UsageError: it has no terminal to itself.
         ModelError: the settings name a model that is not there.
     """
-    gc.disable()  # until the first paint, where the chat turns it on again: 20 ms
+    if not all(
+        stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)
+    ):  # textual draws on stderr
+        raise UsageError("The chat needs a terminal; for pipes and scripts there is 'llama-chat run'.")
     from llama_chat.log import start_log
     from llama_chat.ui.app import run_chat
     from llama_chat.ui.setup import ChatSetup

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import date as calendar_date
 from typing import TYPE_CHECKING
 
 from llama_chat.conversation import Conversation, Message, Reply, Role
 from llama_chat.errors import StoreError
-from llama_chat.events import Event, Sampling, Token
+from llama_chat.events import Event, ModelInfo, Sampling, Token
 from llama_chat.paths import Paths
 from llama_chat.settings import Settings
 
@@ -28,15 +29,24 @@ class History:
         self._store = store
         self._session = session
         self._question: Message | None = None
+        self._not_kept: list[Message] = []
         self.context_start: str | None = None
         """Id of the oldest message that the model sees, when some were left out."""
 
     @classmethod
     @contextmanager
     def open(
-        cls, settings: Settings, paths: Paths, *, resume: str | None, continue_last: bool
+        cls,
+        settings: Settings,
+        paths: Paths,
+        *,
+        resume: str | None,
+        continue_last: bool,
+        is_system_given: bool = False,
     ) -> Iterator[History]:
         """The session that was asked for; without one, nothing but the system prompt of the settings.
+
+        With `is_system_given`, the session goes on under the settings' system prompt instead of its own.
 
         Raises:
             StoreError: there is no such session, or the store cannot be opened.
@@ -55,7 +65,10 @@ class History:
             session = store.find(resume) if resume is not None else store.last()
             if session is None:
                 raise StoreError("There is no session to continue", hint="Start one with llama-chat.")
-            yield cls(store.load(session.id), session.date, store, session)
+            history = cls(store.load(session.id), session.date, store, session)
+            if is_system_given:
+                history._not_kept = history.conversation.set_system(settings.chat.system)
+            yield history
         finally:
             store.close()
 
@@ -67,11 +80,16 @@ class History:
         """Put the prompt below what was said before, and keep it."""
         self._question = self.conversation.append(Role.USER, prompt)
         if self._store is not None and self._session is not None:
-            self._store.add_messages(self._session.id, [self._question], self._question.id)
+            messages = [*self._not_kept, self._question]
+            self._store.add_messages(self._session.id, messages, self._question.id)
+            self._not_kept = []
 
     @contextmanager
-    def keeping(self, seed: int, sampling: Sampling, model: str) -> Iterator[Callable[[Event], None]]:
-        """A function that keeps the events of one reply, each token before it is printed."""
+    def keeping(self, seed: int, sampling: Sampling, info: ModelInfo) -> Iterator[Callable[[Event], None]]:
+        """A function that keeps the events of one reply, each token before it is printed.
+
+        A reply that is left before its end (a closed pipe, a second Ctrl+C) is kept as interrupted.
+        """
         if self._store is None or self._session is None or self._question is None:
             yield lambda _: None
             return
@@ -80,9 +98,10 @@ class History:
         store, session = self._store, self._session
         self.conversation.leaf_id = self._question.id
         message = self.conversation.append(
-            Role.ASSISTANT, "", reply=Reply(seed, sampling, model, context_start=self.context_start)
+            Role.ASSISTANT, "", reply=Reply(seed, sampling, info.name, context_start=self.context_start)
         )
         builder = ReplyBuilder(message)
+        store.set_model(session.id, info)
         store.begin_reply(session.id, message)
 
         def keep(event: Event) -> None:
@@ -93,5 +112,13 @@ class History:
         try:
             yield keep
         finally:
-            self.conversation.update(builder.message)
-            store.finish_reply(session.id, builder.message)
+            kept = _ended(builder.message)
+            self.conversation.update(kept)
+            store.finish_reply(session.id, kept)
+
+
+def _ended(message: Message) -> Message:
+    """The message as it is kept; a reply that says no reason for its end was interrupted."""
+    if message.reply is None or message.reply.finish_reason is not None:
+        return message
+    return replace(message, reply=replace(message.reply, finish_reason="interrupted"))

@@ -20,9 +20,9 @@ from llama_chat.errors import UsageError
     type=click.IntRange(1, 1000),
     default=1,
     metavar="N",
-    help="So many answers, from one prefill.",
+    help="How many answers to print, all from one prefill.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object for each answer, in a line.")
+@click.option("--json", "as_json", is_flag=True, help="Print each answer as one line of JSON.")
 @click.option("--stats", is_flag=True, help="Print token counts and speed to stderr.")
 @model_options
 @sampling_options
@@ -49,5 +49,6 @@ def run(ctx: click.Context, prompt: str | None, raw: bool, count: int, as_json: 
         stats=stats,
         resume=options.resume,
         continue_last=options.continue_last,
+        is_system_given="system" in options.flags,
     )
     run_prompt(request, loaded, paths)

@@ -34,11 +34,6 @@ class LlamaConfig:
     rope_divisor: float = 1.0
     """All frequencies are divided by it: linear scaling, which stretches the context by this factor."""
 
-    @property
-    def kv_bytes_per_token(self) -> int:
-        """Bytes that one position takes in a cache of 16-bit keys and values."""
-        return 2 * 2 * self.n_layers * self.n_kv_heads * self.head_dim
-
 
 def config_from_gguf(file: GGUFFile) -> LlamaConfig:
     """The sizes that the file's metadata names, held against its tensors.

@@ -17,13 +17,15 @@ from dataclasses import dataclass
 from math import prod
 from operator import attrgetter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
 
 from llama_chat.errors import ModelError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 MAGIC = b"GGUF"
 DEFAULT_ALIGNMENT = 32
@@ -181,7 +183,7 @@ class GGUFFile:
             raise ModelError(f"{self.path.name}: {key!r} is a {type(value).__name__}", hint=DAMAGED)
         return value
 
-    def blocks(self, name: str) -> torch.Tensor:
+    def blocks(self, name: str) -> Tensor:
         """The tensor's bytes as they lie in the file: uint8 [rows, bytes of a row], mapped, not read.
 
         Raises:
@@ -190,6 +192,8 @@ class GGUFFile:
         info = self.tensors.get(name)
         if info is None:
             raise ModelError(f"{self.path.name}: there is no tensor {name!r}", hint=DAMAGED)
+        import torch  # the header is read without it: torch takes seconds to import
+
         flat = np.frombuffer(self._map, np.uint8, count=info.nbytes, offset=info.offset)
         rows = prod(info.shape[:-1])
         return torch.from_numpy(flat.reshape(rows, info.nbytes // rows))

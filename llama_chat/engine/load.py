@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
-from llama_chat.engine.config import LlamaConfig, config_from_gguf
+from llama_chat.engine.config import LlamaConfig
 from llama_chat.engine.devices import (
     device_label,
     find_device,
@@ -17,15 +15,14 @@ from llama_chat.engine.devices import (
     torch_build,
 )
 from llama_chat.engine.generate import LocalEngine
-from llama_chat.engine.gguf import GGUFFile, shown
+from llama_chat.engine.gguf import GGUFFile
+from llama_chat.engine.model_file import ModelFile, fingerprint, model_name, read_model_file
 from llama_chat.engine.scratch import ScratchNetwork, load_scratch
-from llama_chat.engine.tokenizer import Tokenizer, vocabulary_from_gguf
+from llama_chat.engine.tokenizer import Tokenizer
 from llama_chat.engine.weights import choose_precision
 from llama_chat.errors import DeviceError, Interrupted, ModelError
 from llama_chat.events import Loading, ModelInfo
 from llama_chat.settings import ModelSettings
-
-_WEIGHT_SUFFIXES = (".safetensors", ".pth", ".bin")
 
 
 def load_engine(
@@ -34,10 +31,21 @@ def load_engine(
     report: Callable[[Loading], None] = lambda _: None,
     cancel: threading.Event | None = None,
 ) -> LocalEngine:
-    """The engine for the model at the path. Call it on the thread that will use it.
+    """The engine for the model at the path, as `build_engine` makes it of what `read_model_file` finds."""
+    report(Loading(0.0, "header"))
+    return build_engine(read_model_file(path), settings, report, cancel)
+
+
+def build_engine(
+    model: ModelFile,
+    settings: ModelSettings,
+    report: Callable[[Loading], None] = lambda _: None,
+    cancel: threading.Event | None = None,
+) -> LocalEngine:
+    """The engine for the model. Call it on the thread that will use it.
 
     Raises:
-        ModelError: no model there, or one that cannot be run.
+        ModelError: the settings ask for what the model, or this version, cannot do.
         DeviceError: the device is not there.
         Interrupted: `cancel` was set meanwhile.
     """
@@ -48,13 +56,8 @@ def load_engine(
         )
     device = find_device(settings.device)
     precision = choose_precision(settings.dtype, device)
-    report(Loading(0.0, "header"))
-    file = GGUFFile(find_gguf(path))
-    config = config_from_gguf(file)
+    file, config = model.file, model.config
     context = _context_length(settings.context, config, file)
-    report(Loading(0.0, "tokenizer"))
-    tokenizer = Tokenizer(vocabulary_from_gguf(file))
-    _check_vocabulary(tokenizer, config, file)
     threads = set_threads(settings.threads)
 
     def on_progress(fraction: float) -> None:
@@ -71,7 +74,7 @@ def load_engine(
             f"{device_label(device)} has not enough memory for {file.path.name}",
             hint="Take a smaller model, or a --dtype of fewer bits.",
         ) from error
-    return LocalEngine(network, tokenizer, _model_info(file, network, tokenizer))
+    return LocalEngine(network, model.tokenizer, _model_info(file, network, model.tokenizer))
 
 
 def _context_length(asked: int, config: LlamaConfig, file: GGUFFile) -> int:
@@ -86,69 +89,6 @@ def _context_length(asked: int, config: LlamaConfig, file: GGUFFile) -> int:
             hint=f"Take --context {config.context_length} at most, or leave it out.",
         )
     return asked or config.context_length
-
-
-def find_gguf(path: Path) -> Path:
-    """The GGUF file that a path means: itself, or the only one in the folder.
-
-    Raises:
-        ModelError: nothing there, nothing that can be read, or several to choose from.
-    """
-    try:
-        if not path.exists():
-            raise ModelError(f"{path}: there is no such file or folder")
-        if not path.is_dir():
-            return path
-        names = sorted(file.name for file in path.iterdir())
-    except OSError as error:
-        raise ModelError(f"{path}: cannot be read: {error.strerror or error}") from error
-    found = [name for name in names if name.lower().endswith(".gguf")]
-    if len(found) == 1:
-        return path / found[0]
-    if found:
-        raise ModelError(
-            f"{path}: there are {len(found)} models in it: {_listed(found)}",
-            hint=f"Name one of them, as {path / found[0]}",
-        )
-    others = [name for name in names if name.endswith(_WEIGHT_SUFFIXES)]
-    if others:
-        raise ModelError(
-            f"{path}: holds {_listed(others)}; this version reads GGUF files only",
-            hint="Convert it to GGUF, or give a .gguf file.",
-        )
-    raise ModelError(
-        f"{path}: there are no weights in this folder", hint="Give a .gguf file, or a folder with one in it."
-    )
-
-
-def _listed(names: Sequence[str], most: int = 5) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(map(shown, names[:most])) + more
-
-
-def _check_vocabulary(tokenizer: Tokenizer, config: LlamaConfig, file: GGUFFile) -> None:
-    if len(tokenizer) != config.vocab_size:
-        raise ModelError(
-            f"{file.path.name}: {len(tokenizer):,} tokens, but {config.vocab_size:,} rows of embeddings",
-            hint="The tokenizer belongs to another model.",
-        )
-
-
-_TYPE_ENDING = re.compile(r"[.-](?:I?Q\d\w*|TQ\d\w*|MXFP4|BF16|F16|F32)$", re.IGNORECASE)
-
-
-def model_name(path: Path) -> str:
-    """The file's name without its ending and its quantised type, which is shown beside it."""
-    return _TYPE_ENDING.sub("", path.stem) or path.stem
-
-
-def fingerprint(file: GGUFFile) -> str:
-    """Names these weights: a hash of the header (every name, shape and offset) and the file's size."""
-    digest = hashlib.sha256()
-    with file.path.open("rb") as raw:
-        digest.update(raw.read(file.header_bytes))
-    digest.update(file.path.stat().st_size.to_bytes(8, "little"))
-    return digest.hexdigest()[:16]
 
 
 def _model_info(file: GGUFFile, network: ScratchNetwork, tokenizer: Tokenizer) -> ModelInfo:

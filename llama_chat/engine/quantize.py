@@ -45,7 +45,7 @@ def unpack(blocks: Tensor, info: TensorInfo, dtype: torch.dtype = torch.float32)
         GGMLType.F64: torch.float64,
     }.get(info.type)
     if plain is not None:
-        # A view of the mapped file: .clone() reads it, so that no tensor keeps the map alive.
+        # A view of the mapped file: the copy reads it, so that no tensor keeps the map alive.
         return blocks.reshape(-1).view(plain).reshape(info.shape).to(dtype, copy=True)
     try:
         values = torch.from_numpy(dequantize(blocks.numpy(), info.type))

@@ -123,7 +123,7 @@ class GGUFWeights:
         return embedding
 
     def head(self, name: str, embedding: nn.Module) -> nn.Module:
-        """The output product. Packed, it keeps 8 bits a weight: 4 bits here cost ten times the KL (0.044).
+        """The output product. Packed, it keeps 8 bits a weight: 4 bits cost a mean KL of 0.044 (2026-11).
 
         Args:
             name: of its matrix, which is that of the embedding where the output is tied.

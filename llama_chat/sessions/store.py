@@ -73,13 +73,13 @@ class SessionStore:
             )
         return info
 
-    def list(self, limit: int = 200, offset: int = 0) -> _Infos:
-        """The sessions that have messages, the one last written to first."""
+    def list(self, limit: int | None = None, offset: int = 0) -> _Infos:
+        """The sessions that have messages, the one last written to first; all of them without a limit."""
         with self._database.reading() as connection:
             rows = connection.execute(
                 f"SELECT {SESSION_COLUMNS} FROM sessions WHERE {_LISTED} "
                 "ORDER BY touched DESC LIMIT ? OFFSET ?",
-                (limit, offset),
+                (-1 if limit is None else limit, offset),
             )
             return [SessionInfo(*row) for row in rows]
 
@@ -188,6 +188,20 @@ class SessionStore:
             inserted = sum(replies.insert_message(connection, session_id, message) for message in messages)
             _touch(connection, session_id, inserted, leaf_id)
 
+    def take_back(self, session_id: str, message_ids: Sequence[str], leaf_id: str | None) -> None:
+        """Forget messages that nothing follows, and take the path to this leaf; may be repeated."""
+        with self._database.transaction(full=True) as connection:
+            deleted = connection.executemany(
+                "DELETE FROM messages WHERE session_id = ? AND id = ? "
+                "AND NOT EXISTS (SELECT 1 FROM messages below WHERE below.parent_id = messages.id)",
+                [(session_id, message_id) for message_id in message_ids],
+            ).rowcount
+            updated = connection.execute(
+                "UPDATE sessions SET leaf_id = ?, message_count = message_count - ? WHERE id = ?",
+                (leaf_id, max(0, deleted), session_id),
+            )
+            _require(updated, session_id)
+
     def begin_reply(self, session_id: str, message: Message) -> None:
         """Keep an assistant's message that this process is about to write; it becomes the leaf."""
         assert message.reply is not None
@@ -213,7 +227,7 @@ class SessionStore:
         Args:
             session_id: its session.
             message: with a finish_reason.
-            pack: pack the tokens too (0.3 s for 1,000 of them); else `pack_tokens` does it later.
+            pack: pack the tokens too (0.4 s for 1,000 of them); else `pack_tokens` does it later.
         """
         assert message.reply is not None
         assert message.reply.finish_reason is not None

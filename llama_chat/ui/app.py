@@ -32,6 +32,8 @@ from llama_chat.ui.themes import load_themes
 FRAME_S = 1 / 30
 """The screen takes in what happened at most so often."""
 SECOND_PRESS_S = 2.0
+SHOWN_ID_DIGITS = 8
+"""A prefix of 32 bits names one session of many thousands."""
 FALLBACK_THEME = "ember"
 GC_THRESHOLDS = (50_000, 20, 50)
 """With the objects of the start frozen, no collection takes as long as a frame (25 to 48 ms, 2026-11)."""
@@ -170,4 +172,6 @@ def run_chat(setup: ChatSetup) -> int:
         is_kept = app.bridge.close()
     if not is_kept:
         print("llama-chat: the last messages could not be kept.", file=sys.stderr)
+    elif session_id := app.chat_screen.chat.saved.session_id:
+        print(f"llama-chat --resume {session_id[:SHOWN_ID_DIGITS]} goes on with this chat.", file=sys.stderr)
     return app.return_code or (0 if is_kept else 1)

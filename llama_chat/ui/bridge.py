@@ -5,11 +5,11 @@ The screen is woken once when the queue becomes non-empty, never per token, and 
 
 from __future__ import annotations
 
-import contextlib
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
@@ -21,6 +21,7 @@ from llama_chat.sessions import SessionStore, StoreUnavailable
 from llama_chat.settings import SettingValue
 from llama_chat.ui import notes
 from llama_chat.ui.saved import SavedSession
+from llama_chat.ui.settings_writer import SettingsWriter
 from llama_chat.ui.setup import ChatSetup
 from llama_chat.worker import Turn, Worker
 
@@ -31,29 +32,15 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 PATIENCE_S = 0.25
-FIRST_PATIENCE_S = 2.0
-"""A new session has no id before it is on the disk, and without one its first reply cannot be recorded."""
+"""How long the store may take before the user hears of it."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Pending:
-    """A turn on its way: whether its words are kept, and whether its reply is."""
+    """A turn on its way, and where its words and its reply go."""
 
-    turn: Turn
     saved: SavedSession
     kept: Future[str]
-    recorded: bool = False
-
-    def session_id(self) -> str:
-        """Where the reply goes, once the words that it answers are kept.
-
-        A session that exists need not be waited for: the recorder writes in order.
-        """
-        if self.saved.session_id is not None and not self.kept.done():
-            with contextlib.suppress(TimeoutError):
-                return self.kept.result(PATIENCE_S)
-            return self.saved.session_id
-        return self.kept.result(FIRST_PATIENCE_S)
 
 
 class Bridge:
@@ -71,14 +58,17 @@ class Bridge:
         self._lock = threading.Lock()
         self._pending: dict[str, _Pending] = {}
         self._recording: deque[str] = deque()
-        self._settings_writer: ThreadPoolExecutor | None = None
+        self._settings_writer = SettingsWriter(setup.save_setting)
         self._saved_sampling: dict[str, SettingValue] = asdict(setup.settings.sampling)
+        self._unavailable_since_s: float | None = None
         self._has_told_unavailable = False
+        self._is_written = True
+        self._failed: set[object] = set()
         self._was_saved = True
         self._info: ModelInfo | None = None
         self.sampling = LiveSampling(setup.settings.sampling)
         self.store = SessionStore(setup.paths.sessions_file)
-        self.recorder = Recorder(self.store, self._deliver)
+        self.recorder = Recorder(self.store, self._deliver, patience_s=PATIENCE_S)
         self.worker = Worker(setup.loader, self, self.sampling, pull=setup.pull)
 
     # --- called by the screen -----------------------------------------------------------------------
@@ -86,15 +76,17 @@ class Bridge:
     def start(self) -> None:
         """Open the store and begin to load the model, each on its own thread."""
         self.recorder.start()
-        self._watched(self.call(self._open_store))
+        self._watched(self.call(self._open_store), whose=self.store)
         self.worker.start()
 
     def _open_store(self) -> None:
-        """Open it; the recorder repeats this while the disk refuses, the user hears of it once."""
+        """Open it; the recorder repeats this while the disk refuses, and the user hears of it if it lasts."""
         try:
             self.store.open()
         except StoreUnavailable as error:
-            if not self._has_told_unavailable:
+            now_s = time.monotonic()
+            self._unavailable_since_s = self._unavailable_since_s or now_s
+            if now_s - self._unavailable_since_s >= PATIENCE_S and not self._has_told_unavailable:
                 self._has_told_unavailable = True
                 self._put(notes.NotKept(error))
             raise
@@ -107,28 +99,37 @@ class Bridge:
     def keep(self, saved: SavedSession, messages: Sequence[Message], leaf_id: str | None) -> Future[str]:
         """Store the messages; a failure is told as a `NotKept`."""
         saved.add(messages)
-        return self._watched(self.call(saved.keep, leaf_id))
+        return self._watched(self.call(saved.keep, leaf_id), whose=saved)
 
     def choose(self, saved: SavedSession, leaf_id: str | None) -> None:
         """Remember the path; a failure is told as a `NotKept`."""
         self._watched(self.call(saved.choose, leaf_id))
+
+    def take_back(self, saved: SavedSession, messages: Sequence[Message], leaf_id: str | None) -> None:
+        """Forget messages that were refused; a failure is told as a `NotKept`."""
+        self._watched(self.call(saved.take_back, messages, leaf_id))
 
     def save_setting(self, table: str, key: str, value: SettingValue) -> None:
         """Write a setting, on a thread of its own: the one of the store may wait for a disk for long.
 
         A failure is told as a `NotKept`.
         """
-        if self._settings_writer is None:
-            self._settings_writer = ThreadPoolExecutor(1, "settings")
         if table == "sampling":
             self._saved_sampling[key] = value
-        future = self._settings_writer.submit(self._setup.save_setting, table, key, value)
-        self._watched(future, is_setting=True)
+        self._watched(self._settings_writer.save(table, key, value))
 
     def answer(self, turn: Turn, saved: SavedSession, kept: Future[str]) -> None:
         """Let the model answer, once the words that it answers are kept."""
-        self._pending[turn.reply.id] = _Pending(turn, saved, kept)
+        self._pending[turn.reply.id] = _Pending(saved, kept)
         self.worker.answer(turn)
+
+    def stop(self, turn: Turn) -> bool:
+        """End the turn; True when it had not begun and never will: nothing more is told of it."""
+        if self.worker.withdraw(turn):
+            self._pending.pop(turn.reply.id, None)
+            return True
+        self.worker.stop()
+        return False
 
     def drain(self) -> list[notes.Note]:
         """What happened since the last time, in order."""
@@ -143,9 +144,11 @@ class Bridge:
         for key, value in asdict(self.sampling.current).items():
             if self._saved_sampling[key] != value:  # a slider that had not rested yet
                 self.save_setting("sampling", key, value)
-        if self._settings_writer is not None:
-            self._settings_writer.shutdown()
-        return self.recorder.close(timeout_s)
+        are_settings_written = self._settings_writer.close(timeout_s)
+        is_kept = self.recorder.close(timeout_s)
+        if not self.recorder.is_alive:  # else it may be in the middle of a write
+            self.store.close()
+        return is_kept and are_settings_written
 
     # --- called by the worker, on its thread ----------------------------------------------------------
 
@@ -167,20 +170,15 @@ class Bridge:
         self._put(notes.NotLoaded(error))
 
     def prepared(self, turn: Turn, prompt: Prompt) -> None:
-        """Wait until the user's words are on the disk, then have the reply recorded."""
-        pending = self._pending[turn.reply.id]
+        """Have the reply recorded, after the words that it answers."""
+        pending = self._pending.pop(turn.reply.id)
         assert turn.reply.reply is not None
         reply = replace(turn.reply.reply, context_start=prompt.context_start)
-        try:
-            session_id = pending.session_id()
-        except Exception:  # told as a NotKept when the future failed; the reply is shown all the same
-            self._tell_saved(is_saved=False)
-        else:
-            self._note_model(pending.saved)
-            self._recording.append(turn.reply.id)
-            self.recorder.begin(session_id, replace(turn.reply, reply=reply))
-            pending.recorded = True
-        self._put(notes.Begun(turn.reply.id, prompt, pending.recorded))
+        self._note_model(pending.saved)
+        self._recording.append(turn.reply.id)
+        # The recorder writes in order: when it begins the reply, the future is done.
+        self.recorder.begin(lambda: pending.kept.result(0), replace(turn.reply, reply=reply))
+        self._put(notes.Begun(turn.reply.id, prompt))
 
     def _note_model(self, saved: SavedSession) -> None:
         if self._info is not None:
@@ -191,19 +189,15 @@ class Bridge:
         self._pending.pop(turn.reply.id, None)
         self._put(notes.Refused(turn.reply.id, error))
 
-    def event(self, turn: Turn, event: Event) -> None:
-        """Record the event first, or show it at once when there is nowhere to record it."""
-        if self._pending[turn.reply.id].recorded:
-            self.recorder.push(event)
-        else:
-            self._put(notes.Happened(turn.reply.id, (event,)))
-        if isinstance(event, Finished | Failed):
-            del self._pending[turn.reply.id]
+    def event(self, turn: Turn, event: Event) -> None:  # noqa: ARG002  (as Listener has it)
+        """Record the event first; the recorder hands it on."""
+        self.recorder.push(event)
 
     # --- called by the recorder, on its thread --------------------------------------------------------
 
     def _deliver(self, batch: Sequence[Event], saved: bool) -> None:
-        self._tell_saved(saved)
+        self._is_written = saved
+        self._tell_saved()
         while batch:
             reply_id = self._recording[0]
             end = next((i for i, event in enumerate(batch) if isinstance(event, Finished | Failed)), None)
@@ -213,7 +207,8 @@ class Bridge:
                 self._recording.popleft()
             batch = batch[cut:]
 
-    def _tell_saved(self, is_saved: bool) -> None:
+    def _tell_saved(self) -> None:
+        is_saved = self._is_written and not self._failed
         if is_saved != self._was_saved:
             self._was_saved = is_saved
             self._put(notes.Kept(is_saved))
@@ -227,13 +222,18 @@ class Bridge:
         if was_empty:
             self._wake()
 
-    def _watched(self, future: Future[T], *, is_setting: bool = False) -> Future[T]:
+    def _watched(self, future: Future[T], *, whose: object | None = None) -> Future[T]:
+        """Tell of a failure; while what is `whose` has failed last, not all is saved."""
+
         def tell(done: Future[T]) -> None:
-            error = None if done.cancelled() else done.exception()
+            error = done.exception()
+            if whose is not None:
+                (self._failed.discard if error is None else self._failed.add)(whose)
+                self._tell_saved()
             if isinstance(error, LlamaChatError):
-                self._put(notes.NotKept(error, is_setting))
+                self._put(notes.NotKept(error))
             elif error is not None:
-                self._put(notes.NotKept(StoreError(f"Something could not be kept: {error}"), is_setting))
+                self._put(notes.NotKept(StoreError(f"Something could not be kept: {error}")))
 
         future.add_done_callback(tell)
         return future

@@ -31,7 +31,6 @@ class _Running:
     """The user's message that it answers, when that is new."""
     figures: LiveFigures = field(default_factory=LiveFigures)
     has_begun: bool = False
-    is_recorded: bool = True
 
 
 class Chat:
@@ -87,7 +86,7 @@ class Chat:
 
     def regenerate(self) -> None:
         """Let the model answer the last words again, beside what it said."""
-        self._when_idle(self._regenerate)
+        self.when_idle(self._regenerate)
 
     def _regenerate(self) -> None:
         leaf_before = self.conversation.leaf_id
@@ -103,13 +102,16 @@ class Chat:
 
     def stop(self) -> None:
         """End the reply; what it says so far is kept. Words that wait for the model are given back."""
-        self._bridge.worker.stop()
-        if self._running is not None and self.status.model_state != "ready":
-            self._refused(self._running.turn.reply.id, Interrupted("Stopped before the reply began."))
+        if (running := self._running) is None:
+            return
+        if self._bridge.stop(running.turn):
+            self._refused(running.turn.reply.id, Interrupted("Stopped before the reply began."))
+        else:
+            self._update(replace(self.status, doing="stopping"))
 
     def new(self) -> None:
         """Begin another chat, after the reply that runs was stopped and kept."""
-        self._when_idle(self._new)
+        self.when_idle(self._new)
 
     def _new(self) -> None:
         self._begin()
@@ -126,11 +128,11 @@ class Chat:
             )
             self._show()
 
-        self._when_idle(take)
+        self.when_idle(take)
 
     def set_system(self, text: str) -> None:
         """Give the chat another system prompt, from the next reply on."""
-        self._when_idle(lambda: self._set_system(text))
+        self.when_idle(lambda: self._set_system(text))
 
     def _set_system(self, text: str) -> None:
         if text == self.conversation.system:
@@ -145,7 +147,7 @@ class Chat:
 
     def show_sibling(self, step: int) -> None:
         """Show the next reply (or the one before) where the path last forked."""
-        self._when_idle(lambda: self._show_sibling(step))
+        self.when_idle(lambda: self._show_sibling(step))
 
     def _show_sibling(self, step: int) -> None:
         for message in reversed(self.conversation.path()):
@@ -185,7 +187,8 @@ class Chat:
         self._set_live_head(self._running)
         self._update(replace(self.status, is_replying=True, first_token_s=None))
 
-    def _when_idle(self, action: Callable[[], None]) -> None:
+    def when_idle(self, action: Callable[[], None]) -> None:
+        """Do it now, or once the reply that runs was stopped and kept."""
         if self._running is None:
             action()
         else:
@@ -194,7 +197,7 @@ class Chat:
 
     def _ended(self) -> None:
         self._running = None
-        doing = "ready" if self.status.model_state == "ready" else self.status.doing
+        doing = {"ready": "ready", "failed": "no model"}.get(self.status.model_state, self.status.doing)
         self._update(replace(self.status, is_replying=False, doing=doing))
         self._view.session_changed()
         then, self._then = self._then, None
@@ -238,9 +241,7 @@ class Chat:
             case notes.Kept(saved):
                 if saved != self.status.is_saved:
                     self._update(replace(self.status, is_saved=saved))
-            case notes.NotKept(error, is_setting):
-                if not is_setting:
-                    self._update(replace(self.status, is_saved=False))
+            case notes.NotKept(error):
                 self._complain(error)
 
     def _loaded(self, info: ModelInfo) -> None:
@@ -271,7 +272,7 @@ class Chat:
     def _begun(self, note: notes.Begun) -> None:
         if (running := self._current(note.reply_id)) is None:
             return
-        running.has_begun, running.is_recorded = True, note.recorded
+        running.has_begun = True
         reply = running.turn.reply.reply
         assert reply is not None
         model = self.model_label
@@ -295,10 +296,10 @@ class Chat:
         if running.words is not None:
             del self.conversation.messages[running.words.id]
             self._view.give_back(running.words.text)
-        if self.conversation.turns:
-            self._bridge.choose(self.saved, self.conversation.leaf_id)
-        else:
-            self._bridge.choose(self.saved, None)
+        has_turns = bool(self.conversation.turns)
+        refused = [] if running.words is None else [running.words]
+        self._bridge.take_back(self.saved, refused, self.conversation.leaf_id if has_turns else None)
+        if not has_turns:
             self._unkept, self.title = self.conversation.path(), ""
         self._show(keep_notices=True)
         if self.status.model_state != "loading":
@@ -323,8 +324,6 @@ class Chat:
         message = running.builder.message
         self.conversation.update(message)
         self._view.replace_message(message)
-        if not running.is_recorded:
-            self._bridge.keep(self.saved, [message], message.id)
         self._ended()
 
     def _set_live_head(self, running: _Running) -> None:

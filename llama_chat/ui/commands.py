@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, fields
+from difflib import get_close_matches
 
 from llama_chat.errors import UsageError
 from llama_chat.events import Sampling
+from llama_chat.setting_values import parsed_value
 from llama_chat.ui.keys import COMMANDS
-from llama_chat.ui.scale import Scale
+
+TAKE_WORDS = ("/set", "/theme")
+_COMMAND = re.compile(r"(/[a-z]+)( [^\n]*)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,19 +24,34 @@ class Command:
 
 
 def parse_command(text: str) -> Command | None:
-    """The command that the text is; None for words to the model, which may well begin with a slash."""
-    word, _, rest = text.strip().partition(" ")
-    action = COMMANDS.get(word)
-    if action is None or "\n" in rest or (rest.strip() and word != "/set"):
+    """The command that the text is; None for words to the model.
+
+    A line that begins with a slash and one word (`/theme ember`) is meant as a command; a path
+    (`/etc/hosts says …`) or anything behind a space is not.
+
+    Raises:
+        UsageError: there is no such command, or it takes nothing behind it.
+    """
+    match = _COMMAND.fullmatch(text.rstrip())
+    if match is None:
         return None
-    return Command(action, rest.strip())
+    word, rest = match[1], (match[2] or "").strip()
+    if word not in COMMANDS:
+        near = get_close_matches(word, COMMANDS, n=1)
+        hint = f"Did you mean {near[0]}? " if near else "F1 lists them. "
+        raise UsageError(
+            f"There is no command {word}.", hint=f"{hint}With a space before it, it goes to the model."
+        )
+    if rest and word not in TAKE_WORDS:
+        raise UsageError(f"{word} takes nothing behind it.")
+    return Command(COMMANDS[word], rest)
 
 
 def parse_setting(words: str) -> tuple[str, float]:
     """A field of `Sampling` and its value, from `temperature 0.3` or `top-k=all`.
 
     Raises:
-        UsageError: there is no such setting, or the value is no number.
+        UsageError: there is no such setting, or the value does not fit.
     """
     name, _, text = words.replace("=", " ").strip().partition(" ")
     setting = name.replace("-", "_")
@@ -39,7 +59,11 @@ def parse_setting(words: str) -> tuple[str, float]:
     if setting not in known:
         raise UsageError(f"There is no setting {name!r}.", hint=f"Known are {', '.join(known)}.")
     field = known[setting]
-    value = Scale.of_setting(field.default, field.metadata).parse(text)
-    if value is None:
-        raise UsageError(f"{setting}: {text.strip()!r} is no number.", hint=f"For example: /set {setting} 1")
-    return setting, value
+    if text.strip().casefold() == field.metadata.get("zero"):
+        return setting, 0
+    try:
+        return setting, parsed_value(field, text)
+    except ValueError as error:
+        raise UsageError(
+            f"{setting}: {text.strip()!r} {error}.", hint=f"For example: /set {setting} 1"
+        ) from error

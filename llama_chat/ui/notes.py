@@ -47,8 +47,6 @@ class Begun:
 
     reply_id: str
     prompt: Prompt
-    recorded: bool
-    """Off when the store does not take it: the screen keeps the whole reply and stores it at its end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +77,6 @@ class NotKept:
     """Something could not be written; the chat goes on."""
 
     error: LlamaChatError
-    is_setting: bool = False
 
 
 Note: TypeAlias = Pulling | LoadingNote | Loaded | NotLoaded | Begun | Refused | Happened | Kept | NotKept

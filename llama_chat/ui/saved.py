@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from llama_chat.conversation import Message, title_of
 from llama_chat.events import ModelInfo
@@ -61,15 +62,27 @@ class SavedSession:
             self._fingerprint = info.fingerprint
 
     def choose(self, leaf_id: str | None) -> None:
-        """Remember which path is shown; a session whose only turn was taken back is forgotten.
+        """Remember which path is shown.
 
         Raises:
             StoreError: it could not be written.
         """
+        if self.session_id is not None:
+            self._store.select_leaf(self.session_id, leaf_id)
+
+    def take_back(self, messages: Sequence[Message], leaf_id: str | None) -> None:
+        """Forget these messages; a session whose only turn they were (`leaf_id` is None) is forgotten too.
+
+        Raises:
+            StoreError: it could not be written.
+        """
+        for message in messages:
+            with contextlib.suppress(ValueError):
+                self._waiting.remove(message)
         if self.session_id is None:
             return
         if leaf_id is not None:
-            self._store.select_leaf(self.session_id, leaf_id)
+            self._store.take_back(self.session_id, [message.id for message in messages], leaf_id)
         else:
             self._store.delete(self.session_id)
             self.session_id = None

@@ -67,6 +67,7 @@ class ChatScreen(Screen[None]):
         self._welcome = Welcome()
         self._status_bar = StatusBar()
         self._download: DownloadScreen | None = None
+        self._is_download_left = False
         self._notices: list[tuple[str, NoticeKind]] = []
 
     def compose(self) -> ComposeResult:
@@ -138,13 +139,16 @@ class ChatScreen(Screen[None]):
         self.prompt.take_back(text)
 
     def pulling(self, note: notes.Pulling) -> None:
-        """Show how far the download is."""
+        """Show how far the download is, unless the user has left it."""
+        if self._is_download_left:
+            return
         if self._download is None:
             self._download = openers.open_download(self)
         self._download.show(note.progress)
 
     def pull_ended(self) -> None:
         """Take the download screen away."""
+        self._is_download_left = False
         if self._download is not None:
             screen, self._download = self._download, None
             if screen.is_current:
@@ -154,6 +158,7 @@ class ChatScreen(Screen[None]):
         """The user left the download screen."""
         self._download = None
         if wants_stop:
+            self._is_download_left = True
             self.bridge.worker.stop_loading()
 
     def session_changed(self) -> None:
@@ -186,7 +191,12 @@ class ChatScreen(Screen[None]):
 
     @on(Prompt.Sent)
     def _send(self, event: Prompt.Sent) -> None:
-        if (command := parse_command(event.text)) is not None:
+        try:
+            command = parse_command(event.text)
+        except LlamaChatError as error:
+            self.notice(sanitize(str(error)), "warning")
+            return
+        if command is not None:
             event.prompt.clear_all()
             self.call_later(self._run_command, command)
         elif self.chat.is_replying:
@@ -197,6 +207,8 @@ class ChatScreen(Screen[None]):
     async def _run_command(self, command: Command) -> None:
         if command.action == "sampling" and command.rest:
             self._set(command.rest)
+        elif command.action == "theme" and command.rest:
+            openers.take_theme(self, command.rest)
         elif command.action == "quit":
             await self.app.run_action("quit")
         else:
@@ -290,8 +302,15 @@ class ChatScreen(Screen[None]):
     # --- sessions -----------------------------------------------------------------------------------------
 
     def open_session(self, info: SessionInfo) -> None:
-        """Go on with a session, when it has been read."""
-        self.run_worker(self._open_session(info), group="open", exclusive=True, exit_on_error=True)
+        """Go on with a session, read after the reply that runs was kept; the open one shows its end."""
+        if info.id == self.chat.saved.session_id:
+            self.transcript.scroll_end(animate=False)
+            self.prompt.focus()
+        else:
+            self.chat.when_idle(lambda: self._begin_to_read(info))
+
+    def _begin_to_read(self, info: SessionInfo) -> None:
+        self.run_worker(self.read_session(info), group="open", exclusive=True)
 
     async def ask_store(self, function: Callable[..., T], *args: object) -> T:
         """What the store answers.
@@ -305,7 +324,8 @@ class ChatScreen(Screen[None]):
         except TimeoutError:
             raise StoreError("The store of the sessions does not answer.", hint="Try again later.") from None
 
-    async def _open_session(self, info: SessionInfo) -> None:
+    async def read_session(self, info: SessionInfo) -> None:
+        """Go on with it, or say why not."""
         try:
             conversation = await self.ask_store(self.bridge.store.load, info.id)
         except LlamaChatError as error:
@@ -314,26 +334,12 @@ class ChatScreen(Screen[None]):
             self.chat.open(info, conversation)
             self.prompt.focus()
 
-    async def open_first_session(self) -> None:
-        """The session that the command line asked for, if it did."""
-        store = self.bridge.store
-        try:
-            if self._setup.resume is not None:
-                info: SessionInfo | None = await self.ask_store(store.find, self._setup.resume)
-            else:
-                info = await self.ask_store(store.last)
-        except LlamaChatError as error:
-            self.notice(str(error), "error")
-            return
-        if info is None:
-            self.notice("There is no session to go on with yet: this is a new chat.")
-        else:
-            await self._open_session(info)
-
     def start(self, notices: Sequence[str]) -> None:
         """What may happen only after the first paint."""
         self.bridge.start()
         for text in (*self._setup.notices, *notices):
             self.notice(sanitize(text), "warning")
         if self._setup.resume is not None or self._setup.continue_last:
-            self.run_worker(self.open_first_session(), group="open", exclusive=True)
+            self.run_worker(
+                openers.open_first_session(self, self._setup.resume), group="open", exclusive=True
+            )

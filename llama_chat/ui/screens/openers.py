@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from textual.content import Content
 
 from llama_chat.errors import LlamaChatError, StoreError
+from llama_chat.sanitize import sanitize
 from llama_chat.sessions import SessionInfo
 from llama_chat.ui.keys import KEY_ACTIONS, key_name
 from llama_chat.ui.widgets.sampling_panel import MAIN_SETTINGS, MORE_SETTINGS, SamplingPanel
@@ -59,6 +60,23 @@ def close_sheet(screen: ChatScreen) -> None:
 
 
 # --- sessions -----------------------------------------------------------------------------------------
+
+
+async def open_first_session(screen: ChatScreen, resume: str | None) -> None:
+    """The session that the command line asked for: the one whose id begins so, or the last one."""
+    store = screen.bridge.store
+    try:
+        if resume is not None:
+            info: SessionInfo | None = await screen.ask_store(store.find, resume)
+        else:
+            info = await screen.ask_store(store.last)
+    except LlamaChatError as error:
+        screen.notice(str(error), "error")
+        return
+    if info is None:
+        screen.notice("There is no session to go on with yet: this is a new chat.")
+    else:
+        await screen.read_session(info)
 
 
 def toggle_sessions(screen: ChatScreen) -> None:
@@ -145,6 +163,15 @@ def open_palette(screen: ChatScreen) -> None:
             )
             items.append(Item(action.action, content, f"{action.label} {action.help} {action.command}"))
     screen.app.push_screen(PickScreen("Commands", items), run)
+
+
+def take_theme(screen: ChatScreen, name: str) -> None:
+    """Take the theme of that name, and keep it for the next start."""
+    if name not in screen.app.available_themes:
+        screen.notice(sanitize(f"There is no theme {name}. F9 shows what there is."), "warning")
+        return
+    screen.app.theme = name
+    screen.bridge.save_setting("chat", "theme", name)
 
 
 def choose_theme(screen: ChatScreen) -> None:

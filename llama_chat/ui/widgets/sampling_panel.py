@@ -99,8 +99,11 @@ class SamplingPanel(VerticalScroll, can_focus=False):
             slider.value = getattr(self._live.current, slider.setting)
 
     def focus_first(self) -> None:
-        """Give the keyboard to the first slider."""
-        self.query(Slider).first().focus()
+        """Give the keyboard to the first slider, as soon as there is one."""
+        if sliders := self.query(Slider):
+            sliders.first().focus()
+        elif self.is_attached:  # mounted, but not composed yet
+            self.call_after_refresh(self.focus_first)
 
     @on(Slider.Changed)
     def _act(self, event: Slider.Changed) -> None:

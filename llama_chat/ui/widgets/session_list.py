@@ -29,8 +29,7 @@ def session_items(sessions: Sequence[SessionInfo], current_id: str | None, today
     for info in sessions:
         title = " ".join(sanitize(info.title).split())
         is_current = info.id == current_id
-        mark = ("● ", "$primary") if is_current else ""
-        content = Content.assemble(mark, (title, "bold" if is_current else ""))
+        content = Content.assemble(("● ", "$primary"), (title, "bold")) if is_current else Content(title)
         group = day_group(datetime.fromtimestamp(info.updated_at).date(), today)
         items.append(Item(info.id, content, f"{title} {group} {info.model}", group))
     return items

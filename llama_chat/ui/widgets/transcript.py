@@ -45,7 +45,7 @@ class Transcript(EntryView):
         self._late: dict[str, Timer] = {}
 
     def on_mount(self) -> None:
-        """Load the parser once the first screen is there: the import takes 25 ms (2025-11)."""
+        """Load the parser once the first screen is there: the import takes 25 ms (2026-11)."""
         self.call_after_refresh(load_parser)
 
     def watch_below(self, lines: int) -> None:
