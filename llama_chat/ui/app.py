@@ -171,7 +171,13 @@ def run_chat(setup: ChatSetup) -> int:
         gc.enable()
         is_kept = app.bridge.close()
     if not is_kept:
-        print("llama-chat: the last messages could not be kept.", file=sys.stderr)
+        _say("llama-chat: the last messages could not be kept.")
     elif session_id := app.chat_screen.chat.saved.session_id:
-        print(f"llama-chat --resume {session_id[:SHOWN_ID_DIGITS]} goes on with this chat.", file=sys.stderr)
+        _say(f"llama-chat --resume {session_id[:SHOWN_ID_DIGITS]} goes on with this chat.")
     return app.return_code or (0 if is_kept else 1)
+
+
+def _say(text: str) -> None:
+    """Print a line below the chat, unless the terminal is gone."""
+    with contextlib.suppress(OSError):
+        print(text, file=sys.stderr, flush=True)

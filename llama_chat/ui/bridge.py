@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+PATIENCE_AT_END = 4
+"""The disk is waited for longer than the engine: what was said must be kept."""
+
 PATIENCE_S = 0.25
 """How long the store may take before the user hears of it."""
 
@@ -145,7 +148,7 @@ class Bridge:
             if self._saved_sampling[key] != value:  # a slider that had not rested yet
                 self.save_setting("sampling", key, value)
         are_settings_written = self._settings_writer.close(timeout_s)
-        is_kept = self.recorder.close(timeout_s)
+        is_kept = self.recorder.close(PATIENCE_AT_END * timeout_s)
         if not self.recorder.is_alive:  # else it may be in the middle of a write
             self.store.close()
         return is_kept and are_settings_written
