@@ -50,7 +50,7 @@ def exit_status(work: Callable[[], object]) -> int:
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         return _tell(f"{where}{error.strerror or error}.", "", 1)
-    except Exception as error:
+    except Exception as error:  # the outermost place: a bug is shown whole, and still ends in a line
         traceback.print_exc()
         return _tell(
             f"a bug in llama-chat: {type(error).__name__}: {error}", "Please report the lines above.", 1

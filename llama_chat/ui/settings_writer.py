@@ -29,7 +29,7 @@ class SettingsWriter:
         def work() -> None:
             try:
                 self._save(table, key, value)
-            except Exception as error:
+            except Exception as error:  # told through the future; this thread goes on
                 future.set_exception(error)
             else:
                 future.set_result(None)
