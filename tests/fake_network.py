@@ -13,7 +13,9 @@ from torch import Tensor
 
 from llama_chat.engine.generate import LocalEngine
 from llama_chat.engine.network import Cache, LogitsWanted, NetworkInfo
-from llama_chat.engine.tokenizer import GPT2_PATTERN, PreTokenizer, Tokenizer, Vocabulary
+from llama_chat.engine.vocabulary.bpe import GPT2_PATTERN, BytePairEncoder, PreTokenizer
+from llama_chat.engine.vocabulary.tokenizer import Tokenizer
+from llama_chat.engine.vocabulary.vocabulary import Vocabulary
 from llama_chat.events import ModelInfo, Special, Text
 
 USER, REPLY, END, END_TOO, HIDDEN = 256, 257, 258, 259, 260
@@ -52,19 +54,17 @@ INFO = ModelInfo(
 def byte_tokenizer() -> Tokenizer:
     """One token a byte, and the control tokens; two of them end a reply."""
     bytes_ = [bytes([byte]) for byte in range(256)]
-    return Tokenizer(
-        Vocabulary(
-            pieces=[*bytes_, *(text.encode() for text in SPECIALS)],
-            ranks={piece: byte for byte, piece in enumerate(bytes_)},
-            special_ids=SPECIALS,
-            hidden_ids=frozenset(SPECIALS.values()),
-            end_ids=frozenset({END, END_TOO}),
-            bos_id=None,
-            eos_id=END,
-            adds_bos=False,
-            pre=PreTokenizer(GPT2_PATTERN),
-        )
+    vocabulary = Vocabulary(
+        pieces=[*bytes_, *(text.encode() for text in SPECIALS)],
+        special_ids=SPECIALS,
+        hidden_ids=frozenset(SPECIALS.values()),
+        end_ids=frozenset({END, END_TOO}),
+        bos_id=None,
+        eos_id=END,
+        adds_bos=False,
     )
+    ranks = {piece: byte for byte, piece in enumerate(bytes_)}
+    return Tokenizer(vocabulary, BytePairEncoder(vocabulary, ranks, PreTokenizer(GPT2_PATTERN)))
 
 
 def question(text: str) -> list[Special | Text]:

@@ -17,9 +17,9 @@ from pathlib import Path
 
 from tiny_models import TinyModel
 
-from llama_chat.engine.config import config_from_gguf
-from llama_chat.engine.gguf import GGUFFile
-from llama_chat.engine.tokenizer import Tokenizer, vocabulary_from_gguf
+from llama_chat.engine.files.gguf import GGUFFile
+from llama_chat.engine.files.gguf_model import config_from_gguf
+from llama_chat.engine.vocabulary.from_gguf import tokenizer_from_gguf
 from llama_chat.errors import ModelError
 
 SLOW_S = 5.0
@@ -63,7 +63,7 @@ def read_everything(path: Path) -> None:
     for name in file.tensors:
         file.blocks(name)
     config_from_gguf(file)
-    Tokenizer(vocabulary_from_gguf(file))
+    tokenizer_from_gguf(file)
 
 
 def outcome(path: Path) -> str:

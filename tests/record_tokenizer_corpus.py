@@ -167,10 +167,10 @@ def record(model: Path, texts: Iterable[str]) -> list[tuple[str, list[int]]]:
 
 def check(model: Path, records: Path) -> int:
     """How many texts our tokenizer gives other ids for; prints the first ones."""
-    from llama_chat.engine.gguf import GGUFFile
-    from llama_chat.engine.tokenizer import Tokenizer, vocabulary_from_gguf
+    from llama_chat.engine.files.gguf import GGUFFile
+    from llama_chat.engine.vocabulary.from_gguf import tokenizer_from_gguf
 
-    tokenizer = Tokenizer(vocabulary_from_gguf(GGUFFile(model)))
+    tokenizer = tokenizer_from_gguf(GGUFFile(model))
     recorded = json.loads(records.read_text(encoding="utf-8"))
     wrong = [(text, ids, got) for text, ids in recorded if (got := tokenizer.encode(text)) != ids]
     for text, ids, got in wrong[:10]:

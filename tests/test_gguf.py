@@ -21,8 +21,8 @@ from gguf.constants import GGMLQuantizationType as GGMLType
 from gguf.quants import quantize
 from tiny_models import TinyModel
 
-from llama_chat.engine import gguf as reader
-from llama_chat.engine.gguf import GGUFFile
+from llama_chat.engine.files import gguf as reader
+from llama_chat.engine.files.gguf import GGUFFile
 from llama_chat.errors import ModelError
 
 STRING, ARRAY, U32 = 8, 9, 4

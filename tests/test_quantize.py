@@ -14,7 +14,9 @@ from gguf.quants import dequantize, quantize
 from tiny_models import TinyModel, random_blocks
 from torch import Tensor
 
-from llama_chat.engine.gguf import GGUFFile, TensorInfo
+from llama_chat.engine.files.checkpoint import Blocks
+from llama_chat.engine.files.gguf import GGUFFile, TensorInfo
+from llama_chat.engine.files.gguf_model import GGUFCheckpoint
 from llama_chat.engine.quantize import (
     Int4Groups,
     Int4Linear,
@@ -24,7 +26,7 @@ from llama_chat.engine.quantize import (
     quantize_int4,
     unpack,
 )
-from llama_chat.engine.weights import GGUFWeights, choose_precision
+from llama_chat.engine.weights import WeightBuilder, choose_precision
 from llama_chat.errors import ModelError
 
 PLAIN = ("F32", "F16", "BF16", "F64")
@@ -112,7 +114,7 @@ def test_what_cannot_be_unpacked_is_named(kind: GGMLType) -> None:
 @pytest.mark.parametrize("seed", range(3))
 def test_4_bit_groups_are_the_file_s_numbers(kind: GGMLType, seed: int) -> None:
     blocks, info = blocks_of(kind, (48, 512), seed)
-    groups = int4_groups_from_gguf(blocks, info)
+    groups = int4_groups_from_gguf(Blocks(blocks, kind, info.shape[-1]))
     assert groups is not None
     assert int(groups.q.max()) <= 15
     assert np.array_equal(groups.dense().numpy(), dequantize(blocks.numpy(), kind))
@@ -121,15 +123,13 @@ def test_4_bit_groups_are_the_file_s_numbers(kind: GGMLType, seed: int) -> None:
 @pytest.mark.parametrize("kind", [GGMLType.Q4_0, GGMLType.Q4_1], ids=lambda kind: kind.name)
 def test_4_bit_groups_of_quantised_values(kind: GGMLType) -> None:
     blocks = quantize(np.random.default_rng(4).standard_normal((16, 64)).astype(np.float32), kind)
-    groups = int4_groups_from_gguf(
-        torch.from_numpy(blocks), TensorInfo("t", (16, 64), kind, 0, blocks.nbytes)
-    )
+    groups = int4_groups_from_gguf(Blocks(torch.from_numpy(blocks), kind, 64))
     assert groups is not None
     assert np.array_equal(groups.dense().numpy(), dequantize(blocks, kind))
 
 
 def test_other_types_have_no_4_bit_groups() -> None:
-    assert int4_groups_from_gguf(*blocks_of(GGMLType.Q5_K, (16, 256))) is None
+    assert int4_groups_from_gguf(Blocks(blocks_of(GGMLType.Q5_K, (16, 256))[0], GGMLType.Q5_K, 256)) is None
 
 
 def test_quantize_int4_takes_the_nearest_of_16() -> None:
@@ -219,11 +219,12 @@ def test_shapes_and_types_choose_the_product(
     model = TinyModel(
         dim=d, n_heads=1, n_kv_heads=1, ffn_dim=n, n_layers=1, types={"blk.0.ffn_up.weight": kind}
     )
-    file = GGUFFile(model.write(tmp_path / "tiny.gguf"))
+    checkpoint = GGUFCheckpoint([GGUFFile(model.write(tmp_path / "tiny.gguf"))])
     precision = choose_precision(dtype, CPU)
-    linear = GGUFWeights(file, precision).linear("blk.0.ffn_up.weight")
+    linear = WeightBuilder(checkpoint, precision).linear("blk.0.ffn_up.weight")
     assert type(linear) is form
-    dense = GGUFWeights(file, choose_precision("f32", CPU)).dense("blk.0.ffn_up.weight", torch.float32)
+    plain = WeightBuilder(checkpoint, choose_precision("f32", CPU))
+    dense = plain.dense("blk.0.ffn_up.weight", dtype=torch.float32)
     x_TD = torch.randn(3, d, generator=torch.Generator().manual_seed(5)).to(precision.compute)
     bound = 0.15 if form is Int4Linear and dtype == "int4" else 0.015
     assert difference(linear(x_TD), x_TD.float() @ dense.T) < bound

@@ -14,9 +14,9 @@ from transformers.utils.chat_template_utils import render_jinja_template
 
 from llama_chat import template_sandbox
 from llama_chat.conversation import Message, Reply, Role
-from llama_chat.engine.gguf import GGUFFile
+from llama_chat.engine.files.gguf import GGUFFile
 from llama_chat.engine.load import load_engine
-from llama_chat.engine.tokenizer import Tokenizer, vocabulary_from_gguf
+from llama_chat.engine.vocabulary.from_gguf import tokenizer_from_gguf
 from llama_chat.errors import TemplateError
 from llama_chat.events import Ids, Piece, Sampling, Special, Text
 from llama_chat.settings import ModelSettings
@@ -144,7 +144,7 @@ def test_text_equals_transformers(name: str, messages: list[Message]) -> None:
 
 def test_the_default_model_equals_transformers(default_model: Path) -> None:
     source = GGUFFile(default_model).metadata["tokenizer.chat_template"]
-    tokenizer = Tokenizer(vocabulary_from_gguf(GGUFFile(default_model)))
+    tokenizer = tokenizer_from_gguf(GGUFFile(default_model))
     template = ChatTemplate(source, tokenizer.special_tokens)
     for messages in CONVERSATIONS.values():
         assert joined(template.render(messages, today=TODAY)) == rendered(source, messages)
@@ -208,7 +208,7 @@ def test_contents_never_become_control_tokens(name: str, data: st.DataObject) ->
 @pytest.mark.parametrize("wrapped", ["{}", " {}", "{}\n", "a{}b", "{0}{0}", "<{}>", "x<|{}|>"])
 def test_every_control_token_of_the_default_model(default_model: Path, wrapped: str) -> None:
     file = GGUFFile(default_model)
-    tokenizer = Tokenizer(vocabulary_from_gguf(file))
+    tokenizer = tokenizer_from_gguf(file)
     template = ChatTemplate(file.metadata["tokenizer.chat_template"], tokenizer.special_tokens)
     plain = specials(template.render(conversation("x", "y", "z"), today=TODAY))
     for token in tokenizer.special_tokens:

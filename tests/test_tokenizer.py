@@ -13,16 +13,11 @@ from hypothesis import strategies as st
 from record_tokenizer_corpus import CORPUS, nasty_strings
 from tiny_models import SPECIALS, TinyModel, TinyVocabulary, tiny_vocabulary
 
-from llama_chat.engine import tokenizer as module
-from llama_chat.engine.gguf import GGUFFile
-from llama_chat.engine.tokenizer import (
-    MAX_ENCODE_CHARS,
-    MAX_RUN_CHARS,
-    PRE_TOKENIZERS,
-    Tokenizer,
-    split_runs,
-    vocabulary_from_gguf,
-)
+from llama_chat.engine.files.gguf import GGUFFile
+from llama_chat.engine.vocabulary import bpe as module
+from llama_chat.engine.vocabulary.bpe import MAX_ENCODE_CHARS, MAX_RUN_CHARS, PRE_TOKENIZERS, split_runs
+from llama_chat.engine.vocabulary.from_gguf import tokenizer_from_gguf
+from llama_chat.engine.vocabulary.tokenizer import Tokenizer
 from llama_chat.errors import ModelError, TemplateError
 from llama_chat.events import Ids, Special, Text
 
@@ -33,7 +28,7 @@ RECORDED: list[tuple[str, list[int]]] = [
 
 @pytest.fixture(scope="session")
 def smollm(default_model: Path) -> Tokenizer:
-    return Tokenizer(vocabulary_from_gguf(GGUFFile(default_model)))
+    return tokenizer_from_gguf(GGUFFile(default_model))
 
 
 @pytest.fixture(scope="session")
@@ -42,7 +37,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
 
 
 def load(model: TinyModel, folder: Path) -> Tokenizer:
-    return Tokenizer(vocabulary_from_gguf(GGUFFile(model.write(folder / "tiny.gguf"))))
+    return tokenizer_from_gguf(GGUFFile(model.write(folder / "tiny.gguf")))
 
 
 def joined(tokenizer: Tokenizer, ids: list[int]) -> bytes:

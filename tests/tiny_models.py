@@ -13,7 +13,7 @@ from gguf.constants import GGML_QUANT_SIZES
 from gguf.constants import GGMLQuantizationType as GGMLType
 from gguf.quants import quantize
 
-from llama_chat.engine.tokenizer import byte_of_printable
+from llama_chat.engine.vocabulary.from_gguf import byte_of_printable
 
 CHATML = (
     "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + "

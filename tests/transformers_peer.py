@@ -11,8 +11,9 @@ from gguf.constants import GGMLQuantizationType as GGMLType
 from gguf.quants import dequantize
 from torch import Tensor
 
-from llama_chat.engine.config import LlamaConfig, config_from_gguf
-from llama_chat.engine.gguf import GGUFFile
+from llama_chat.engine.config import LlamaConfig
+from llama_chat.engine.files.gguf import GGUFFile
+from llama_chat.engine.files.gguf_model import config_from_gguf
 
 _OF_MODEL = {"embed_tokens": "token_embd", "norm": "output_norm"}
 _OF_LAYER = {

@@ -1,19 +1,36 @@
-"""The sizes of a Llama, whatever file they were read from."""
+"""The sizes of a Llama, whatever file they were read from, held against the tensors that are there."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from llama_chat.engine.gguf import DAMAGED, GGUFFile, shown
+from llama_chat.engine.files.checkpoint import (
+    DAMAGED,
+    EMBEDDING,
+    OUTPUT,
+    OUTPUT_NORM,
+    ROPE_DIVISORS,
+    Stored,
+    shown,
+)
 from llama_chat.errors import ModelError
 
-# What GGUF calls the network that is written here.
-SCRATCH_ARCHITECTURES = ("llama",)
+OTHER_ENGINE = "The transformers engine may run it: --engine hf."
 
-OTHER_ENGINE = "The transformers engine could run it; that engine comes with a later version."
 
-ROPE_DIVISORS = "rope_freqs.weight"
-"""The tensor that Llama 3.1 and later scale RoPE's frequencies by, pair by pair."""
+@dataclass(frozen=True, slots=True)
+class RopeScaling:
+    """Llama 3.1's stretching of the context: slow rotations are slowed by `factor`, fast ones stay.
+
+    Source: the Llama 3.1 models' `config.json` ("rope_type": "llama3").
+    """
+
+    factor: float
+    low_freq_factor: float = 1.0
+    high_freq_factor: float = 4.0
+    original_context: int = 8192
+    """Tokens that the model was first trained on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,136 +50,64 @@ class LlamaConfig:
     tied_output: bool
     rope_divisor: float = 1.0
     """All frequencies are divided by it: linear scaling, which stretches the context by this factor."""
+    rope_scaling: RopeScaling | None = None
+    """Llama 3's scaling, where the file has its figures; GGUF has the tensor `rope_freqs.weight` instead."""
+
+    @property
+    def kv_values_per_token(self) -> int:
+        """Numbers that the cache keeps for every token."""
+        return 2 * self.n_layers * self.n_kv_heads * self.head_dim
 
 
-def config_from_gguf(file: GGUFFile) -> LlamaConfig:
-    """The sizes that the file's metadata names, held against its tensors.
-
-    Raises:
-        ModelError: another architecture, a missing or impossible size, or tensors that do not fit.
-    """
-    architecture = file.get("general.architecture", str)
-    if architecture not in SCRATCH_ARCHITECTURES:
-        raise ModelError(
-            f"{file.path.name}: the architecture is '{shown(architecture)}', not of the Llama family",
-            hint=OTHER_ENGINE,
-        )
-    if file.get("llama.expert_count", int, 0):
-        raise ModelError(
-            f"{file.path.name}: a mixture of experts, which the from-scratch engine does not run",
-            hint=OTHER_ENGINE,
-        )
-    if (parts := file.get("split.count", int, 1)) > 1:
-        raise ModelError(
-            f"{file.path.name}: one of {parts} parts of a model, which can only be read in one piece",
-            hint="Join them with `llama-gguf-split --merge` of llama.cpp.",
-        )
-
-    def size(key: str, default: int | None = None) -> int:
-        value: int = file.get(f"llama.{key}", int, default)
-        if not 1 <= value <= 1 << 24:
-            raise ModelError(f"{file.path.name}: llama.{key} is {value}", hint=DAMAGED)
-        return value
-
-    def number(key: str, default: float | None = None) -> float:
-        value = float(file.get(f"llama.{key}", (int, float), default))
-        if not 0 < value < 1e12:
-            raise ModelError(f"{file.path.name}: llama.{key} is {value}", hint=DAMAGED)
-        return value
-
-    embedding = file.tensors.get("token_embd.weight")
-    if embedding is None or len(embedding.shape) != 2:
-        raise ModelError(f"{file.path.name}: there is no token embedding", hint=DAMAGED)
-    n_heads = size("attention.head_count")
-    config = LlamaConfig(
-        dim=size("embedding_length"),
-        n_layers=size("block_count"),
-        n_heads=n_heads,
-        n_kv_heads=size("attention.head_count_kv", n_heads),
-        head_dim=size("attention.key_length", size("embedding_length") // n_heads),
-        ffn_dim=size("feed_forward_length"),
-        vocab_size=embedding.shape[0],
-        context_length=size("context_length"),
-        norm_eps=number("attention.layer_norm_rms_epsilon"),
-        rope_theta=number("rope.freq_base", 10000.0),
-        tied_output="output.weight" not in file.tensors,
-        rope_divisor=_rope_divisor(file),
-    )
-    _check(config, file)
-    return config
-
-
-def _rope_divisor(file: GGUFFile) -> float:
-    """The factor of linear RoPE scaling, 1 without it. Llama 3's scaling is a tensor, `rope_freqs.weight`.
-
-    Raises:
-        ModelError: another kind of scaling.
-    """
-    kind = file.get("llama.rope.scaling.type", str, "none")
-    if kind not in ("none", "linear"):
-        raise ModelError(
-            f"{file.path.name}: RoPE is scaled as '{shown(kind)}'; the from-scratch engine knows 'linear'",
-            hint=OTHER_ENGINE,
-        )
-    factor = float(file.get("llama.rope.scaling.factor", (int, float), 1.0)) if kind == "linear" else 1.0
-    if not 1 <= factor <= 1e6:
-        raise ModelError(f"{file.path.name}: llama.rope.scaling.factor is {factor}", hint=DAMAGED)
-    return factor
-
-
-def _check(config: LlamaConfig, file: GGUFFile) -> None:
+def check_config(config: LlamaConfig, tensors: Mapping[str, Stored], where: str) -> None:
     """Hold the sizes against each other and against the tensors.
+
+    Args:
+        config: as the file says.
+        tensors: what is there.
+        where: the file or folder, for errors.
 
     Raises:
         ModelError: naming the first thing that does not fit.
     """
     if config.n_heads % config.n_kv_heads or config.head_dim % 2:
         raise ModelError(
-            f"{file.path.name}: {config.n_heads} heads of size {config.head_dim} cannot share "
+            f"{where}: {config.n_heads} heads of size {config.head_dim} cannot share "
             f"{config.n_kv_heads} key/value heads",
             hint=DAMAGED,
         )
-    rope_dim = file.get("llama.rope.dimension_count", int, config.head_dim)
-    if rope_dim != config.head_dim:
+    if config.n_layers > len(tensors):
         raise ModelError(
-            f"{file.path.name}: RoPE turns {rope_dim} of {config.head_dim} values of a head; "
-            "the from-scratch engine turns all",
-            hint=OTHER_ENGINE,
-        )
-    if config.n_layers > len(file.tensors):
-        raise ModelError(
-            f"{file.path.name}: {config.n_layers:,} layers, but only {len(file.tensors)} tensors",
-            hint=DAMAGED,
+            f"{where}: {config.n_layers:,} layers, but only {len(tensors)} tensors", hint=DAMAGED
         )
     for name, shape in expected_shapes(config).items():
-        info = file.tensors.get(name)
-        if info is None:
-            raise ModelError(f"{file.path.name}: there is no tensor {name!r}", hint=DAMAGED)
-        if info.shape != shape:
+        stored = tensors.get(name)
+        if stored is None:
+            raise ModelError(f"{where}: there is no tensor {name!r}", hint=DAMAGED)
+        if stored.shape != shape:
             raise ModelError(
-                f"{file.path.name}: {name} has the shape {list(info.shape)}, wanted {list(shape)}",
+                f"{where}: {stored.source_name or name} has the shape {list(stored.shape)}, "
+                f"wanted {list(shape)}",
                 hint=DAMAGED,
             )
-    _check_extras(config, file)
+    _check_extras(config, tensors, where)
 
 
-def _check_extras(config: LlamaConfig, file: GGUFFile) -> None:
+def _check_extras(config: LlamaConfig, tensors: Mapping[str, Stored], where: str) -> None:
     """A tensor that the network has no use for (a bias, say) would be a different model, silently.
 
     Raises:
         ModelError: there is one.
     """
     known = expected_shapes(config).keys() | {ROPE_DIVISORS}
-    for name in sorted(file.tensors.keys() - known):
+    for name in sorted(tensors.keys() - known):
         raise ModelError(
-            f"{file.path.name}: the from-scratch engine has no use for the tensor {shown(name)}",
-            hint=OTHER_ENGINE,
+            f"{where}: the from-scratch engine has no use for the tensor {shown(name)}", hint=OTHER_ENGINE
         )
-    divisors = file.tensors.get(ROPE_DIVISORS)
+    divisors = tensors.get(ROPE_DIVISORS)
     if divisors is not None and divisors.shape != (config.head_dim // 2,):
         raise ModelError(
-            f"{file.path.name}: {ROPE_DIVISORS} has the shape {list(divisors.shape)}, "
-            f"wanted {[config.head_dim // 2]}",
+            f"{where}: {ROPE_DIVISORS} has the shape {list(divisors.shape)}, wanted {[config.head_dim // 2]}",
             hint=DAMAGED,
         )
 
@@ -171,11 +116,11 @@ def expected_shapes(config: LlamaConfig) -> dict[str, tuple[int, ...]]:
     """Every tensor that the network needs, by its name in GGUF."""
     query_dim, kv_dim = config.n_heads * config.head_dim, config.n_kv_heads * config.head_dim
     shapes: dict[str, tuple[int, ...]] = {
-        "token_embd.weight": (config.vocab_size, config.dim),
-        "output_norm.weight": (config.dim,),
+        EMBEDDING: (config.vocab_size, config.dim),
+        OUTPUT_NORM: (config.dim,),
     }
     if not config.tied_output:
-        shapes["output.weight"] = (config.vocab_size, config.dim)
+        shapes[OUTPUT] = (config.vocab_size, config.dim)
     for layer in range(config.n_layers):
         shapes |= {
             f"blk.{layer}.attn_norm.weight": (config.dim,),

@@ -15,7 +15,7 @@ from llama_chat.engine.devices import is_out_of_memory
 from llama_chat.engine.live_cache import LiveCache
 from llama_chat.engine.network import Network
 from llama_chat.engine.sampler import Choice, choose
-from llama_chat.engine.tokenizer import Detokenizer, Tokenizer
+from llama_chat.engine.vocabulary.tokenizer import Detokenizer, Tokenizer
 from llama_chat.errors import LlamaChatError, ModelError, PromptError
 from llama_chat.events import (
     ComputePlan,

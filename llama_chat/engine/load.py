@@ -15,10 +15,8 @@ from llama_chat.engine.devices import (
     torch_build,
 )
 from llama_chat.engine.generate import LocalEngine
-from llama_chat.engine.gguf import GGUFFile
-from llama_chat.engine.model_file import ModelFile, fingerprint, model_name, read_model_file
+from llama_chat.engine.model_file import ModelFile, read_model_file
 from llama_chat.engine.scratch import ScratchNetwork, load_scratch
-from llama_chat.engine.tokenizer import Tokenizer
 from llama_chat.engine.weights import choose_precision
 from llama_chat.errors import DeviceError, Interrupted, ModelError
 from llama_chat.events import Loading, ModelInfo
@@ -56,8 +54,8 @@ def build_engine(
         )
     device = find_device(settings.device)
     precision = choose_precision(settings.dtype, device)
-    file, config = model.file, model.config
-    context = _context_length(settings.context, config, file)
+    checkpoint, config, where = model.checkpoint, model.config, model.checkpoint.path.name
+    context = _context_length(settings.context, config, where)
     threads = set_threads(settings.threads)
 
     def on_progress(fraction: float) -> None:
@@ -66,18 +64,20 @@ def build_engine(
         report(Loading(fraction, "weights"))
 
     try:
-        network = load_scratch(file, config, precision, context=context, threads=threads, report=on_progress)
+        network = load_scratch(
+            checkpoint, config, precision, context=context, threads=threads, report=on_progress
+        )
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
         raise DeviceError(
-            f"{device_label(device)} has not enough memory for {file.path.name}",
+            f"{device_label(device)} has not enough memory for {where}",
             hint="Take a smaller model, or a --dtype of fewer bits.",
         ) from error
-    return LocalEngine(network, model.tokenizer, _model_info(file, network, model.tokenizer))
+    return LocalEngine(network, model.tokenizer, _model_info(model, network))
 
 
-def _context_length(asked: int, config: LlamaConfig, file: GGUFFile) -> int:
+def _context_length(asked: int, config: LlamaConfig, where: str) -> int:
     """Tokens of context. Beyond what it was trained on RoPE gives angles that the model never saw: nonsense.
 
     Raises:
@@ -85,28 +85,28 @@ def _context_length(asked: int, config: LlamaConfig, file: GGUFFile) -> int:
     """
     if asked > config.context_length:
         raise ModelError(
-            f"{file.path.name} was made for a context of {config.context_length:,} tokens, not of {asked:,}",
+            f"{where} was made for a context of {config.context_length:,} tokens, not of {asked:,}",
             hint=f"Take --context {config.context_length} at most, or leave it out.",
         )
     return asked or config.context_length
 
 
-def _model_info(file: GGUFFile, network: ScratchNetwork, tokenizer: Tokenizer) -> ModelInfo:
-    template = file.metadata.get("tokenizer.chat_template")
+def _model_info(model: ModelFile, network: ScratchNetwork) -> ModelInfo:
+    tokenizer = model.tokenizer
     vocabulary = tokenizer.vocabulary
     return ModelInfo(
-        name=model_name(file.path),
-        path=str(file.path),
+        name=model.name,
+        path=str(model.checkpoint.path),
         engine="scratch",
-        architecture=file.get("general.architecture", str),
+        architecture=model.architecture,
         device=network.info.device,
         dtype=network.info.dtype,
         context_length=network.info.context_length,
         vocab_size=network.info.vocab_size,
         parameters=network.info.parameters,
         weights_bytes=network.info.weights_bytes,
-        fingerprint=fingerprint(file),
-        chat_template=template if isinstance(template, str) else None,
+        fingerprint=model.checkpoint.fingerprint(),
+        chat_template=model.chat_template,
         special_tokens=tokenizer.special_tokens,
         visible_tokens=tokenizer.visible_tokens,
         bos_text=tokenizer.text_of(vocabulary.bos_id),

@@ -14,7 +14,7 @@ import torch.nn.functional as F  # noqa: N812  (the name that every PyTorch read
 from torch import Tensor, nn
 
 from llama_chat.engine.cache import KVCache
-from llama_chat.engine.config import LlamaConfig
+from llama_chat.engine.config import LlamaConfig, RopeScaling
 
 
 class RMSNorm(nn.Module):
@@ -61,6 +61,18 @@ class RotaryTable:
             angles = torch.outer(positions, self.frequencies)
             self.table = torch.polar(torch.ones_like(angles), angles).to(self.device)
         return self.table[start:stop]
+
+
+def llama3_divisors(head_dim: int, theta: float, scaling: RopeScaling) -> Tensor:
+    """[P], what Llama 3.1 and later divide RoPE's frequencies by: 1 for fast ones, `factor` for slow ones.
+
+    Between the wave lengths original / high and original / low the frequency is blended linearly.
+    """
+    frequencies = theta ** (-torch.arange(0, head_dim, 2, dtype=torch.float32) / head_dim)
+    turns = scaling.original_context * frequencies / (2 * torch.pi)  # over the first context
+    span = scaling.high_freq_factor - scaling.low_freq_factor
+    kept = ((turns - scaling.low_freq_factor) / span).clamp(0, 1)
+    return 1 / (kept + (1 - kept) / scaling.factor)
 
 
 def rotate(x_THK: Tensor, rotations_TP: Tensor) -> Tensor:

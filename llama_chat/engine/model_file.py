@@ -1,16 +1,18 @@
-"""What a model file says before any weight is touched: needs no torch, so it is read while torch loads."""
+"""What a model says of itself before any weight is touched; read while torch loads, where that can be."""
 
 from __future__ import annotations
 
-import hashlib
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from llama_chat.engine.config import LlamaConfig, config_from_gguf
-from llama_chat.engine.gguf import GGUFFile, shown
-from llama_chat.engine.tokenizer import Tokenizer, vocabulary_from_gguf
+from llama_chat.catalogue import GIVE_A_MODEL
+from llama_chat.engine.config import LlamaConfig
+from llama_chat.engine.files.checkpoint import Checkpoint, model_name, shown
+from llama_chat.engine.files.gguf import GGUFFile
+from llama_chat.engine.files.gguf_model import GGUFCheckpoint, config_from_gguf
+from llama_chat.engine.vocabulary.from_gguf import tokenizer_from_gguf
+from llama_chat.engine.vocabulary.tokenizer import Tokenizer
 from llama_chat.errors import ModelError
 
 _WEIGHT_SUFFIXES = (".safetensors", ".pth", ".bin")
@@ -18,11 +20,18 @@ _WEIGHT_SUFFIXES = (".safetensors", ".pth", ".bin")
 
 @dataclass(frozen=True, slots=True)
 class ModelFile:
-    """A model whose header and tokenizer are read and checked."""
+    """A model whose headers and tokenizer are read and checked."""
 
-    file: GGUFFile
+    name: str
+    architecture: str
+    """As its file calls it: `llama`."""
+    checkpoint: Checkpoint
     config: LlamaConfig
     tokenizer: Tokenizer
+    chat_template: str | None
+    """Jinja source; None where the model starts raw."""
+    notices: tuple[str, ...] = field(default=())
+    """What the user should know: which of two formats was taken, what was missing or guessed."""
 
 
 def read_model_file(path: Path) -> ModelFile:
@@ -31,11 +40,24 @@ def read_model_file(path: Path) -> ModelFile:
     Raises:
         ModelError: no model there, or one that cannot be run.
     """
-    file = GGUFFile(find_gguf(path))
-    config = config_from_gguf(file)
-    tokenizer = Tokenizer(vocabulary_from_gguf(file))
-    _check_vocabulary(tokenizer, config, file)
-    return ModelFile(file, config, tokenizer)
+    return _read_gguf(find_gguf(path))
+
+
+def _read_gguf(path: Path) -> ModelFile:
+    checkpoint = GGUFCheckpoint([GGUFFile(path)])
+    file = checkpoint.files[0]
+    config = config_from_gguf(file, checkpoint.tensors)
+    tokenizer = tokenizer_from_gguf(file)
+    check_vocabulary(tokenizer, config, path.name)
+    template = file.metadata.get("tokenizer.chat_template")
+    return ModelFile(
+        name=model_name(path),
+        architecture=file.get("general.architecture", str),
+        checkpoint=checkpoint,
+        config=config,
+        tokenizer=tokenizer,
+        chat_template=template if isinstance(template, str) else None,
+    )
 
 
 def find_gguf(path: Path) -> Path:
@@ -64,11 +86,9 @@ def find_gguf(path: Path) -> Path:
     if others:
         raise ModelError(
             f"{path}: holds {_listed(others)}; this version reads GGUF files only",
-            hint="Convert it to GGUF, or give a .gguf file.",
+            hint=f"Convert it to GGUF. {GIVE_A_MODEL}",
         )
-    raise ModelError(
-        f"{path}: there are no weights in this folder", hint="Give a .gguf file, or a folder with one in it."
-    )
+    raise ModelError(f"{path}: there are no weights in this folder", hint=GIVE_A_MODEL)
 
 
 def _listed(names: Sequence[str], most: int = 5) -> str:
@@ -76,37 +96,10 @@ def _listed(names: Sequence[str], most: int = 5) -> str:
     return ", ".join(map(shown, names[:most])) + more
 
 
-def _check_vocabulary(tokenizer: Tokenizer, config: LlamaConfig, file: GGUFFile) -> None:
+def check_vocabulary(tokenizer: Tokenizer, config: LlamaConfig, where: str) -> None:
+    """Raises `ModelError` where the tokenizer has another number of tokens than the embedding has rows."""
     if len(tokenizer) != config.vocab_size:
         raise ModelError(
-            f"{file.path.name}: {len(tokenizer):,} tokens, but {config.vocab_size:,} rows of embeddings",
+            f"{where}: {len(tokenizer):,} tokens, but {config.vocab_size:,} rows of embeddings",
             hint="The tokenizer belongs to another model.",
         )
-
-
-_TYPE_ENDING = re.compile(r"[.-](?:I?Q\d\w*|TQ\d\w*|MXFP4|BF16|F16|F32)$", re.IGNORECASE)
-
-
-def model_name(path: Path) -> str:
-    """The file's name without its ending and its quantised type, which is shown beside it."""
-    return _TYPE_ENDING.sub("", path.stem) or path.stem
-
-
-_END_BYTES = 4096
-
-
-def fingerprint(file: GGUFFile) -> str:
-    """Names these weights: a hash of the header, the file's size, and both ends of every tensor.
-
-    Fine-tunes of one model may have equal headers and sizes. The ends tell them apart, and of 16 GB they
-    are 2 MB.
-    """
-    digest = hashlib.sha256()
-    with file.path.open("rb") as raw:
-        digest.update(raw.read(file.header_bytes))
-        for info in file.tensors.values():
-            for at in (info.offset, info.offset + max(0, info.nbytes - _END_BYTES)):
-                raw.seek(at)
-                digest.update(raw.read(min(_END_BYTES, info.nbytes)))
-    digest.update(file.path.stat().st_size.to_bytes(8, "little"))
-    return digest.hexdigest()[:16]

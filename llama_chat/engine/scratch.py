@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from llama_chat.engine.cache import KVCache
-from llama_chat.engine.config import ROPE_DIVISORS, LlamaConfig
+from llama_chat.engine.config import LlamaConfig
 from llama_chat.engine.devices import device_label
-from llama_chat.engine.gguf import GGUFFile
+from llama_chat.engine.files.checkpoint import ROPE_DIVISORS, Checkpoint
 from llama_chat.engine.model import Llama
 from llama_chat.engine.network import Cache, LogitsWanted, NetworkInfo
-from llama_chat.engine.weights import GGUFWeights, Precision, build_llama, running_dtype
+from llama_chat.engine.weights import Precision, WeightBuilder, build_llama, running_dtype
 
 
 class ScratchNetwork:
@@ -59,7 +59,7 @@ class ScratchNetwork:
 
 
 def load_scratch(
-    file: GGUFFile,
+    checkpoint: Checkpoint,
     config: LlamaConfig,
     precision: Precision,
     *,
@@ -67,11 +67,11 @@ def load_scratch(
     threads: int,
     report: Callable[[float], None] = lambda _: None,
 ) -> ScratchNetwork:
-    """The network of a GGUF file.
+    """The network of a checkpoint.
 
     Args:
-        file: opened, its header checked.
-        config: from `config_from_gguf`.
+        checkpoint: opened, its headers checked.
+        config: its sizes, which fit its tensors.
         precision: from `choose_precision`.
         context: tokens of context; 0 takes what the model was made for.
         threads: processor threads in use, for the record.
@@ -80,15 +80,21 @@ def load_scratch(
     Raises:
         ModelError: a tensor is of a type that cannot be unpacked.
     """
-    llama = build_llama(config, GGUFWeights(file, precision), report)
-    kept = [info for name, info in file.tensors.items() if name != ROPE_DIVISORS]
+    llama = build_llama(config, WeightBuilder(checkpoint, precision), report)
+    kept = [info for name, info in checkpoint.tensors.items() if name != ROPE_DIVISORS]
     info = NetworkInfo(
         context_length=context or config.context_length,
         vocab_size=config.vocab_size,
         parameters=sum(torch.Size(info.shape).numel() for info in kept),
-        weights_bytes=sum(t.nbytes for t in (*llama.parameters(), *llama.buffers())),
+        weights_bytes=_bytes_of(llama),
         device=device_label(precision.device),
-        dtype=running_dtype(file, precision),
+        dtype=running_dtype(checkpoint.tensors.values(), precision),
         threads=threads,
     )
     return ScratchNetwork(llama, precision, info)
+
+
+def _bytes_of(llama: Llama) -> int:
+    """What the weights take; those that two modules share (a tied output) are counted once."""
+    tensors = (*llama.parameters(), *llama.buffers())
+    return sum({tensor.data_ptr(): tensor.nbytes for tensor in tensors}.values())

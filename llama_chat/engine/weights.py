@@ -1,22 +1,39 @@
-"""From a GGUF file to the modules of the network: which tensor goes where, and in which form.
+"""From a checkpoint to the modules of the network: which tensor goes where, and in which form.
 
 On the CPU the 4-bit types keep their own numbers in torch's packed layout, 8-bit and odd types become 8-bit
-rows; wherever those products do not run (GPUs for now, f32) weights are unpacked.
+rows; wherever those products do not run (GPUs for now, f32) weights are unpacked. Tensors are copied a few
+thousand rows at a time, and the pages that were read are given back at once.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 from gguf.constants import GGMLQuantizationType as GGMLType
 from torch import Tensor, nn
 
-from llama_chat.engine.config import ROPE_DIVISORS, LlamaConfig
-from llama_chat.engine.gguf import GGUFFile, TensorInfo
-from llama_chat.engine.model import Attention, Block, FeedForward, Llama, RMSNorm, RotaryTable
+from llama_chat.engine.config import LlamaConfig
+from llama_chat.engine.files.checkpoint import (
+    EMBEDDING,
+    OUTPUT,
+    OUTPUT_NORM,
+    PLAIN_TYPES,
+    ROPE_DIVISORS,
+    Checkpoint,
+    Stored,
+    dominant_type,
+)
+from llama_chat.engine.model import (
+    Attention,
+    Block,
+    FeedForward,
+    Llama,
+    RMSNorm,
+    RotaryTable,
+    llama3_divisors,
+)
 from llama_chat.engine.quantize import (
     Int4Groups,
     Int4Linear,
@@ -25,13 +42,10 @@ from llama_chat.engine.quantize import (
     RescoredHead,
     int4_groups_from_gguf,
     quantize_int4,
-    unpack,
 )
 from llama_chat.errors import ModelError
 
-EMBEDDING = "token_embd.weight"
 _SLICE_ROWS = 4096
-_PLAIN = (GGMLType.F32, GGMLType.F16, GGMLType.BF16, GGMLType.F64)
 _DENSE_DTYPES = {"bf16": torch.bfloat16, "f16": torch.float16, "f32": torch.float32}
 
 
@@ -63,61 +77,71 @@ def choose_precision(dtype: str, device: torch.device) -> Precision:
     return Precision(dtype, torch.bfloat16, device)
 
 
-class GGUFWeights:
-    """Builds modules from the tensors of one file."""
+class WeightBuilder:
+    """Builds modules from the tensors of one checkpoint."""
 
-    def __init__(self, file: GGUFFile, precision: Precision) -> None:
-        self.file = file
+    def __init__(self, checkpoint: Checkpoint, precision: Precision) -> None:
+        self.checkpoint = checkpoint
         self.precision = precision
 
-    def dense(self, name: str, dtype: torch.dtype) -> Tensor:
-        """The tensor, unpacked, on the device."""
-        values = unpack(self.file.blocks(name), self.file.tensors[name], dtype)
-        return values.to(self.precision.device)
+    def dense(self, *names: str, dtype: torch.dtype) -> Tensor:
+        """The rows of all the tensors, in order, unpacked, on the device."""
+        shapes = [self.checkpoint.tensors[name].shape for name in names]
+        rows = sum(shape[0] for shape in shapes)
+        out = torch.empty(rows, *shapes[0][1:], dtype=dtype, device=self.precision.device)
+        at = 0
+        for part in self._slices(*names):
+            out[at : at + len(part)] = part
+            at += len(part)
+        return out
+
+    def _slices(self, *names: str) -> Iterator[Tensor]:
+        """The rows of the tensors, a few thousand at a time, so that a large table is never whole in f32."""
+        for name in names:
+            rows = self.checkpoint.tensors[name].shape[0]
+            for start in range(0, rows, _SLICE_ROWS):
+                yield self.checkpoint.values(name, start, min(start + _SLICE_ROWS, rows))
+            self.checkpoint.forget(name)
 
     def norm(self, name: str, eps: float) -> RMSNorm:
         """An RMSNorm with that weight."""
-        return RMSNorm(self.dense(name, torch.float32).view(-1), eps)
+        return RMSNorm(self.dense(name, dtype=torch.float32).view(-1), eps)
 
     def linear(self, *names: str) -> nn.Module:
         """One product for the rows of all the named matrices, in order."""
-        infos = [self.file.tensors[name] for name in names]
-        kind = self.precision.kind
+        infos = [self.checkpoint.tensors[name] for name in names]
         rows, width = sum(info.shape[0] for info in infos), infos[0].shape[1]
-        if self.precision.packs and kind != "int8" and Int4Linear.takes(rows, width):
+        if self.precision.packs and self.precision.kind != "int8" and Int4Linear.takes(rows, width):
             groups = [self._groups(name) for name in names]
             if all(part is not None for part in groups):
                 return Int4Linear(Int4Groups.stack([part for part in groups if part is not None]))
         if self._takes_int8(infos):
             return Int8Linear(self._slices(*names), self.precision.compute)
-        return _dense_linear(torch.cat([self.dense(name, self.precision.compute) for name in names]))
+        return _dense_linear(self.dense(*names, dtype=self.precision.compute))
 
-    def _takes_int8(self, infos: Sequence[TensorInfo]) -> bool:
+    def _takes_int8(self, infos: Sequence[Stored]) -> bool:
         """Whether 8-bit rows are wanted, or the file's own type has no better form, and they can be had."""
-        keeps_plain = self.precision.kind == "auto" and all(info.type in _PLAIN for info in infos)
+        keeps_plain = self.precision.kind == "auto" and all(info.type_name in PLAIN_TYPES for info in infos)
         return self.precision.packs and not keeps_plain and Int8Linear.takes(infos[0].shape[1])
 
     def _groups(self, name: str) -> Int4Groups | None:
         """4-bit numbers: the file's own, or made when 4 bits were asked for."""
-        own = int4_groups_from_gguf(self.file.blocks(name), self.file.tensors[name])
+        blocks = self.checkpoint.blocks(name)
+        own = None if blocks is None else int4_groups_from_gguf(blocks)
         if own is None and self.precision.kind == "int4":
-            return quantize_int4(self.dense(name, torch.float32))
+            own = Int4Groups.stack([quantize_int4(part) for part in self._slices(name)])
+        if own is not None:
+            self.checkpoint.forget(name)
         return own
-
-    def _slices(self, *names: str) -> Iterator[Tensor]:
-        """The rows of the matrices, f32, a few thousand at a time."""
-        for name in names:
-            info, blocks = self.file.tensors[name], self.file.blocks(name)
-            for start in range(0, info.shape[0], _SLICE_ROWS):
-                part = blocks[start : start + _SLICE_ROWS]
-                yield unpack(part, replace(info, shape=(len(part), info.shape[1])))
 
     def embedding(self, name: str = EMBEDDING) -> nn.Module:
         """The rows of the token table."""
-        info = self.file.tensors[name]
-        if info.type is GGMLType.Q8_0 and self.precision.packs:
-            return Int8Embedding(self.file.blocks(name), info.shape[1], self.precision.compute)
-        rows = self.dense(name, self.precision.compute)
+        blocks = self.checkpoint.blocks(name)
+        if blocks is not None and blocks.type is GGMLType.Q8_0 and self.precision.packs:
+            table = Int8Embedding(blocks.raw, blocks.width, self.precision.compute)
+            self.checkpoint.forget(name)
+            return table
+        rows = self.dense(name, dtype=self.precision.compute)
         embedding = nn.Embedding(rows.shape[0], rows.shape[1], device="meta")
         embedding.weight = nn.Parameter(rows, requires_grad=False)
         return embedding
@@ -129,12 +153,14 @@ class GGUFWeights:
             name: of its matrix, which is that of the embedding where the output is tied.
             embedding: the module of the token table.
         """
-        if self._takes_int8([self.file.tensors[name]]):
+        if self._takes_int8([self.checkpoint.tensors[name]]):
             fast = Int8Linear(self._slices(name), self.precision.compute)
             if name == EMBEDDING and isinstance(embedding, Int8Embedding):
                 return RescoredHead(fast, embedding)
             return fast
-        return _dense_linear(self.dense(name, self.precision.compute))
+        if name == EMBEDDING and isinstance(embedding, nn.Embedding):
+            return _dense_linear(embedding.weight.data)  # tied: one copy for both
+        return _dense_linear(self.dense(name, dtype=self.precision.compute))
 
 
 def _dense_linear(weight_ND: Tensor) -> nn.Linear:
@@ -145,7 +171,7 @@ def _dense_linear(weight_ND: Tensor) -> nn.Linear:
 
 
 def build_llama(
-    config: LlamaConfig, weights: GGUFWeights, report: Callable[[float], None] = lambda _: None
+    config: LlamaConfig, weights: WeightBuilder, report: Callable[[float], None] = lambda _: None
 ) -> Llama:
     """The network with the file's weights; `report` hears the fraction that is done, layer by layer.
 
@@ -163,23 +189,25 @@ def build_llama(
         config,
         embedding,
         blocks,
-        weights.norm("output_norm.weight", config.norm_eps),
-        weights.head(EMBEDDING if config.tied_output else "output.weight", embedding),
+        weights.norm(OUTPUT_NORM, config.norm_eps),
+        weights.head(EMBEDDING if config.tied_output else OUTPUT, embedding),
         RotaryTable(config.head_dim, config.rope_theta, device, _rope_divisors(config, weights)),
     )
     report(1.0)
     return network.eval()
 
 
-def _rope_divisors(config: LlamaConfig, weights: GGUFWeights) -> Tensor:
+def _rope_divisors(config: LlamaConfig, weights: WeightBuilder) -> Tensor:
     """[P], what RoPE's frequencies are divided by; ones where they stay as they are."""
     divisors = torch.full((config.head_dim // 2,), config.rope_divisor)
-    if ROPE_DIVISORS in weights.file.tensors:
-        divisors *= weights.dense(ROPE_DIVISORS, torch.float32).cpu()
+    if ROPE_DIVISORS in weights.checkpoint.tensors:
+        divisors *= weights.dense(ROPE_DIVISORS, dtype=torch.float32).cpu()
+    elif config.rope_scaling is not None:
+        divisors *= llama3_divisors(config.head_dim, config.rope_theta, config.rope_scaling)
     return divisors
 
 
-def _build_block(config: LlamaConfig, weights: GGUFWeights, layer: int) -> Block:
+def _build_block(config: LlamaConfig, weights: WeightBuilder, layer: int) -> Block:
     at = f"blk.{layer}."
     qkv = weights.linear(f"{at}attn_q.weight", f"{at}attn_k.weight", f"{at}attn_v.weight")
     return Block(
@@ -193,18 +221,11 @@ def _build_block(config: LlamaConfig, weights: GGUFWeights, layer: int) -> Block
     )
 
 
-def running_dtype(file: GGUFFile, precision: Precision) -> str:
+def running_dtype(tensors: Iterable[Stored], precision: Precision) -> str:
     """What the products run in, as the user knows it: the file's own type while it is packed, or `bf16`."""
     if precision.kind != "auto":
         return precision.kind
-    stored = dominant_type(file)
-    return stored if precision.packs and stored not in {kind.name for kind in _PLAIN} else "bf16"
-
-
-def dominant_type(file: GGUFFile) -> str:
-    """The quantised type that most bytes of the file's matrices are in: `Q4_1`."""
-    nbytes: Counter[str] = Counter()
-    for info in file.tensors.values():
-        if len(info.shape) > 1:
-            nbytes[info.type_name] += info.nbytes
-    return nbytes.most_common(1)[0][0] if nbytes else "F32"
+    stored = dominant_type(tensors)
+    if precision.packs and stored not in PLAIN_TYPES:
+        return stored
+    return next(name for name, dtype in _DENSE_DTYPES.items() if dtype is precision.compute)

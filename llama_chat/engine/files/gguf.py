@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
 
+from llama_chat.catalogue import GIVE_A_MODEL
+from llama_chat.engine.files.checkpoint import DAMAGED, shown
 from llama_chat.errors import ModelError
 
 if TYPE_CHECKING:
@@ -38,8 +40,6 @@ MAX_TENSORS = MAX_PAIRS = 1 << 16
 MAX_ARRAY_VALUES = 1 << 22
 MAX_HEADER_BYTES = 1 << 28
 MAX_NAME_BYTES = 65_535
-
-DAMAGED = "The file is damaged or not complete; fetch it again."
 
 _STRING, _ARRAY = 8, 9
 _SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
@@ -213,7 +213,7 @@ def _read_preamble(header: _Header) -> tuple[int, int]:
     if bytes(header.data[:4]) != MAGIC:
         raise ModelError(
             f"{header.where}: not a GGUF file (it begins with {bytes(header.data[:4])!r}, wanted {MAGIC!r})",
-            hint="Give a .gguf file, or the folder of a checkpoint.",
+            hint=GIVE_A_MODEL,
         )
     header.at = 4
     version = header.scalar("I", "the version")
@@ -277,8 +277,3 @@ def _place_tensors(header: _Header, infos: list[TensorInfo], data_start: int) ->
         tensors[info.name] = TensorInfo(info.name, info.shape, info.type, start, info.nbytes)
         placed_end, previous = start + info.nbytes, shown(info.name)
     return tensors
-
-
-def shown(name: str) -> str:
-    """A name out of the file as an error may show it: short, in one line, nothing that a terminal obeys."""
-    return name if name.isprintable() and len(name) <= 80 else f"{name[:80]!r}"

@@ -1,0 +1,1 @@
+"""What lies on the disk: the formats that weights come in, each read behind the `Checkpoint` seam."""

@@ -1,0 +1,1 @@
+"""Text to token ids and back, whatever file the vocabulary came in."""

@@ -1,0 +1,26 @@
+"""What a tokenizer is built from, whatever file it came from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+# Tokens that end a turn in the families that are served, beside those that the file itself names.
+END_TEXTS = ("<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<|end_of_text|>", "<|endoftext|>", "</s>")
+
+
+@dataclass(frozen=True, slots=True)
+class Vocabulary:
+    """Every token of a model, and what its tokenizer must know of them."""
+
+    pieces: Sequence[bytes]
+    """Bytes of every id; control tokens by their text."""
+    special_ids: Mapping[str, int]
+    """Control and user-defined tokens: text to id."""
+    hidden_ids: frozenset[int]
+    """Control tokens, which are not shown in a reply."""
+    end_ids: frozenset[int]
+    bos_id: int | None
+    eos_id: int | None
+    adds_bos: bool
+    """Whether text begins with the begin-of-text id, unless the template wrote it."""
