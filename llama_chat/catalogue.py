@@ -17,6 +17,7 @@ from llama_chat.pull import CatalogueEntry, PullProgress, pull
 __all__ = [
     "DEFAULT",
     "ENTRIES",
+    "GIVE_A_MODEL",
     "CatalogueEntry",
     "ModelFile",
     "PullProgress",
@@ -41,6 +42,9 @@ DEFAULT = CatalogueEntry(
     download_bytes=92_871_040,
 )
 ENTRIES: dict[str, CatalogueEntry] = {DEFAULT.name: DEFAULT}
+
+GIVE_A_MODEL = "Give a .gguf file, or a folder with one in it."
+"""Said wherever something else was given: the one place that names the formats that run."""
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
@@ -180,7 +184,7 @@ def _nearest_hint(model: str, path: Path, models_folder: Path) -> str:
     """Where the path breaks off, or which name is close to it."""
     if not path.parent.exists():
         if _HUB_ID.fullmatch(model):
-            return "Models are not fetched from a hub yet: download it, and name its folder."
+            return f"Models are not fetched from a hub yet: download it yourself. {GIVE_A_MODEL}"
         there = next((p for p in path.parents if p.exists()), Path())
         return f"The path exists as far as {_plain(str(there.absolute()))}."
     import difflib
@@ -188,9 +192,7 @@ def _nearest_hint(model: str, path: Path, models_folder: Path) -> str:
     near = difflib.get_close_matches(path.name, _names_beside(path, models_folder), n=1, cutoff=0.6)
     if near:
         return f"Did you mean '{_plain(near[0])}'?"
-    return (
-        "`llama-chat models list` shows what is at hand; a folder or a .gguf file can be named by its path."
-    )
+    return f"`llama-chat models list` shows what is at hand. {GIVE_A_MODEL}"
 
 
 def _names_beside(path: Path, models_folder: Path) -> list[str]:

@@ -28,6 +28,15 @@ def new_id() -> str:
     return secrets.token_hex(8)
 
 
+SHOWN_ID_DIGITS = 8
+"""32 bits name one session of many thousands."""
+
+
+def short_id(whole_id: str) -> str:
+    """The beginning of an id, as the user is shown it and `--resume` takes it."""
+    return whole_id[:SHOWN_ID_DIGITS]
+
+
 def new_seed() -> int:
     """A fresh seed for one reply, below 2**32."""
     return secrets.randbits(32)

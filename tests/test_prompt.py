@@ -97,12 +97,27 @@ async def test_a_long_paste_becomes_a_chip_and_is_sent_in_its_place() -> None:
         await pilot.pause()
         assert app.prompt.text == "a [pasted 12,345 characters][pasted 12,345 characters #2]"
         await pilot.press(" ", "b", "enter")
-        assert app.sent == [f"a {pasted}{pasted.upper()} b"]
+        assert app.sent == [f"a {pasted}\n{pasted.upper()} b"]
         await pilot.press("backspace", "backspace", "backspace")
         assert app.prompt.text == "a [pasted 12,345 characters]"
         app.prompt.clear_all()
         await pilot.press(*"[pasted", "space", "enter")
         assert app.sent[-1] == "[pasted "
+
+
+@pytest.mark.parametrize(
+    ("typed", "sent"),
+    [(("a", ":"), "a:\n{}\nb"), (("a", "space"), "a {}\nb"), (("ctrl+j",), "\n{}\nb"), ((), "{}\nb")],
+)
+async def test_a_long_paste_does_not_stick_to_the_words_beside_it(typed: tuple[str, ...], sent: str) -> None:
+    app = PromptApp()
+    pasted = "x" * (CHIP_FROM_CHARACTERS + 1)
+    async with app.run_test() as pilot:
+        await pilot.press(*typed)
+        app.prompt.post_message(events.Paste(pasted))
+        await pilot.pause()
+        await pilot.press("b", "enter")
+    assert app.sent == [sent.format(pasted)]
 
 
 async def test_a_chip_that_was_typed_means_itself() -> None:

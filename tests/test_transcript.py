@@ -346,6 +346,46 @@ async def test_a_notice_above_the_view_does_not_move_it() -> None:
         assert rows(view) == before
 
 
+async def test_a_notice_that_is_true_no_longer_goes_and_the_view_stays() -> None:
+    async with TranscriptApp().run_test(size=(60, 20)) as pilot:
+        view = view_of(pilot)
+        view.show(many(30))
+        view.add_notice("six messages have left", about="context", before="m2")
+        view.focus()
+        await wait_for(pilot, lambda: view.show_vertical_scrollbar)
+        await pilot.press("pageup", "pageup")
+        await wait_for(pilot, lambda: not view.follows_end)
+        before, total = rows(view), view.virtual_size.height
+        view.drop_notices("context")
+        await pilot.pause()
+        assert rows(view) == before
+        assert view.virtual_size.height == total - 2
+        view.append_text("m29", "\n\nstill there")
+        view.scroll_end()
+        await pilot.pause()
+        assert "▍ still there" in rows(view)
+
+
+async def test_a_newer_notice_about_the_same_takes_the_place_of_the_older() -> None:
+    async with TranscriptApp().run_test(size=(60, 20)) as pilot:
+        view = view_of(pilot)
+        view.show([message("a", "one", Role.USER), message("b", "two", Role.USER)])
+        view.add_notice("two have left", about="context", before="b")
+        view.add_notice("locked", about="store")
+        view.add_notice("one has left", about="context", before="a")
+        await pilot.pause()
+        shown = rows(view)
+        assert shown[0] == "· one has left"
+        assert [row for row in shown if "left" in row or "locked" in row] == ["· one has left", "· locked"]
+        view.drop_notices("")
+        view.show([message("c", "three", Role.USER)], keep_notices=True)
+        await pilot.pause()
+        assert rows(view)[1:4] == ["▍ three", "", "· locked"]  # the other one belonged to a message
+        view.drop_notices("store")
+        view.show([])
+        assert view.is_empty
+
+
 async def test_another_theme_paints_anew() -> None:
     async with TranscriptApp().run_test(size=(60, 20)) as pilot:
         view = view_of(pilot)

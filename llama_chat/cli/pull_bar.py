@@ -29,24 +29,27 @@ class ProgressTeller:
         self._is_line_open = False
 
     def __call__(self, progress: PullProgress) -> None:
-        """Tell it, if there is something new to see."""
+        """Tell what is done, in a line of its own, and then how many of the bytes are here."""
+        is_new = self._last is None or self._last.what != progress.what
+        if is_new:
+            self.end()
+            self._write(f"{progress.what}…\n")
+            self._last = progress
+        if is_new and progress.is_complete:
+            return  # the bytes were told before
         if self._is_terminal:
             cells = shutil.get_terminal_size().columns - 1
             self._write(f"\r{progress_line(progress)[:cells]:<{cells}}")
             self._is_line_open = True
         elif self._is_due(progress):
-            percent = 10 * int(10 * _fraction(progress))
-            self._write(f"{progress.what}: {percent} % of {megabytes(progress.total_bytes)}\n")
+            self._write(f"  {10 * int(10 * progress.fraction)} % of {megabytes(progress.total_bytes)}\n")
+            self._last = progress
 
     def _is_due(self, progress: PullProgress) -> bool:
-        """Whether it is the first of its stage, or a tenth and a second later than the last line."""
-        last = self._last
-        if last is not None and last.what == progress.what:
-            is_new_tenth = int(10 * _fraction(progress)) > int(10 * _fraction(last))
-            if not is_new_tenth or progress.elapsed_s - last.elapsed_s < PLAIN_S:
-                return False
-        self._last = progress
-        return progress.total_bytes > 0
+        """Whether it is a tenth and a second later than the last line."""
+        assert self._last is not None
+        is_new_tenth = int(10 * progress.fraction) > int(10 * self._last.fraction)
+        return is_new_tenth and progress.elapsed_s - self._last.elapsed_s >= PLAIN_S
 
     def end(self) -> None:
         """Leave the line of the bar."""
@@ -77,13 +80,8 @@ def pull_with_bar(entry: CatalogueEntry, models_folder: Path, cancel: threading.
 
 
 def progress_line(progress: PullProgress) -> str:
-    """The bar and its figures, of a steady width."""
-    fraction = _fraction(progress)
-    left_s = progress.left_s
-    left = f"{int(left_s) // 60}:{int(left_s) % 60:02d} left" if left_s is not None and fraction < 1 else ""
-    done = f"{progress.done_bytes / 1e6:6.1f} of {megabytes(progress.total_bytes)}"
-    speed = f"{progress.bytes_per_s / 1e6:5.1f} MB/s"
-    return f"{progress.what} {_bar(fraction)} {100 * fraction:3.0f} %  {done}  {speed}  {left}"
+    """The bar and its figures."""
+    return f"{_bar(progress.fraction)} {progress.figures}"
 
 
 def megabytes(size_bytes: int) -> str:
@@ -95,7 +93,3 @@ def _bar(fraction: float) -> str:
     eighths = int(fraction * BAR_CELLS * 8)
     full, rest = divmod(eighths, 8)
     return ("█" * full + (_EIGHTHS[rest] if rest else "")).ljust(BAR_CELLS, "░")
-
-
-def _fraction(progress: PullProgress) -> float:
-    return min(1.0, progress.done_bytes / progress.total_bytes) if progress.total_bytes else 0.0

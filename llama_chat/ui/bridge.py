@@ -73,13 +73,14 @@ class Bridge:
         self.store = SessionStore(setup.paths.sessions_file)
         self.recorder = Recorder(self.store, self._deliver, patience_s=PATIENCE_S)
         self.worker = Worker(setup.loader, self, self.sampling, pull=setup.pull)
+        # In line before all else: whoever asks the store from now on gets an answer once it is open.
+        self._watched(self.call(self._open_store), whose=self.store)
 
     # --- called by the screen -----------------------------------------------------------------------
 
     def start(self) -> None:
         """Open the store and begin to load the model, each on its own thread."""
         self.recorder.start()
-        self._watched(self.call(self._open_store), whose=self.store)
         self.worker.start()
 
     def _open_store(self) -> None:
@@ -178,9 +179,9 @@ class Bridge:
         assert turn.reply.reply is not None
         reply = replace(turn.reply.reply, context_start=prompt.context_start)
         self._note_model(pending.saved)
-        self._recording.append(turn.reply.id)
         # The recorder writes in order: when it begins the reply, the future is done.
         self.recorder.begin(lambda: pending.kept.result(0), replace(turn.reply, reply=reply))
+        self._recording.append(turn.reply.id)  # its events are pushed by this thread, so after this
         self._put(notes.Begun(turn.reply.id, prompt))
 
     def _note_model(self, saved: SavedSession) -> None:

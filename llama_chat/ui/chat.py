@@ -3,34 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import date
 
 from llama_chat.conversation import Conversation, Message, Reply, Role, new_seed, title_of
 from llama_chat.errors import Interrupted, LlamaChatError
 from llama_chat.events import Failed, Finished, ModelInfo
-from llama_chat.recorder import ReplyBuilder
-from llama_chat.sessions import SessionInfo
+from llama_chat.sessions import SessionInfo, StoreUnavailable
 from llama_chat.settings import ChatSettings
-from llama_chat.ui import notes
+from llama_chat.ui import notes, notices
 from llama_chat.ui.bridge import Bridge
-from llama_chat.ui.live import LiveFigures, Status
+from llama_chat.ui.live import Status
+from llama_chat.ui.replying import Replying
 from llama_chat.ui.saved import SavedSession
 from llama_chat.ui.view import ChatView
 from llama_chat.worker import Turn
 
-
-@dataclass(slots=True)
-class _Running:
-    """The reply that is being written or waits for the model."""
-
-    turn: Turn
-    builder: ReplyBuilder
-    leaf_before: str | None
-    words: Message | None
-    """The user's message that it answers, when that is new."""
-    figures: LiveFigures = field(default_factory=LiveFigures)
-    has_begun: bool = False
+OPENING = "opening the session"
+"""What the program is at while words wait for a session that is being read."""
 
 
 class Chat:
@@ -47,9 +37,10 @@ class Chat:
         self._bridge = bridge
         self._view = view
         self._settings = settings
-        self._running: _Running | None = None
+        self._replying: Replying | None = None
         self._then: Callable[[], None] | None = None
-        self._dropped_messages = 0
+        self._is_opening = False
+        self._held = ""
         self.model_label = model_label
         self.info: ModelInfo | None = None
         self.status = Status()
@@ -61,20 +52,22 @@ class Chat:
         if self._settings.system:
             self._unkept.append(self.conversation.append(Role.SYSTEM, self._settings.system))
         self.title = ""
-        self._dropped_messages = 0
         self.saved = SavedSession(self._bridge.store, date=date.today().isoformat(), model=self.model_label)
 
     # --- what the user does ---------------------------------------------------------------------------
 
     @property
     def is_replying(self) -> bool:
-        """Whether a reply runs, or waits for the model."""
-        return self._running is not None
+        """Whether a reply runs, or waits for the model or for the session that it belongs to."""
+        return self._replying is not None or bool(self._held)
 
     def send(self, text: str) -> bool:
         """Say something to the model; whether it was taken."""
-        if self._running is not None or not text.strip():
+        if self.is_replying or not text.strip():
             return False
+        if self._is_opening:
+            self._hold(text)
+            return True
         leaf_before = self.conversation.leaf_id
         words = self.conversation.append(Role.USER, text)
         self.title = self.title or title_of([words])
@@ -91,7 +84,7 @@ class Chat:
     def _regenerate(self) -> None:
         leaf_before = self.conversation.leaf_id
         path = self.conversation.path()
-        if not path or path[-1].role is Role.SYSTEM:
+        if not path or path[-1].role is Role.SYSTEM or self._is_opening:
             return
         if path[-1].role is Role.ASSISTANT:
             reply = self.conversation.add_sibling(path[-1].id, "", reply=self._new_reply())
@@ -101,11 +94,11 @@ class Chat:
         self._answer(reply, [], leaf_before, None)
 
     def stop(self) -> None:
-        """End the reply; what it says so far is kept. Words that wait for the model are given back."""
-        if (running := self._running) is None:
-            return
-        if self._bridge.stop(running.turn):
-            self._refused(running.turn.reply.id, Interrupted("Stopped before the reply began."))
+        """End the reply; what it says so far is kept. Words that wait are given back."""
+        if (replying := self._replying) is None:
+            self._give_held_back()
+        elif self._bridge.stop(replying.turn):
+            self._refused(replying.id, Interrupted("Stopped before the reply began."))
         else:
             self._update(replace(self.status, doing="stopping"))
 
@@ -114,21 +107,10 @@ class Chat:
         self.when_idle(self._new)
 
     def _new(self) -> None:
+        self._is_opening = False
+        self._give_held_back()
         self._begin()
         self._show()
-
-    def open(self, info: SessionInfo, conversation: Conversation) -> None:
-        """Go on with a session."""
-
-        def take() -> None:
-            self.conversation, self.title = conversation, info.title
-            self._unkept, self._dropped_messages = [], 0
-            self.saved = SavedSession(
-                self._bridge.store, date=info.date, model=info.model, session_id=info.id
-            )
-            self._show()
-
-        self.when_idle(take)
 
     def set_system(self, text: str) -> None:
         """Give the chat another system prompt, from the next reply on."""
@@ -163,9 +145,52 @@ class Chat:
     def load_again(self) -> None:
         """Try to load the model once more."""
         if self.status.model_state == "failed":
-            self.status = replace(self.status, model_state="loading", doing="loading", fraction=None)
+            self._view.drop_notices(notices.ABOUT_MODEL)
+            self._update(replace(self.status, model_state="loading", doing="loading", fraction=None))
             self._bridge.worker.load()
-            self._view.status_changed()
+
+    # --- another session ------------------------------------------------------------------------------
+
+    def expect_session(self) -> None:
+        """A session is being read: what is sent from now on waits for it, and goes into it."""
+        self._give_held_back()
+        self._is_opening = True
+
+    def open(self, info: SessionInfo, conversation: Conversation) -> None:
+        """Go on with the session that was expected, unless another chat was begun meanwhile."""
+        if self._is_opening:
+            self.when_idle(lambda: self._open(info, conversation))
+
+    def _open(self, info: SessionInfo, conversation: Conversation) -> None:
+        had_turns = bool(self.conversation.turns)
+        self.conversation, self.title, self._unkept = conversation, info.title, []
+        self.saved = SavedSession(self._bridge.store, date=info.date, model=info.model, session_id=info.id)
+        self._show(keep_notices=not had_turns)  # what was said at the start is still to be read
+        self.open_none()
+
+    def open_none(self) -> None:
+        """No session is expected any more; what waited for one goes into the chat that is there."""
+        self._is_opening = False
+        held, self._held = self._held, ""
+        if held:
+            self.send(held)
+
+    def cannot_open(self, error: LlamaChatError) -> None:
+        """The session that was expected cannot be read: say so, and give back what waited for it."""
+        self._is_opening = False
+        self._view.notice(str(error), "error")
+        self._give_held_back()
+
+    def _hold(self, text: str) -> None:
+        self._held = text
+        doing = self.status.doing if self.status.model_state == "loading" else OPENING
+        self._update(replace(self.status, is_replying=True, doing=doing))
+
+    def _give_held_back(self) -> None:
+        held, self._held = self._held, ""
+        if held:
+            self._view.give_back(held)
+            self._rest()
 
     # --- how a reply goes -----------------------------------------------------------------------------
 
@@ -181,24 +206,27 @@ class Chat:
         self._unkept = []
         kept = self._bridge.keep(self.saved, new, path[-1].id)
         turn = Turn(reply, tuple(path), self.saved.date)
-        self._running = _Running(turn, ReplyBuilder(reply), leaf_before, words)
+        self._replying = Replying(turn, leaf_before, words)
         self.load_again()
         self._bridge.answer(turn, self.saved, kept)
-        self._set_live_head(self._running)
+        self._set_live_head(self._replying)
         self._update(replace(self.status, is_replying=True, first_token_s=None))
 
     def when_idle(self, action: Callable[[], None]) -> None:
         """Do it now, or once the reply that runs was stopped and kept."""
-        if self._running is None:
+        if self._replying is None:
             action()
         else:
             self._then = action
             self.stop()
 
-    def _ended(self) -> None:
-        self._running = None
+    def _rest(self) -> None:
         doing = {"ready": "ready", "failed": "no model"}.get(self.status.model_state, self.status.doing)
         self._update(replace(self.status, is_replying=False, doing=doing))
+
+    def _ended(self) -> None:
+        self._replying = None
+        self._rest()
         self._view.session_changed()
         then, self._then = self._then, None
         if then is not None:
@@ -211,7 +239,9 @@ class Chat:
             if len(siblings := self.conversation.siblings(message.id)) > 1:
                 place = next(i for i, sibling in enumerate(siblings, 1) if sibling.id == message.id)
                 self._view.set_place(message.id, place, len(siblings))
-        self._update(self.status.of_path(path))
+        over = [message for message in path if message.reply is None or message.reply.finish_reason]
+        self._update(self.status.of_path(over))
+        notices.mark_context(self._view, self.conversation, self.status.dropped_messages)
         self._view.session_changed()
 
     def _update(self, status: Status) -> None:
@@ -238,17 +268,20 @@ class Chat:
                 self._refused(reply_id, error)
             case notes.Happened():
                 self._happened(note)
-            case notes.Kept(saved):
-                if saved != self.status.is_saved:
-                    self._update(replace(self.status, is_saved=saved))
+            case notes.Kept(is_saved):
+                self._update(replace(self.status, is_saved=is_saved))
+                if is_saved:
+                    self._view.drop_notices(notices.ABOUT_STORE)
             case notes.NotKept(error):
-                self._complain(error)
+                is_passing = isinstance(error, StoreUnavailable)
+                self._complain(error, notices.ABOUT_STORE if is_passing else "")
 
     def _loaded(self, info: ModelInfo) -> None:
         self.info, self.model_label = info, info.name
         if self.saved.session_id is None:
             self.saved.model = info.name
         self._view.pull_ended()
+        self._view.drop_notices(notices.ABOUT_MODEL)
         self._update(self.status.with_model(info))
         if info.chat_template is None:
             self._view.notice("This model has no chat template: it goes on with your words as they stand.")
@@ -256,84 +289,60 @@ class Chat:
     def _not_loaded(self, error: LlamaChatError) -> None:
         self._view.pull_ended()
         self._update(replace(self.status, model_state="failed", doing="no model", fraction=None))
-        if self._running is None:  # else its turn is refused next, and says so
-            self._complain(error)
+        if self._replying is None:  # else its turn is refused next, and says so
+            self._complain(error, notices.ABOUT_MODEL)
 
-    def _complain(self, error: LlamaChatError) -> None:
+    def _complain(self, error: LlamaChatError, about: str) -> None:
         if not isinstance(error, Interrupted):
-            self._view.notice(f"{error.message}\n{error.hint}".rstrip(), "error")
+            notices.tell_error(self._view, error, about)
         elif self.status.model_state == "failed":
-            self._view.notice("The model was not fetched. Send a message, or /load, to fetch it after all.")
+            notices.tell_not_fetched(self._view)
 
-    def _current(self, reply_id: str) -> _Running | None:
-        running = self._running
-        return running if running is not None and running.turn.reply.id == reply_id else None
+    def _current(self, reply_id: str) -> Replying | None:
+        return self._replying if self._replying is not None and self._replying.id == reply_id else None
 
     def _begun(self, note: notes.Begun) -> None:
-        if (running := self._current(note.reply_id)) is None:
+        if (replying := self._current(note.reply_id)) is None:
             return
-        running.has_begun = True
-        reply = running.turn.reply.reply
-        assert reply is not None
-        model = self.model_label
-        context_start = note.prompt.context_start
-        running.builder = ReplyBuilder(
-            replace(running.turn.reply, reply=replace(reply, model=model, context_start=context_start))
-        )
-        if (dropped := note.prompt.dropped_messages) > self._dropped_messages:
-            self._view.notice(
-                f"Context full: the {dropped} oldest messages have left; the model no longer sees them.",
-                "warning",
-            )
-        self._dropped_messages = dropped
-        self._update(running.figures.status(replace(self.status, context_used=note.prompt.tokens)))
+        prompt = note.prompt
+        replying.begin(model=self.model_label, context_start=prompt.context_start)
+        self._view.drop_notices(notices.ABOUT_PROMPT)
+        status = replace(self.status, context_used=prompt.tokens, dropped_messages=prompt.dropped_messages)
+        self._update(replying.figures.status(status))
+        notices.mark_context(self._view, self.conversation, prompt.dropped_messages)
 
     def _refused(self, reply_id: str, error: LlamaChatError) -> None:
-        if (running := self._current(reply_id)) is None:
+        if (replying := self._current(reply_id)) is None:
             return
         del self.conversation.messages[reply_id]
-        self.conversation.leaf_id = running.leaf_before
-        if running.words is not None:
-            del self.conversation.messages[running.words.id]
-            self._view.give_back(running.words.text)
+        self.conversation.leaf_id = replying.leaf_before
+        if replying.words is not None:
+            del self.conversation.messages[replying.words.id]
+            self._view.give_back(replying.words.text)
         has_turns = bool(self.conversation.turns)
-        refused = [] if running.words is None else [running.words]
+        refused = [] if replying.words is None else [replying.words]
         self._bridge.take_back(self.saved, refused, self.conversation.leaf_id if has_turns else None)
         if not has_turns:
             self._unkept, self.title = self.conversation.path(), ""
         self._show(keep_notices=True)
         if self.status.model_state != "loading":
-            self._complain(error)
+            is_model_missing = self.status.model_state == "failed"
+            self._complain(error, notices.ABOUT_MODEL if is_model_missing else notices.ABOUT_PROMPT)
         self._ended()
 
     def _happened(self, note: notes.Happened) -> None:
-        if (running := self._current(note.reply_id)) is None:
+        if (replying := self._current(note.reply_id)) is None:
             return
-        for event in note.events:
-            running.builder.feed(event)
-            running.figures.feed(event)
-        if text := running.figures.take_text():
+        if text := replying.feed(note.events):
             self._view.append_text(note.reply_id, text)
-        self._update(running.figures.status(self.status))
+        self._update(replying.figures.status(self.status))
         if isinstance(note.events[-1], Finished | Failed):
-            self._finished(running)
+            self.conversation.update(replying.message)
+            self._view.replace_message(replying.message)
+            self._ended()
         else:
-            self._set_live_head(running)
+            self._set_live_head(replying)
 
-    def _finished(self, running: _Running) -> None:
-        message = running.builder.message
-        self.conversation.update(message)
-        self._view.replace_message(message)
-        self._ended()
-
-    def _set_live_head(self, running: _Running) -> None:
-        if running.has_begun:
-            figures = running.figures
-            head = (
-                f"{figures.tok_per_s:.0f} tok/s · {figures.tokens} tokens" if figures.tokens else "reading…"
-            )
-        elif self.status.model_state == "ready":
-            head = "…"
-        else:
-            head = "waits for the model"
-        self._view.set_head(running.turn.reply.id, head)
+    def _set_live_head(self, replying: Replying) -> None:
+        is_ready = self.status.model_state == "ready"
+        self._view.set_head(replying.id, replying.head(is_model_ready=is_ready))

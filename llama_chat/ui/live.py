@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
-from llama_chat.conversation import Message
+from llama_chat.conversation import Message, Role
 from llama_chat.events import Event, Finished, ModelInfo, Prefilled, Token
 
 ModelState: TypeAlias = Literal["loading", "ready", "failed"]
@@ -26,27 +26,37 @@ class Status:
     first_token_s: float | None = None
     context_used: int = 0
     context_length: int = 0
+    dropped_messages: int = 0
+    """How many of the oldest messages the model no longer sees, because the context was full."""
     reused_tokens: int = 0
     is_saved: bool = True
 
     def of_path(self, path: Sequence[Message]) -> Status:
-        """The figures of the last reply on the path; what the context holds is known from there too."""
-        for message in reversed(path):
-            if (reply := message.reply) is not None:
-                return replace(
-                    self,
-                    context_used=reply.prompt_tokens + len(reply.token_ids),
-                    reused_tokens=reply.reused_tokens,
-                    tok_per_s=reply.decode_tok_per_s,
-                    first_token_s=None,
-                )
-        return replace(self, context_used=0, reused_tokens=0, tok_per_s=0.0, first_token_s=None)
+        """What the context held at the last reply of the path.
+
+        How fast that was stands beside the reply; here it would pass for what the model is at now.
+        """
+        last = next((message.reply for message in reversed(path) if message.reply is not None), None)
+        return replace(
+            self,
+            context_used=last.prompt_tokens + len(last.token_ids) if last else 0,
+            dropped_messages=_messages_before(path, last.context_start) if last else 0,
+            reused_tokens=0,
+            tok_per_s=0.0,
+            first_token_s=None,
+        )
 
     def with_model(self, info: ModelInfo) -> Status:
         """The model is there."""
         return replace(
             self, model_state="ready", doing="ready", fraction=None, context_length=info.context_length
         )
+
+
+def _messages_before(path: Sequence[Message], message_id: str | None) -> int:
+    """How many messages of the path, but the system prompt, come before this one; 0 where it is not there."""
+    turns = [message.id for message in path if message.role is not Role.SYSTEM]
+    return turns.index(message_id) if message_id in turns else 0
 
 
 @dataclass(slots=True)
@@ -90,10 +100,11 @@ class LiveFigures:
         return (self.tokens - 1) / self.decode_s if self.tokens > 1 and self.decode_s > 0 else 0.0
 
     def status(self, before: Status) -> Status:
-        """The status with these figures."""
+        """The status with these figures; a reply that is being stopped stays so to its end."""
+        doing = "generating" if self.tokens else "reading the prompt"
         return replace(
             before,
-            doing="generating" if self.tokens else "reading the prompt",
+            doing="stopping" if before.doing == "stopping" else doing,
             tok_per_s=self.tok_per_s,
             first_token_s=self.first_token_s,
             context_used=self.prompt_tokens + self.tokens,

@@ -32,8 +32,16 @@ class ChatView(Protocol):
     def set_place(self, message_id: str, place: int, count: int) -> None:
         """Which of its siblings a message is."""
 
-    def notice(self, text: str, kind: NoticeKind = "info") -> None:
-        """Say something of the program's own."""
+    def notice(
+        self, text: str, kind: NoticeKind = "info", *, about: str = "", before: str | None = None
+    ) -> None:
+        """Say something of the program's own: at the end, or right above the message of that id.
+
+        What it is `about` names it, so that it can be said otherwise or dropped later.
+        """
+
+    def drop_notices(self, about: str) -> None:
+        """What was said about this is true no longer."""
 
     def give_back(self, text: str) -> None:
         """The words could not be sent: they belong into the prompt again."""

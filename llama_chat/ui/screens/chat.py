@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, ClassVar, TypeVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import events, on
 from textual.app import ComposeResult
@@ -13,18 +12,18 @@ from textual.containers import Horizontal, Vertical
 from textual.screen import Screen
 
 from llama_chat.conversation import Message
-from llama_chat.errors import LlamaChatError, StoreError
+from llama_chat.errors import LlamaChatError
 from llama_chat.sanitize import sanitize
-from llama_chat.sessions import SessionInfo
 from llama_chat.ui import notes
 from llama_chat.ui.bridge import Bridge
 from llama_chat.ui.chat import Chat
-from llama_chat.ui.commands import Command, parse_command, parse_setting
 from llama_chat.ui.keys import screen_bindings
 from llama_chat.ui.screens import openers
+from llama_chat.ui.screens.sending import plan_command, why_not_now
 from llama_chat.ui.setup import ChatSetup
 from llama_chat.ui.view import NoticeKind
-from llama_chat.ui.widgets.header import Header, model_line
+from llama_chat.ui.widgets.header import Header, model_line, name_and_type
+from llama_chat.ui.widgets.hint_line import HINT_S, HintLine
 from llama_chat.ui.widgets.prompt import Prompt
 from llama_chat.ui.widgets.sampling_panel import MAIN_SETTINGS, MORE_SETTINGS, SamplingPanel
 from llama_chat.ui.widgets.status_bar import StatusBar
@@ -35,10 +34,7 @@ if TYPE_CHECKING:
     from llama_chat.ui.screens.download import DownloadScreen
     from llama_chat.ui.widgets.session_panel import SessionPanel
 
-T = TypeVar("T")
-
 WIDE_CELLS = 110
-STORE_PATIENCE_S = 3.0
 _WIDTHS = [(0, "-tiny"), (30, "-narrow"), (WIDE_CELLS, "-wide")]
 _HEIGHTS = [(0, "-low"), (9, "-short"), (20, "-roomy")]
 
@@ -60,15 +56,17 @@ class ChatScreen(Screen[None]):
         super().__init__()
         self._setup = setup
         self.bridge = bridge
-        self.chat = Chat(bridge, self, setup.settings.chat, setup.model_label)
+        self.chat = Chat(bridge, self, setup.settings.chat, name_and_type(setup.model_label)[0])
+        if setup.resume is not None or setup.continue_last:
+            self.chat.expect_session()
         self.prompt = Prompt(enter_sends=setup.settings.chat.enter_sends, id="prompt")
         self.transcript = Transcript(id="transcript")
         self._header = Header()
         self._welcome = Welcome()
         self._status_bar = StatusBar()
+        self._hint_line = HintLine()
         self._download: DownloadScreen | None = None
         self._is_download_left = False
-        self._notices: list[tuple[str, NoticeKind]] = []
 
     def compose(self) -> ComposeResult:
         """Header, transcript, prompt, status; panels come when they are asked for."""
@@ -77,7 +75,8 @@ class ChatScreen(Screen[None]):
             with Vertical(id="center"):
                 yield self._welcome
                 yield self.transcript
-                with Horizontal(id="prompt-row"):
+                with Vertical(id="prompt-row"):
+                    yield self._hint_line
                     yield self.prompt
             if self.app.size.width >= WIDE_CELLS:
                 yield SamplingPanel(self.bridge.sampling, MAIN_SETTINGS + MORE_SETTINGS)
@@ -101,11 +100,8 @@ class ChatScreen(Screen[None]):
 
     def show_path(self, messages: Sequence[Message], *, keep_notices: bool = False) -> None:
         """Show these messages instead of all others; notices stay, below them, where that is wanted."""
-        notices, self._notices = self._notices if keep_notices else [], []
-        self.transcript.show(messages)
-        self._show_transcript(bool(messages))
-        for text, kind in notices:
-            self.notice(text, kind)
+        self.transcript.show(messages, keep_notices=keep_notices)
+        self._show_transcript(not self.transcript.is_empty)
 
     def add_message(self, message: Message) -> None:
         """Show one more."""
@@ -128,11 +124,28 @@ class ChatScreen(Screen[None]):
         """Which of its siblings a message is."""
         self.transcript.set_place(message_id, place, count)
 
-    def notice(self, text: str, kind: NoticeKind = "info") -> None:
-        """A line of the program's own."""
+    def notice(
+        self, text: str, kind: NoticeKind = "info", *, about: str = "", before: str | None = None
+    ) -> None:
+        """A line of the program's own: at the end, or right above the message of that id."""
         self._show_transcript(True)
-        self._notices.append((text, kind))
-        self.transcript.add_notice(text, kind=kind)
+        self.transcript.add_notice(text, kind=kind, about=about, before=before)
+
+    def drop_notices(self, about: str) -> None:
+        """What was said about this is true no longer."""
+        self.transcript.drop_notices(about)
+        self._show_transcript(not self.transcript.is_empty)
+
+    def hint(
+        self,
+        text: str,
+        kind: NoticeKind = "info",
+        *,
+        seconds: float = HINT_S,
+        holds: Callable[[], bool] | None = None,
+    ) -> None:
+        """Say something in passing, above the prompt; it goes by itself, or when it `holds` no longer."""
+        self._hint_line.say(text, kind, seconds=seconds, holds=holds)
 
     def give_back(self, text: str) -> None:
         """Put the words into the prompt again."""
@@ -168,9 +181,10 @@ class ChatScreen(Screen[None]):
     def status_changed(self) -> None:
         """Show title, model and figures."""
         self._header.title_text = self.chat.title
-        self._header.model_text = model_line(self.chat.info, self.chat.model_label)
-        self._welcome.model = self.chat.model_label
+        self._header.model_text = model_line(self.chat.info, self._setup.model_label)
+        self._welcome.model = model_line(self.chat.info, self._setup.model_label, with_device=False)
         self._status_bar.status = self.chat.status
+        self._hint_line.check()
 
     def drain(self) -> None:
         """Take in what happened on the other threads."""
@@ -184,47 +198,38 @@ class ChatScreen(Screen[None]):
 
         The prompt lets none of these keys through, so they did not come from there.
         """
-        if self.focused in (None, self.prompt) and (
-            event.is_printable or event.key in ("enter", "backspace")
-        ):
+        if self.focused not in (None, self.prompt):
+            return
+        if event.key == "backspace":  # a binding of the prompt's: it is not found by posting the key
+            self.prompt.call_later(self.prompt.action_delete_chip_left)
+        elif event.is_printable or event.key in ("enter", "ctrl+j"):
             self.prompt.post_message(events.Key(event.key, event.character))
 
     @on(Prompt.Sent)
     def _send(self, event: Prompt.Sent) -> None:
+        """Send the words, or run the command; what is refused stays, and the line above it says why."""
+        self._hint_line.clear()
         try:
-            command = parse_command(event.text)
+            run_command = plan_command(self, event.text)
         except LlamaChatError as error:
-            self.notice(sanitize(str(error)), "warning")
+            self.hint(str(error), "warning")
+            event.prompt.select_all()
             return
-        if command is not None:
+        if run_command is not None:
             event.prompt.clear_all()
-            self.call_later(self._run_command, command)
-        elif self.chat.is_replying:
-            self.app.notify("A reply is being written. Esc stops it, then Enter sends.", markup=False)
+            self.call_later(run_command)
+        elif self.chat.is_replying and event.text.strip():
+            self._say_why_not_now()
         elif self.chat.send(event.text):
             event.prompt.clear_all()
 
-    async def _run_command(self, command: Command) -> None:
-        if command.action == "sampling" and command.rest:
-            self._set(command.rest)
-        elif command.action == "theme" and command.rest:
-            openers.take_theme(self, command.rest)
-        elif command.action == "quit":
-            await self.app.run_action("quit")
-        else:
-            await self.run_action(command.action)
+    def _say_why_not_now(self) -> None:
+        reason = why_not_now(self.chat.status)
 
-    def _set(self, words: str) -> None:
-        try:
-            setting, value = parse_setting(words)
-        except LlamaChatError as error:
-            self.notice(str(error), "warning")
-            return
-        self.bridge.sampling.change(**{setting: value})
-        self.bridge.save_setting("sampling", setting, value)
-        for panel in self.query(SamplingPanel):
-            panel.show_current()
-        self.app.notify(f"{setting} = {value}", markup=False)
+        def holds() -> bool:
+            return self.chat.is_replying and why_not_now(self.chat.status) == reason
+
+        self.hint(reason, holds=holds)
 
     @on(SamplingPanel.Rested)
     def _save_sampling(self, event: SamplingPanel.Rested) -> None:
@@ -236,7 +241,7 @@ class ChatScreen(Screen[None]):
 
     def on_session_panel_opened(self, event: SessionPanel.Opened) -> None:
         """Go on with the session that was chosen in the list."""
-        self.open_session(event.info)
+        openers.open_session(self, event.info)
 
     def action_stop(self) -> None:
         """Stop the reply; without one, go back to the prompt."""
@@ -252,7 +257,7 @@ class ChatScreen(Screen[None]):
         if selected := self.get_selected_text():
             self.app.copy_to_clipboard(selected)
             self.clear_selection()
-            self.app.notify("Copied.", timeout=1.5, markup=False)
+            self.hint("Copied.", seconds=2.0)
         elif self.chat.is_replying:
             self.chat.stop()
         else:
@@ -299,40 +304,7 @@ class ChatScreen(Screen[None]):
         """All keys."""
         openers.show_keys(self)
 
-    # --- sessions -----------------------------------------------------------------------------------------
-
-    def open_session(self, info: SessionInfo) -> None:
-        """Go on with a session, read after the reply that runs was kept; the open one shows its end."""
-        if info.id == self.chat.saved.session_id:
-            self.transcript.scroll_end(animate=False)
-            self.prompt.focus()
-        else:
-            self.chat.when_idle(lambda: self._begin_to_read(info))
-
-    def _begin_to_read(self, info: SessionInfo) -> None:
-        self.run_worker(self.read_session(info), group="open", exclusive=True)
-
-    async def ask_store(self, function: Callable[..., T], *args: object) -> T:
-        """What the store answers.
-
-        Raises:
-            StoreError: it cannot, or it is busy for too long.
-        """
-        future = asyncio.wrap_future(self.bridge.call(function, *args))
-        try:
-            return await asyncio.wait_for(asyncio.shield(future), STORE_PATIENCE_S)
-        except TimeoutError:
-            raise StoreError("The store of the sessions does not answer.", hint="Try again later.") from None
-
-    async def read_session(self, info: SessionInfo) -> None:
-        """Go on with it, or say why not."""
-        try:
-            conversation = await self.ask_store(self.bridge.store.load, info.id)
-        except LlamaChatError as error:
-            self.notice(str(error), "error")
-        else:
-            self.chat.open(info, conversation)
-            self.prompt.focus()
+    # --- the start ----------------------------------------------------------------------------------------
 
     def start(self, notices: Sequence[str]) -> None:
         """What may happen only after the first paint."""
@@ -340,6 +312,4 @@ class ChatScreen(Screen[None]):
         for text in (*self._setup.notices, *notices):
             self.notice(sanitize(text), "warning")
         if self._setup.resume is not None or self._setup.continue_last:
-            self.run_worker(
-                openers.open_first_session(self, self._setup.resume), group="open", exclusive=True
-            )
+            openers.open_first_session(self, self._setup.resume)

@@ -14,16 +14,12 @@ from llama_chat.ui.widgets.status_bar import meter
 
 
 def progress_content(progress: PullProgress | None, cells: int) -> Content:
-    """A bar and a line of figures."""
+    """A bar, a line of figures, and what is done in words."""
     if progress is None:
         return Content(f"{' ' * cells}\nasking for it…")
-    fraction = progress.done_bytes / progress.total_bytes if progress.total_bytes else 0.0
-    bar = meter(fraction, max(4, cells))
-    done, total = progress.done_bytes / 1e6, progress.total_bytes / 1e6
-    line = f"{done:7.1f} of {total:.1f} MB  {fraction * 100:3.0f} %  {progress.bytes_per_s / 1e6:6.1f} MB/s"
-    if (left_s := progress.left_s) is not None and fraction > 0:
-        line += f"  {int(left_s) // 60}:{int(left_s) % 60:02d} left"
-    return Content.assemble((bar, "$primary on $foreground 10%"), "\n", line, "\n", sanitize(progress.what))
+    bar = meter(progress.fraction, max(4, cells))
+    words = sanitize(progress.what)
+    return Content.assemble((bar, "$primary on $foreground 10%"), "\n", progress.figures, "\n", words)
 
 
 class DownloadScreen(Card[bool]):

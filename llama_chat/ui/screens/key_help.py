@@ -14,8 +14,10 @@ from textual.widgets import Static
 
 from llama_chat.ui.keys import KEY_ACTIONS, SLIDER_KEYS, key_name
 from llama_chat.ui.screens.modal import Card
+from llama_chat.ui.widgets.fitting import FittingLine
 
 KEY_CELLS = 12
+_HINTS = ("↑ ↓ scroll · every /command can be typed into the prompt · Esc back", "↑ ↓ scroll · Esc back")
 
 
 def help_lines(width: int) -> list[Content]:
@@ -66,8 +68,7 @@ class KeyHelpScreen(Card[None]):
     """A card that scrolls; any of the keys that opened it closes it."""
 
     DEFAULT_CSS = """
-    KeyHelpScreen > .card { width: 96; height: 80%; }
-    KeyHelpScreen.-low > .card { height: 100%; }
+    KeyHelpScreen > .card { width: 96; height: 100%; max-height: 40; }
     KeyHelpScreen VerticalScroll {
         height: 1fr;
         padding: 0 1;
@@ -83,4 +84,4 @@ class KeyHelpScreen(Card[None]):
             yield Static(Content("Keys"), classes="title")
             with VerticalScroll():
                 yield KeyList()
-            yield Static(Content("Every /command can be typed into the prompt · Esc back"), classes="hint")
+            yield FittingLine(*_HINTS, classes="hint")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+from collections.abc import Callable
 from datetime import date
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from textual.content import Content
 
@@ -17,6 +19,10 @@ from llama_chat.ui.widgets.sampling_panel import MAIN_SETTINGS, MORE_SETTINGS, S
 if TYPE_CHECKING:
     from llama_chat.ui.screens.chat import ChatScreen
     from llama_chat.ui.screens.download import DownloadScreen
+
+T = TypeVar("T")
+
+STORE_PATIENCE_S = 3.0
 
 
 # --- sliders ------------------------------------------------------------------------------------------
@@ -62,21 +68,64 @@ def close_sheet(screen: ChatScreen) -> None:
 # --- sessions -----------------------------------------------------------------------------------------
 
 
-async def open_first_session(screen: ChatScreen, resume: str | None) -> None:
-    """The session that the command line asked for: the one whose id begins so, or the last one."""
+async def ask_store(screen: ChatScreen, function: Callable[..., T], *args: object) -> T:
+    """What the store answers.
+
+    Raises:
+        StoreError: it cannot, or it is busy for too long.
+    """
+    future = asyncio.wrap_future(screen.bridge.call(function, *args))
+    try:
+        return await asyncio.wait_for(asyncio.shield(future), STORE_PATIENCE_S)
+    except TimeoutError:
+        raise StoreError("The store of the sessions does not answer.", hint="Try again later.") from None
+
+
+def open_first_session(screen: ChatScreen, resume: str | None) -> None:
+    """Go on with what the command line asked for: the session whose id begins so, or the last one."""
+    screen.chat.expect_session()
+    screen.run_worker(_open_first_session(screen, resume), group="open", exclusive=True)
+
+
+async def _open_first_session(screen: ChatScreen, resume: str | None) -> None:
     store = screen.bridge.store
     try:
         if resume is not None:
-            info: SessionInfo | None = await screen.ask_store(store.find, resume)
+            info: SessionInfo | None = await ask_store(screen, store.find, resume)
         else:
-            info = await screen.ask_store(store.last)
+            info = await ask_store(screen, store.last)
     except LlamaChatError as error:
-        screen.notice(str(error), "error")
+        screen.chat.cannot_open(error)
         return
     if info is None:
         screen.notice("There is no session to go on with yet: this is a new chat.")
+        screen.chat.open_none()
     else:
-        await screen.read_session(info)
+        await _read_session(screen, info)
+
+
+def open_session(screen: ChatScreen, info: SessionInfo) -> None:
+    """Go on with a session, read after the reply that runs was kept; the open one shows its end."""
+
+    def read() -> None:
+        screen.chat.expect_session()
+        screen.run_worker(_read_session(screen, info), group="open", exclusive=True)
+
+    if info.id == screen.chat.saved.session_id:
+        screen.transcript.scroll_end(animate=False)
+        screen.prompt.focus()
+    else:
+        screen.chat.when_idle(read)
+
+
+async def _read_session(screen: ChatScreen, info: SessionInfo) -> None:
+    try:
+        conversation = await ask_store(screen, screen.bridge.store.load, info.id)
+    except LlamaChatError as error:
+        screen.chat.cannot_open(error)
+    else:
+        screen.chat.open(info, conversation)
+        screen.prompt.focus()
 
 
 def toggle_sessions(screen: ChatScreen) -> None:
@@ -96,7 +145,7 @@ def toggle_sessions(screen: ChatScreen) -> None:
 
 async def _open_sessions(screen: ChatScreen) -> None:
     try:
-        sessions = await screen.ask_store(screen.bridge.store.list)
+        sessions = await ask_store(screen, screen.bridge.store.list)
     except LlamaChatError as error:
         screen.notice(str(error), "error")
         return
@@ -121,7 +170,7 @@ async def _refresh_sessions(screen: ChatScreen) -> None:
     from llama_chat.ui.widgets.session_panel import SessionPanel
 
     with contextlib.suppress(StoreError):  # the list stays as it was
-        sessions = await screen.ask_store(screen.bridge.store.list)
+        sessions = await ask_store(screen, screen.bridge.store.list)
         for panel in screen.query(SessionPanel):
             panel.show_sessions(sessions, screen.chat.saved.session_id)
 
@@ -132,7 +181,7 @@ def _pick_session(screen: ChatScreen, sessions: list[SessionInfo], current_id: s
 
     def take(session_id: str | None) -> None:
         if session_id is not None:
-            screen.open_session(next(info for info in sessions if info.id == session_id))
+            open_session(screen, next(info for info in sessions if info.id == session_id))
 
     items = session_items(sessions, current_id, date.today())
     card = PickScreen("Sessions", items, marked=current_id, empty="No sessions yet: say something first.")
@@ -161,7 +210,8 @@ def open_palette(screen: ChatScreen) -> None:
                 (keys.ljust(11), "$primary"),
                 (action.help, "$foreground 50%"),
             )
-            items.append(Item(action.action, content, f"{action.label} {action.help} {action.command}"))
+            search = f"{action.label} {action.help} {action.command}"
+            items.append(Item(action.action, content, search, name=action.label))
     screen.app.push_screen(PickScreen("Commands", items), run)
 
 

@@ -11,17 +11,23 @@ from textual.content import Content
 from textual.widgets import Static, TextArea
 
 from llama_chat.ui.screens.modal import Card
+from llama_chat.ui.widgets.fitting import FittingLine
 from llama_chat.ui.widgets.prompt import without_controls
+
+_HINTS = (
+    "Ctrl+S keeps the text (empty means none) · Esc drops the changes",
+    "Ctrl+S keeps it · Esc drops changes",
+    "Ctrl+S keep · Esc drop",
+)
 
 
 class SystemPromptScreen(Card[str]):
     """Edit the text; the result is the new one, None when it was left as it is."""
 
     DEFAULT_CSS = """
-    SystemPromptScreen.-low .hint { display: block; margin: 0; }
+    SystemPromptScreen > .card { height: 20; }
     SystemPromptScreen TextArea {
-        height: 12;
-        max-height: 60vh;
+        height: 1fr;
         background: $background;
         border: round $foreground 20%;
         &:focus { border: round $primary 70%; }
@@ -29,7 +35,9 @@ class SystemPromptScreen(Card[str]):
     }
     """
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+s", "save", "Take it", show=False, priority=True)]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+s", "save", "Keep the text", show=False, priority=True)
+    ]
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -44,7 +52,7 @@ class SystemPromptScreen(Card[str]):
                 highlight_cursor_line=False,
                 placeholder=Content("You are a helpful assistant."),
             )
-            yield Static(Content("Ctrl+S takes it · Esc leaves it as it was · empty: none"), classes="hint")
+            yield FittingLine(*_HINTS, classes="hint")
 
     def on_mount(self) -> None:
         """Begin at the end of the text."""
@@ -53,5 +61,5 @@ class SystemPromptScreen(Card[str]):
         area.focus()
 
     def action_save(self) -> None:
-        """Take the text."""
+        """Keep the text."""
         self.dismiss(self.query_one(TextArea).text.strip())

@@ -52,10 +52,19 @@ class Entry:
 
 
 class NoticeEntry(Entry):
-    """A line of the program's own."""
+    """A line of the program's own.
 
-    def __init__(self, text: str, kind: NoticeKind) -> None:
+    Args:
+        text: what it says.
+        kind: how loud.
+        about: what it is about, so that it can be taken away when it is true no longer.
+        before: id of the message that it belongs right above; None for one that came with time.
+    """
+
+    def __init__(self, text: str, kind: NoticeKind, about: str = "", before: str | None = None) -> None:
         super().__init__()
+        self.about = about
+        self.before = before
         self._text = sanitize(text).strip()
         self._kind = kind
 

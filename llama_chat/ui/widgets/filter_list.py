@@ -15,6 +15,8 @@ from textual.message import Message
 from textual.widgets import Input, OptionList
 from textual.widgets.option_list import Option
 
+from llama_chat.ui.widgets.two_ends import TwoEnds
+
 SHOWN = 200
 """Lines at most; all are searched. 10,000 lines took 0.9 s to fill in (2 busy cores, 2026-11-22)."""
 
@@ -30,6 +32,18 @@ class Item:
     """What the typed words are looked for in."""
     group: str = ""
     """The heading above it."""
+    name: str = ""
+    """What it is called, where that tells which of the found ones come first."""
+    aside: Content | None = None
+    """Shown at the right end, where there is room; already safe."""
+
+
+def rank_of(item: Item, words: Sequence[str]) -> int:
+    """0 for an item whose name begins with the words, 1 where the name has them all, 2 elsewhere."""
+    name = item.name.casefold()
+    if words and name.startswith(" ".join(words)):
+        return 0
+    return 1 if name and all(word in name for word in words) else 2
 
 
 class FilterList(Vertical):
@@ -51,7 +65,6 @@ class FilterList(Vertical):
             background: transparent;
             &:focus { border: none; background-tint: $foreground 0%; }
         }
-        .-low & > Input { margin: 0 1; }
         & > OptionList {
             height: 1fr;
             border: none;
@@ -118,13 +131,16 @@ class FilterList(Vertical):
     def _fill(self, marked: str | None = None) -> None:
         words = self.query_one(Input).value.casefold().split()
         found = [item for item in self._items if all(word in item.search.casefold() for word in words)]
+        found.sort(key=lambda item: rank_of(item, words))
         options: list[Option] = []
         group = ""
         for item in found[:SHOWN]:
             if item.group != group:
                 group = item.group
                 options.append(Option(Content(f" {group}"), disabled=True))
-            options.append(Option(Content(" ") + item.content, id=item.id))
+            content = Content(" ") + item.content
+            prompt = TwoEnds(content, item.aside + Content(" ")) if item.aside else content
+            options.append(Option(prompt, id=item.id))
         if not options:
             options.append(
                 Option(Content(" " + (self._empty if not words else "Nothing fits.")), disabled=True)

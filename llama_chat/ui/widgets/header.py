@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
-from rich.cells import cell_len, set_cell_size
+import re
+
+from rich.cells import cell_len
 from textual.content import Content
 from textual.reactive import reactive
 from textual.widget import Widget
 
 from llama_chat.events import ModelInfo
 from llama_chat.sanitize import sanitize
+from llama_chat.ui.widgets.fitting import cut
 
 NAME = "llama-chat"
 
+# How files name the type of their weights; the engine cuts the same endings off the name that it gives.
+_TYPE_ENDING = re.compile(r"[.-](I?Q\d\w*|TQ\d\w*|MXFP4|BF16|F16|F32)$", re.IGNORECASE)
 
-def model_line(info: ModelInfo | None, label: str) -> str:
-    """The model in a few words: `SmolLM2-135M-Instruct · Q4_1 · cpu`."""
-    return " · ".join([info.name, info.dtype, info.device] if info else [label])
+
+def name_and_type(label: str) -> list[str]:
+    """A file's name as that of the model and the type of its weights, where it tells the type."""
+    name, *rest = _TYPE_ENDING.split(label)
+    return [name, rest[0].upper()] if name and rest else [label]
+
+
+def model_line(info: ModelInfo | None, label: str, *, with_device: bool = True) -> str:
+    """The model in a few words: `SmolLM2-135M-Instruct · Q4_1 · cpu`; by its label until it is loaded."""
+    if info is None:
+        return " · ".join(name_and_type(label))
+    return " · ".join([info.name, info.dtype, *([info.device] if with_device else [])])
 
 
 class Header(Widget):
@@ -36,15 +50,9 @@ class Header(Widget):
         name = NAME if width >= (100 if title else 60) else ""
         room = width - cell_len(name) - (3 if name else 0)
         if cell_len(model) + 4 > room // (2 if title else 1):
-            model = _cut(model, max(0, room // 2 if title else room))
-        title = _cut(title, max(0, room - cell_len(model) - 2))
+            model = cut(model, max(0, room // 2 if title else room))
+        title = cut(title, max(0, room - cell_len(model) - 2))
         gap = max(0, room - cell_len(title) - cell_len(model))
         return Content.assemble(
             (name, "$primary bold"), "   " if name else "", (title, "$foreground bold"), " " * gap, model
         )
-
-
-def _cut(text: str, cells: int) -> str:
-    if cell_len(text) <= cells:
-        return text
-    return set_cell_size(text, cells - 1).rstrip() + "…" if cells > 0 else ""

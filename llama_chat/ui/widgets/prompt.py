@@ -78,8 +78,19 @@ class Prompt(TextArea):
 
     @property
     def full_text(self) -> str:
-        """What is sent: the text with the long pastes in their places."""
-        return _CHIP.sub(lambda chip: self._pasted.get(chip[0], chip[0]), self.text)
+        """What is sent: the text with the long pastes in their places, on lines of their own beside words."""
+        return _CHIP.sub(self._unfold, self.text)
+
+    def _unfold(self, chip: re.Match[str]) -> str:
+        pasted = self._pasted.get(chip[0])
+        if pasted is None:
+            return chip[0]
+        before, after = chip.string[: chip.start()][-1:], chip.string[chip.end() :]
+        left = "\n" if before and not (before.isspace() or pasted[0].isspace()) else ""
+        right = (
+            "\n" if after and not (after[0].isspace() or pasted[-1].isspace() or _CHIP.match(after)) else ""
+        )
+        return left + pasted + right
 
     def take_back(self, text: str) -> None:
         """Put words that could not be sent before what was typed since."""

@@ -16,10 +16,15 @@ from textual.widgets import Static
 
 from llama_chat.events import LiveSampling, Sampling
 from llama_chat.ui.scale import Scale
+from llama_chat.ui.widgets.fitting import FittingLine
 from llama_chat.ui.widgets.slider import Slider
 
 MAIN_SETTINGS = ("temperature", "top_k", "max_new_tokens")
 MORE_SETTINGS = ("top_p", "min_p", "repetition_penalty")
+_SHEET_TITLES = (
+    "sampling     ← → move · ↑ ↓ next · 0…9 a value · d default · ^O back",
+    "sampling  ← → move · ^O back",
+)
 QUIET_S = 0.6
 """A moved value is saved when it has rested so long."""
 
@@ -59,7 +64,7 @@ class SamplingPanel(VerticalScroll, can_focus=False):
         &.-sheet {
             padding: 0 1;
             height: auto;
-            & > .title { margin-bottom: 0; height: 1; text-wrap: nowrap; text-overflow: ellipsis; }
+            & > .title { margin-bottom: 0; }
             & > Slider { margin-bottom: 0; }
             & > .help { display: none; }
         }
@@ -87,8 +92,7 @@ class SamplingPanel(VerticalScroll, can_focus=False):
 
     def compose(self) -> ComposeResult:
         """A title, the sliders, and what the one with the focus means."""
-        hint = "     ← → move · d default · ^O back" if self._compact else ""
-        yield Static(Content.assemble("sampling", (hint, "not bold $foreground 50%")), classes="title")
+        yield FittingLine(*(_SHEET_TITLES if self._compact else ("sampling",)), classes="title")
         for setting in self._settings:
             yield slider_of(setting, self._live.current, compact=self._compact)
         yield Static("", classes="help")

@@ -58,7 +58,7 @@ class SessionPanel(Vertical):
     def show_sessions(self, sessions: Sequence[SessionInfo], current_id: str | None) -> None:
         """Show these instead."""
         self._sessions = {info.id: info for info in sessions}
-        items = session_items(sessions, current_id, date.today())
+        items = session_items(sessions, current_id, date.today(), is_narrow=True)
         self.query_one(FilterList).show_items(items, marked=current_id)
 
     def focus_input(self) -> None:

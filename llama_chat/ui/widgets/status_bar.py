@@ -17,6 +17,8 @@ from llama_chat.ui.live import Status
 METER_CELLS = 8
 KEYS_CELLS = 28
 """Room for two keys, which go before the lesser figures; on a small screen a fifth of it."""
+_LOADING = {"torch": "importing torch", "header": "reading the file", "weights": "loading the weights"}
+"""What the engine reports of its loading, in words."""
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
@@ -33,10 +35,15 @@ def state_text(status: Status) -> tuple[str, str]:
         return "● no model", "$error"
     if status.model_state == "loading":
         percent = f" {status.fraction * 100:3.0f} %" if status.fraction else ""
-        return f"◌ {status.doing}{percent}", "$warning"
+        return f"◌ {_LOADING.get(status.doing, status.doing)}{percent}", "$warning"
     if status.is_replying:
-        is_counting = status.doing == "generating"
-        return (f"● {status.tok_per_s:5.1f} tok/s" if is_counting else f"● {status.doing}"), "$accent"
+        if status.doing == "generating":
+            speed = (
+                f"{status.tok_per_s:5.1f}" if status.tok_per_s else f"{'–':>5}"
+            )  # from the second token on
+            return f"● {speed} tok/s", "$accent"
+        doing = "reading the prompt" if status.doing == "ready" else status.doing  # not taken up yet
+        return f"● {doing}", "$accent"
     if status.tok_per_s:
         return f"● {status.tok_per_s:5.1f} tok/s", "$success"
     return "● ready", "$success"
@@ -55,8 +62,12 @@ def figures(status: Status) -> list[Figure]:
         length = f"{status.context_length:,}"
         used = f"{status.context_used:,}".rjust(len(length))
         bar = meter(status.context_used / status.context_length)
-        texts = (f"context {used} / {length} ▕{bar}▏", f"context {used} / {length}", f"{used}/{length}")
-        parts.append((texts, "$foreground 60%"))
+        short, shortest = f"context {used} / {length}", f"{used}/{length}"
+        if n := status.dropped_messages:
+            told = f"{short} · {n:,} message{'' if n == 1 else 's'} left out", f"{short} · {n:,} left out"
+            parts.append(((*told, f"{shortest} · {n:,} out", shortest), "$text-warning"))
+        else:
+            parts.append(((f"{short} ▕{bar}▏", short, shortest), "$foreground 60%"))
     if status.first_token_s is not None:
         parts.append(((f"first {status.first_token_s:5.2f} s",), "$foreground 60%"))
     if status.reused_tokens:

@@ -54,9 +54,18 @@ class Transcript(EntryView):
 
     # --- messages ----------------------------------------------------------------------------------
 
-    def show(self, messages: Sequence[Message]) -> None:
-        """Replace everything by these messages and go to their end."""
-        self._set_entries([MessageEntry(message) for message in messages])
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is neither a message nor a notice."""
+        return not self._entries
+
+    def show(self, messages: Sequence[Message], *, keep_notices: bool = False) -> None:
+        """Replace everything by these messages and go to their end.
+
+        Notices stay, below them, where that is wanted; but not those that belong to a message.
+        """
+        kept = [entry for entry in self._notices() if keep_notices and entry.before is None]
+        self._set_entries([*map(MessageEntry, messages), *kept])
 
     def clear(self) -> None:
         """Take everything away."""
@@ -119,12 +128,26 @@ class Transcript(EntryView):
         entry.place = (place, count)
         self._redraw_head(message_id, entry)
 
-    def add_notice(self, text: str, *, kind: NoticeKind = "info", before: str | None = None) -> None:
-        """Put in a line of the program's own: at the end, or before the message of that id."""
+    def add_notice(
+        self, text: str, *, kind: NoticeKind = "info", about: str = "", before: str | None = None
+    ) -> None:
+        """Put in a line of the program's own: at the end, or before the message of that id.
+
+        What it is `about` names it: it takes the place of an older one, and `drop_notices` takes it away.
+        """
+        self.drop_notices(about)
         place = len(self._entries) if before is None else self._index.get(before, len(self._entries))
-        self._insert(place, NoticeEntry(text, kind))
+        self._insert(place, NoticeEntry(text, kind, about, before))
+
+    def drop_notices(self, about: str) -> None:
+        """Take away what was said about this, since it is true no longer."""
+        for entry in [entry for entry in self._notices() if about and entry.about == about]:
+            self._remove(self._entries.index(entry))
 
     # --- what the view is told ---------------------------------------------------------------------
+
+    def _notices(self) -> list[NoticeEntry]:
+        return [entry for entry in self._entries if isinstance(entry, NoticeEntry)]
 
     def _set_entries(self, entries: list[Entry]) -> None:
         for message_id in list(self._late):
@@ -146,8 +169,21 @@ class Transcript(EntryView):
             entry.lay_out()
             top += entry.height
         self._entries.insert(place, entry)
+        self._moved(place, top)
+
+    def _remove(self, place: int) -> None:
+        top = round(self.scroll_y)
+        if self._heights.start(place) < top:
+            top = max(self._heights.start(place), top - self._entries[place].height)
+        del self._entries[place]
+        self._moved(place, top)
+
+    def _moved(self, place: int, top: int) -> None:
+        """Entries have other places from this one on; what is in the view stays, its first row now `top`."""
         self._heights.recount(self._entries, place)
         self._count_messages(place)
+        if self.is_attached and place < len(self._entries):
+            self.screen.clear_selection()  # it names entries by their places
         self._settle(top)
         self.refresh()
 

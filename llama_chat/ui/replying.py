@@ -1,0 +1,65 @@
+"""The reply that is being written, or waits for the model: what it says so far, and its figures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+from llama_chat.conversation import Message
+from llama_chat.events import Event
+from llama_chat.reply_builder import ReplyBuilder
+from llama_chat.ui.live import LiveFigures
+from llama_chat.ui.transcript.heads import format_tokens
+from llama_chat.worker import Turn
+
+
+@dataclass(slots=True)
+class Replying:
+    """One reply from the moment that it is wanted to its last event."""
+
+    turn: Turn
+    leaf_before: str | None
+    """Where the conversation goes back to, if the model does not take the turn."""
+    words: Message | None
+    """The user's message that it answers, when that is new."""
+    figures: LiveFigures = field(default_factory=LiveFigures)
+    _builder: ReplyBuilder | None = None
+
+    @property
+    def id(self) -> str:
+        """The id of the assistant's message."""
+        return self.turn.reply.id
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether the model has taken the turn."""
+        return self._builder is not None
+
+    @property
+    def message(self) -> Message:
+        """What it is so far."""
+        return self._builder.message if self._builder else self.turn.reply
+
+    def begin(self, *, model: str, context_start: str | None) -> None:
+        """The model of this name has taken the turn, and sees the messages from `context_start` on."""
+        reply = self.turn.reply.reply
+        assert reply is not None
+        record = replace(reply, model=model, context_start=context_start)
+        self._builder = ReplyBuilder(replace(self.turn.reply, reply=record))
+
+    def feed(self, events: Iterable[Event]) -> str:
+        """The text that came with the events."""
+        assert self._builder is not None, "events of a turn that was not taken"
+        for event in events:
+            self._builder.feed(event)
+            self.figures.feed(event)
+        return self.figures.take_text()
+
+    def head(self, *, is_model_ready: bool) -> str:
+        """What stands beside the name of the speaker meanwhile."""
+        if not self.has_begun:
+            return "…" if is_model_ready else "waits for the model"
+        if not self.figures.tokens:
+            return "reading…"
+        speed = f"{self.figures.tok_per_s:.0f} tok/s · " if self.figures.tok_per_s else ""
+        return speed + format_tokens(self.figures.tokens)
