@@ -268,6 +268,10 @@ class ModelInfo:
     torch: str = ""
     visible_tokens: tuple[str, ...] = ()
     """Those of the special tokens that readers see, such as `<think>`."""
+    engine_reason: str = ""
+    """Why this engine: empty where the user named it."""
+    notices: tuple[str, ...] = ()
+    """What the user should know of the model's files: which of two formats was taken, what was guessed."""
 
 
 @runtime_checkable

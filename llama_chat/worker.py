@@ -109,8 +109,7 @@ class Worker:
     # --- called from any thread -------------------------------------------------------------------
 
     def start(self) -> None:
-        """Begin, with fetching and loading the model."""
-        self.load()
+        """Begin, with fetching and loading the model; turns that were wanted before this wait for it."""
         self._thread.start()
 
     def load(self) -> None:
@@ -162,14 +161,18 @@ class Worker:
 
     def _run(self) -> None:
         _let_others_go_first()
-        while (job := self._jobs.get()) is not None:
-            if self._closing.is_set():
-                continue
+        job: Callable[[], None] | None = self._load
+        while job is not None:
+            self._do(job)
+            job = self._jobs.get()
+        self._unload()
+
+    def _do(self, job: Callable[[], None]) -> None:
+        if not self._closing.is_set():
             try:
                 job()
             except Exception:  # without this thread the chat would wait for ever
                 _log.exception("whoever listens failed")
-        self._unload()
 
     def _unload(self) -> None:
         if self._engine is not None:

@@ -37,7 +37,7 @@ async def test_enter_sends_and_ctrl_j_makes_a_new_line() -> None:
     app = PromptApp()
     async with app.run_test() as pilot:
         await pilot.press("a", "ctrl+j", "b", "shift+enter", "alt+enter", "c", "enter")
-        assert app.prompt.text == "a\nb\n\nc"
+        assert app.prompt.text == ""
     assert app.sent == ["a\nb\n\nc"]
 
 
@@ -96,10 +96,12 @@ async def test_a_long_paste_becomes_a_chip_and_is_sent_in_its_place() -> None:
         app.prompt.post_message(events.Paste(pasted.upper()))
         await pilot.pause()
         assert app.prompt.text == "a [pasted 12,345 characters][pasted 12,345 characters #2]"
-        await pilot.press(" ", "b", "enter")
-        assert app.sent == [f"a {pasted}\n{pasted.upper()} b"]
+        await pilot.press(" ", "b")
+        assert app.prompt.full_text == f"a {pasted}\n{pasted.upper()} b"
         await pilot.press("backspace", "backspace", "backspace")
         assert app.prompt.text == "a [pasted 12,345 characters]"
+        await pilot.press("enter")
+        assert app.sent == [f"a {pasted}"]
         app.prompt.clear_all()
         await pilot.press(*"[pasted", "space", "enter")
         assert app.sent[-1] == "[pasted "
@@ -159,3 +161,41 @@ async def test_markup_is_only_text() -> None:
         await pilot.pause()
         await pilot.press("enter")
     assert app.sent == ["[/zz] [red]"]
+
+
+@pytest.mark.parametrize(
+    ("keys", "text", "sent"),
+    [
+        ("a b d backspace c", "abc", []),
+        ("a b c left X", "abXc", []),
+        ("a b c ctrl+a X", "Xabc", []),
+        ("a b ctrl+u c", "c", []),
+        ("a b c left backspace X Y", "aXYc", []),
+        ("a b enter c", "c", ["ab"]),
+        ("a enter b enter c", "c", ["a", "b"]),
+        ("a ctrl+k ctrl+j b", "a\nb", []),
+    ],
+)
+async def test_keys_of_one_burst_count_in_their_order(keys: str, text: str, sent: list[str]) -> None:
+    app = PromptApp()
+    async with app.run_test() as pilot:
+        for key in keys.split():
+            app.post_message(events.Key(key, key if len(key) == 1 else None))
+        await pilot.pause()
+        assert app.prompt.text == text
+    assert app.sent == sent
+
+
+async def test_what_is_refused_comes_back_before_what_was_typed_since() -> None:
+    class Refusing(PromptApp):
+        def on_prompt_sent(self, event: Prompt.Sent) -> None:
+            event.prompt.restore(event)
+
+    app = Refusing()
+    pasted = "x" * (CHIP_FROM_CHARACTERS + 1)
+    async with app.run_test() as pilot:
+        app.prompt.post_message(events.Paste(pasted))
+        for key in ("enter", "y"):
+            app.prompt.post_message(events.Key(key, key if key == "y" else None))
+        await pilot.pause()
+        assert app.prompt.full_text in (f"{pasted}\ny", f"{pasted}y")  # typed before or after it was back

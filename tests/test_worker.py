@@ -263,3 +263,12 @@ def test_it_ends_at_once_whatever_it_does(log: Log, when: str) -> None:
         finished = log.until("event", Finished)
         assert isinstance(finished, Finished)
         assert finished.reason == "stopped"
+
+
+def test_a_turn_that_was_wanted_before_the_start_waits_for_the_loading(log: Log) -> None:
+    worker = Worker(loader_of(FakeEngine()), log, LiveSampling())
+    worker.answer(turn_for("early"))
+    worker.start()
+    log.until("prepared")
+    log.until("event", Finished)
+    assert worker.close()

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import ClassVar
 
 from rich.segment import Segments
-from textual import on
-from textual.app import App
+from textual import events, on
+from textual.app import App, ScreenStackError
 from textual.binding import Binding, BindingType
 from textual.filter import LineFilter, NoColor
 from textual.message import Message
@@ -94,6 +94,25 @@ class ChatApp(App[None]):
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLDS)
         gc.enable()
+
+    # --- keys ---------------------------------------------------------------------------------------------
+
+    async def on_event(self, event: events.Event) -> None:
+        """What is typed while nothing has the focus, as at the start, goes straight to the prompt.
+
+        Textual would send it by way of the screen, where keys that come after the focus overtake it: on a
+        busy machine an Enter was there before its words, and nothing was sent (2026-11-22).
+        """
+        is_early = isinstance(event, events.Key) and not event.is_forwarded and self._has_no_focus
+        if not (is_early and isinstance(event, events.Key) and self._chat_screen.take_early_key(event)):
+            await super().on_event(event)
+
+    @property
+    def _has_no_focus(self) -> bool:
+        try:
+            return self.screen is self._chat_screen and self.focused is None
+        except ScreenStackError:  # no screen is there yet
+            return True
 
     # --- notes from other threads -------------------------------------------------------------------------
 

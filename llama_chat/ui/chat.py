@@ -283,8 +283,7 @@ class Chat:
         self._view.pull_ended()
         self._view.drop_notices(notices.ABOUT_MODEL)
         self._update(self.status.with_model(info))
-        if info.chat_template is None:
-            self._view.notice("This model has no chat template: it goes on with your words as they stand.")
+        notices.tell_of_model(self._view, info)
 
     def _not_loaded(self, error: LlamaChatError) -> None:
         self._view.pull_ended()

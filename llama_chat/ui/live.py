@@ -30,6 +30,9 @@ class Status:
     """How many of the oldest messages the model no longer sees, because the context was full."""
     reused_tokens: int = 0
     is_saved: bool = True
+    engine: str = ""
+    """`scratch` or `hf`, once the model is there."""
+    engine_reason: str = ""
 
     def of_path(self, path: Sequence[Message]) -> Status:
         """What the context held at the last reply of the path.
@@ -49,7 +52,13 @@ class Status:
     def with_model(self, info: ModelInfo) -> Status:
         """The model is there."""
         return replace(
-            self, model_state="ready", doing="ready", fraction=None, context_length=info.context_length
+            self,
+            model_state="ready",
+            doing="ready",
+            fraction=None,
+            context_length=info.context_length,
+            engine=info.engine,
+            engine_reason=info.engine_reason,
         )
 
 

@@ -193,35 +193,31 @@ class ChatScreen(Screen[None]):
 
     # --- what the user does -----------------------------------------------------------------------------
 
-    def on_key(self, event: events.Key) -> None:
-        """Give the prompt what was typed before it had the focus, while the program started.
-
-        The prompt lets none of these keys through, so they did not come from there.
-        """
-        if self.focused not in (None, self.prompt):
-            return
+    def take_early_key(self, event: events.Key) -> bool:
+        """Give the prompt what was typed before it had the focus; whether the key was one for it."""
         if event.key == "backspace":  # a binding of the prompt's: it is not found by posting the key
-            self.prompt.call_later(self.prompt.action_delete_chip_left)
-        elif event.is_printable or event.key in ("enter", "ctrl+j"):
-            self.prompt.post_message(events.Key(event.key, event.character))
+            return self.prompt.call_later(self.prompt.action_delete_chip_left)
+        is_typing = event.is_printable or event.key in ("enter", "ctrl+j")
+        return is_typing and self.prompt.post_message(events.Key(event.key, event.character))
 
     @on(Prompt.Sent)
     def _send(self, event: Prompt.Sent) -> None:
-        """Send the words, or run the command; what is refused stays, and the line above it says why."""
+        """Send the words, or run the command; what is refused comes back, and the line above says why."""
         self._hint_line.clear()
         try:
             run_command = plan_command(self, event.text)
         except LlamaChatError as error:
             self.hint(str(error), "warning")
+            event.prompt.restore(event)
             event.prompt.select_all()
             return
         if run_command is not None:
-            event.prompt.clear_all()
             self.call_later(run_command)
         elif self.chat.is_replying and event.text.strip():
             self._say_why_not_now()
-        elif self.chat.send(event.text):
-            event.prompt.clear_all()
+            event.prompt.restore(event)
+        elif not self.chat.send(event.text):
+            event.prompt.restore(event)
 
     def _say_why_not_now(self) -> None:
         reason = why_not_now(self.chat.status)

@@ -12,6 +12,9 @@ from llama_chat.sanitize import sanitize
 from llama_chat.ui.screens.modal import Card
 from llama_chat.ui.widgets.status_bar import meter
 
+LEAVES_NOTHING = "Esc stops; nothing half-written stays behind."
+KEEPS_PART = "Esc stops; the next fetch goes on from there."
+
 
 def progress_content(progress: PullProgress | None, cells: int) -> Content:
     """A bar, a line of figures, and what is done in words."""
@@ -44,13 +47,15 @@ class DownloadScreen(Card[bool]):
             title = f"Fetching {sanitize(self._model)}, once"
             yield Static(Content(title), classes="title")
             yield Static(progress_content(None, 40), classes="progress")
-            yield Static(Content("Esc stops; nothing half-written stays behind."), classes="hint")
+            yield Static(Content(LEAVES_NOTHING), classes="hint")
 
     def show(self, progress: PullProgress) -> None:
         """Draw how far it is."""
         self._progress = progress
         for bar in self.query(".progress").results(Static):
             bar.update(progress_content(progress, bar.content_size.width or 40))
+        for hint in self.query(".hint").results(Static):
+            hint.update(Content(KEEPS_PART if progress.keeps_part else LEAVES_NOTHING))
 
     def on_resize(self) -> None:
         """Draw the bar as wide as the card."""

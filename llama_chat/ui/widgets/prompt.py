@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Mapping
+from functools import cached_property
 from typing import ClassVar
 
 from rich.text import Text
 from textual import events
-from textual.binding import Binding, BindingType
+from textual.binding import Binding, BindingsMap, BindingType
 from textual.content import Content
 from textual.message import Message
 from textual.widgets import TextArea
@@ -57,12 +59,18 @@ class Prompt(TextArea):
     ]
 
     class Sent(Message):
-        """The user wants this to be sent; the prompt still holds it."""
+        """The user wants this to be sent; the prompt is empty, and takes what is typed next.
 
-        def __init__(self, prompt: Prompt, text: str) -> None:
+        Attributes:
+            text: what is sent, the long pastes in their places.
+            typed: what stood in the prompt.
+            pasted: the long pastes, by their marks.
+        """
+
+        def __init__(self, prompt: Prompt) -> None:
             super().__init__()
             self.prompt = prompt
-            self.text = text
+            self.text, self.typed, self.pasted = prompt.full_text, prompt.text, dict(prompt._pasted)
 
         @property
         def control(self) -> Prompt:
@@ -98,6 +106,13 @@ class Prompt(TextArea):
         self.clear_all()
         self._insert(text if not typed.strip() else f"{text}\n{typed}")
         self.focus()
+
+    def restore(self, sent: Sent) -> None:
+        """Put what was refused before what was typed since."""
+        typed = self.text
+        self._pasted |= sent.pasted
+        self.load_text(sent.typed if not typed.strip() else f"{sent.typed}\n{typed}")
+        self.move_cursor(self.document.end)
 
     def clear_all(self) -> None:
         """Forget the text and the pastes."""
@@ -137,13 +152,28 @@ class Prompt(TextArea):
         if event.key in sends:
             event.stop()
             event.prevent_default()
-            self.post_message(self.Sent(self, self.full_text))
+            self.post_message(self.Sent(self))
+            self.clear_all()
         elif event.key in newline:
             event.stop()
             event.prevent_default()
             self._insert("\n")
+        elif action := next((self._actions[key] for key in event.aliases if key in self._actions), ""):
+            event.stop()
+            event.prevent_default()
+            await self.run_action(action)
         else:
             await super()._on_key(event)
+
+    @cached_property
+    def _actions(self) -> Mapping[str, str]:
+        """What the keys of the prompt do, its own bindings and those of a TextArea.
+
+        Done here, in the order of the keys. Textual would look a binding up when the key has bubbled up to
+        the app, and characters that came after it in one burst would be there before it: "abd⌫c" was "ab".
+        """
+        bindings = BindingsMap([*TextArea.BINDINGS, *self.BINDINGS])
+        return {key: found[-1].action for key, found in bindings.key_to_bindings.items()}
 
     async def _on_paste(self, event: events.Paste) -> None:
         event.stop()

@@ -72,6 +72,10 @@ def figures(status: Status) -> list[Figure]:
         parts.append(((f"first {status.first_token_s:5.2f} s",), "$foreground 60%"))
     if status.reused_tokens:
         parts.append(((f"reused {status.reused_tokens:>6,}",), "$foreground 60%"))
+    if status.engine:
+        engine = f"engine {status.engine}"
+        reason = sanitize(status.engine_reason)
+        parts.append((((f"{engine}: {reason}", engine) if reason else (engine,)), "$foreground 60%"))
     return parts
 
 
