@@ -157,7 +157,7 @@ ChosenBy: TypeAlias = Literal["sampler", "user"]
 
 @dataclass(frozen=True, slots=True)
 class Loading:
-    """A model is on its way into memory; `fraction` from 0 to 1."""
+    """A model is on its way into memory, or a long prompt (`what` is "prompt") into the cache; 0 to 1."""
 
     fraction: float
     what: str
@@ -270,6 +270,8 @@ class ModelInfo:
     """Those of the special tokens that readers see, such as `<think>`."""
     engine_reason: str = ""
     """Why this engine: empty where the user named it."""
+    longest_context: int = 0
+    """What the model was made for, whatever `--context` made of it; 0 where its files do not say."""
     notices: tuple[str, ...] = ()
     """What the user should know of the model's files: which of two formats was taken, what was guessed."""
 

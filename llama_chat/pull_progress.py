@@ -26,6 +26,8 @@ class PullProgress:
     what: str
     recent_bytes_per_s: float | None = None
     """The speed of late; without it, the mean stands for it."""
+    keeps_part: bool = False
+    """Whether a stop keeps what is here, for the next fetch to go on from."""
 
     @property
     def fraction(self) -> float:
@@ -95,12 +97,19 @@ class Download:
         total_bytes: as far as it is known before; 0 if it is not.
         report: hears it.
         clock: seconds.
+        keeps_part: whether a stop keeps what is here.
     """
 
     def __init__(
-        self, what: str, total_bytes: int, report: Report, clock: Callable[[], float] = time.monotonic
+        self,
+        what: str,
+        total_bytes: int,
+        report: Report,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        keeps_part: bool = False,
     ) -> None:
-        self._what, self._report, self._clock = what, report, clock
+        self._what, self._report, self._clock, self._keeps_part = what, report, clock, keeps_part
         self._meter = SpeedMeter()
         self._done_bytes, self._total_bytes = 0, total_bytes
         self._began_s: float | None = None
@@ -130,5 +139,12 @@ class Download:
     def _tell(self) -> None:
         elapsed_s = 0.0 if self._began_s is None else self._counted_s - self._began_s
         self._report(
-            PullProgress(self._done_bytes, self._total_bytes, elapsed_s, self._what, self._meter.bytes_per_s)
+            PullProgress(
+                self._done_bytes,
+                self._total_bytes,
+                elapsed_s,
+                self._what,
+                self._meter.bytes_per_s,
+                keeps_part=self._keeps_part,
+            )
         )

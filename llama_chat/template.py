@@ -9,7 +9,7 @@ come out again.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
@@ -85,10 +85,10 @@ class ChatTemplate:
             TemplateError: the template fails, or takes too long.
         """
         used = "".join([self._source, *(message.text for message in messages)])
-        mask, mark_end, *marks = _free_characters(used, 2 + len(messages))
+        mask, mark_end, text_break, *marks = _free_characters(used, 3 + len(messages))
 
         def run(contents: Sequence[str]) -> str:
-            return self._run(messages, contents, today, add_generation_prompt)
+            return self._run(messages, contents, today, add_generation_prompt, text_break)
 
         with render_budget() as budget:
             contents, plain = self._render_masked(messages, mask, run)
@@ -98,7 +98,8 @@ class ChatTemplate:
                 if message.role is Role.ASSISTANT and (ids := _recorded_ids(message, self._model))
             ]
             text, kept = _marked(plain, contents, replies, mark_end, run, budget)
-        return list(self._pieces(text, mask, mark_end, {reply.mark: reply.ids for reply in kept}))
+        pieces = self._pieces(text, mask, mark_end, {reply.mark: reply.ids for reply in kept})
+        return list(_broken_up(pieces, text_break))
 
     def _render_masked(
         self, messages: Sequence[Message], mask: str, run: Callable[[Sequence[str]], str]
@@ -121,7 +122,12 @@ class ChatTemplate:
         return contents, plain
 
     def _run(
-        self, messages: Sequence[Message], contents: Sequence[str], today: str, add_generation_prompt: bool
+        self,
+        messages: Sequence[Message],
+        contents: Sequence[str],
+        today: str,
+        add_generation_prompt: bool,
+        text_break: str,
     ) -> str:
         return self._template.render(
             messages=[
@@ -132,6 +138,7 @@ class ChatTemplate:
             strftime_now=date.fromisoformat(today).strftime,
             tools=None,
             documents=None,
+            text_break=text_break,
             **self._variables,
         )
 
@@ -157,6 +164,26 @@ class ChatTemplate:
             last = match.end()
         if plain := text[last:].replace(mask, ""):
             yield Text(plain)
+
+
+_BREAK = Ids(())
+"""No ids at all: the texts on both sides of it are encoded each by itself."""
+
+
+def _broken_up(pieces: Iterable[Piece], text_break: str) -> Iterator[Piece]:
+    """The pieces, texts cut where the template wrote `text_break`.
+
+    Templates of the Hub know no such thing; ours for Meta's own files does as Meta's code.
+    """
+    for piece in pieces:
+        if not isinstance(piece, Text):
+            yield piece
+            continue
+        for n, part in enumerate(piece.text.split(text_break)):
+            if n:
+                yield _BREAK
+            if part:
+                yield Text(part)
 
 
 @lru_cache(maxsize=2)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from llama_chat.conversation import Message, Role
 from llama_chat.errors import PromptError
-from llama_chat.events import Engine, Piece
+from llama_chat.events import Engine, ModelInfo, Piece
 from llama_chat.template import ChatTemplate, render_raw
 from llama_chat.template_sandbox import render_budget
 
@@ -68,11 +68,24 @@ def build_prompt(engine: Engine, path: Sequence[Message], *, date: str, max_new_
             pieces = pieces_from(start)
             tokens = engine.count_tokens(pieces)
         if tokens >= length:
-            raise PromptError(
-                f"The prompt has {tokens:,} tokens, the context holds {length:,}",
-                hint="Shorten it, or raise --context if the model allows it.",
-            )
+            raise prompt_too_long(tokens, engine.info)
     return Prompt(pieces, tokens, turns[start].id if start else None, start)
+
+
+def prompt_too_long(tokens: int, info: ModelInfo) -> PromptError:
+    """The error for a prompt that leaves no room in the context, and what would help with this model."""
+    length, longest = info.context_length, info.longest_context
+    if not longest:
+        hint = "Shorten it, or raise --context if the model allows it."
+    elif longest <= length:
+        hint = "Shorten it: the model was made for no longer context."
+    elif longest <= tokens:
+        hint = (
+            f"Shorten it: even with --context {longest}, all that the model was made for, it would not fit."
+        )
+    else:
+        hint = f"Shorten it, or start with a greater --context, up to {longest}."
+    return PromptError(f"The prompt has {tokens:,} tokens, the context holds {length:,}.", hint=hint)
 
 
 def _start_of_last_reply(turns: Sequence[Message]) -> int:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import platformdirs
 import pytest
+from fake_hub import fake_hub  # noqa: F401  (a fixture for all)
 
 from llama_chat.catalogue import DEFAULT, pull
 
@@ -20,6 +21,13 @@ def default_model() -> Path:
     """The default model's GGUF, fetched on the first run ever, checked on every later one."""
     folder = os.environ.get(TEST_MODELS) or platformdirs.user_cache_path("llama-chat-tests")
     return pull(DEFAULT, Path(folder), lambda progress: None, threading.Event())
+
+
+@pytest.fixture(autouse=True)
+def no_hub(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """No test sees the Hub's cache of whoever runs it, nor the Hub."""
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path_factory.getbasetemp() / "no-hub-cache"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
 
 
 @pytest.fixture

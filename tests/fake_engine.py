@@ -188,11 +188,11 @@ def loader_of(
     failures = list(errors)
 
     def load(report: Callable[[Loading], None], cancel: threading.Event) -> FakeEngine:
-        report(Loading(0.0, "importing torch"))
+        report(Loading(0.0, "torch"))
         while gate is not None and not gate.wait(0.01):
             if cancel.is_set():
                 raise Interrupted("Stopped.")
-        report(Loading(0.43, "loading"))
+        report(Loading(0.43, "weights"))
         if failures:
             raise failures.pop(0)
         return engine

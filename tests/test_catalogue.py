@@ -8,7 +8,7 @@ import pytest
 from tiny_wheel import CONTENT, ENTRY
 
 from llama_chat import catalogue
-from llama_chat.catalogue import DEFAULT, find_entry, find_model, list_models, remove, show
+from llama_chat.catalogue import DEFAULT, find_fetchable, find_model, list_models, remove, show
 from llama_chat.errors import ModelError
 
 
@@ -55,7 +55,7 @@ def test_a_file_of_the_wrong_size_does_not_stand_for_the_entry(models: Path) -> 
         ("Lama-3", "'Llama-3'"),
         ("{models}/owm.gguf", "'own.gguf'"),
         ("{models}/a/b/c.gguf", "as far as {models}."),
-        ("meta-llama/Llama-3.2-1B", "hub"),
+        ("models/a/b", "as far as"),
         ("qqqq", "models list"),
     ],
 )
@@ -118,5 +118,5 @@ def test_a_linked_folder_is_unlinked_not_emptied(models: Path) -> None:
 
 def test_a_name_that_the_catalogue_lacks(models: Path) -> None:
     with pytest.raises(ModelError, match="has no model 'gpt'") as caught:
-        find_entry("gpt")
+        find_fetchable("gpt")
     assert DEFAULT.name in caught.value.hint

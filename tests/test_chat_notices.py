@@ -125,9 +125,10 @@ async def test_words_of_other_threads_arrive(home: Home) -> None:  # noqa: F811
 async def test_what_does_not_fit_is_left_out_by_sentences(home: Home) -> None:  # noqa: F811
     async with chat(home.setup(), SMALL) as user:
         await user.ready()
-        user.screen.hint("This is one sentence. This is the second one.")
-        await user.sees("This is one sentence.")
-        assert "second" not in user.seen
+        user.screen.hint("This is one sentence. " + "This is the second one, which is long. " * 3)
+        await user.sees("This is one sentence.", "the second one")
+        assert hint_line(user).region.height == 3
+        assert user.seen.count("second one") == 2, "the last sentence has no room"
         assert "…" not in rows(user)[hint_line(user).region.y]
 
 
@@ -155,7 +156,7 @@ async def test_ctrl_c_asks_in_the_line(home: Home) -> None:  # noqa: F811
     [
         ("/nonsense", "There is no command /nonsense."),
         ("/again now", "/again takes nothing behind it."),
-        ("/set warmth 1", "There is no setting 'warmth'."),
+        ("/set warmth 1", "There is no setting 'warmth'. Known: temperature, top_k,"),
         ("/set temperature 99", "temperature"),
         ("/theme no-such", "There is no theme no-such."),
     ],
@@ -269,7 +270,8 @@ async def test_a_session_that_is_opened_again_is_ready(home: Home) -> None:  # n
     async with chat(home.setup()) as user:
         await user.say("remember me")
         await user.idle()
-        assert "tok/s" in user.screen.query_one(StatusBar).render().plain
+        assert "● ready " in user.screen.query_one(StatusBar).render().plain
+        assert " last 112 tok/s " in user.screen.query_one(StatusBar).render().plain
     gate = threading.Event()
     async with chat(home.setup(loader=loader_of(FakeEngine(), gate=gate), continue_last=True), WIDE) as user:
         await user.sees("remember me")
@@ -333,7 +335,7 @@ async def test_the_first_token_is_one_token_without_a_speed(home: Home) -> None:
     async with chat(home.setup(FakeEngine([None], pace=pace))) as user:
         await user.say("count")
         pace.step(1)
-        await user.sees("word0", "1 token", "– tok/s")
+        await user.sees("word0", "1 token · – tok/s", "● – tok/s")
         assert "1 tokens" not in user.seen
         assert "0 tok/s" not in user.seen
 
@@ -433,4 +435,4 @@ async def test_the_palette_ranks_names_before_helps(home: Home) -> None:  # noqa
 async def test_the_sheet_of_sliders_says_how_to_leave(home: Home) -> None:  # noqa: F811
     async with chat(home.setup(), SMALL) as user:
         await user.press("ctrl+o")
-        await user.sees("sampling  ← → move · ^O back")
+        await user.sees("↓ 3 more  ← → move · ^O back")

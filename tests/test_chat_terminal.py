@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
+import sqlite3
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -107,3 +110,62 @@ def test_what_is_typed_while_it_starts_is_not_lost(child: pexpect.spawn[str], tm
     store.open()
     assert [info.title for info in store.list()] == ["typed early"]
     store.close()
+
+
+def test_what_takes_long_at_the_end_is_told(child: pexpect.spawn[str], tmp_path: Path) -> None:
+    ask(child)
+    with closing(sqlite3.connect(tmp_path / "data" / "sessions.sqlite3", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        child.send("\x11")
+        child.expect("waiting for the last messages to be kept; Ctrl.C leaves at once")
+    child.expect("goes on with this chat")
+    child.expect(pexpect.EOF)
+    child.wait()
+    assert child.exitstatus == 0
+
+
+def test_ctrl_c_gives_up_waiting_for_the_disk(child: pexpect.spawn[str], tmp_path: Path) -> None:
+    ask(child)
+    with closing(sqlite3.connect(tmp_path / "data" / "sessions.sqlite3", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        child.send("\x11")
+        child.expect("leaves at once")
+        child.send("\x03")
+        child.expect("the last messages could not be kept")
+        child.expect(pexpect.EOF)
+    child.wait()
+    assert child.exitstatus == 1
+
+
+@pytest.mark.parametrize("draft", ["half a thought", ""])
+def test_words_that_were_not_sent_are_told_of(child: pexpect.spawn[str], draft: str) -> None:
+    child.expect("sk something")
+    child.send(draft + "\x11")
+    child.expect(pexpect.EOF)
+    child.wait()
+    assert child.exitstatus == 0
+    assert ("Your unsent words were not kept." in child.before) == bool(draft)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "term", "line", "code"),
+    [
+        (["--resume", "zzzz"], "xterm-256color", "No session begins with 'zzzz'.", 1),
+        ([], "dumb", "llama-chat run", 2),
+    ],
+)
+def test_what_cannot_be_shown_is_said_before_the_screen_is_taken(
+    tmp_path: Path, arguments: list[str], term: str, line: str, code: int
+) -> None:
+    environment = os.environ | {"LLAMA_CHAT_HOME": str(tmp_path), "TERM": term}
+    said, status = pexpect.run(
+        shlex.join([sys.executable, "-m", "llama_chat", *arguments]),
+        env=environment,
+        timeout=TIMEOUT_S,
+        withexitstatus=True,
+        cwd=str(TESTS.parent),
+        encoding="utf-8",
+    )
+    assert status == code
+    assert line in said
+    assert "\x1b" not in said

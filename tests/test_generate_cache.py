@@ -24,7 +24,7 @@ from fake_network import (
 )
 from loop_runs import GREEDY, SAMPLED, check_cache, ids_of, last, stream
 
-from llama_chat.engine.live_cache import LiveCache
+from llama_chat.engine.live_cache import PREFILL_CHUNK, LiveCache
 from llama_chat.errors import ModelError, PromptError
 from llama_chat.events import (
     Event,
@@ -32,6 +32,7 @@ from llama_chat.events import (
     Finished,
     Forward,
     Ids,
+    Loading,
     Piece,
     Prefilled,
     Special,
@@ -168,7 +169,7 @@ def test_a_cancel_before_the_prefill_computes_nothing() -> None:
     cancel = threading.Event()
     cancel.set()
     events = list(stream(network.engine(), question("?"), cancel=cancel))
-    assert [type(event) for event in events] == [Finished]
+    assert [type(event) for event in events if not isinstance(event, Loading)] == [Finished]
     assert last(events).reason == "stopped"
     assert network.rows == []
 
@@ -178,7 +179,7 @@ def test_a_cancel_between_two_chunks_keeps_what_was_computed() -> None:
     network = FakeNetwork(after_writing=lambda number: cancel.set() if number == 1 else None)
     engine = network.engine()
     events = list(stream(engine, [Text("a" * 1000)], cancel=cancel))
-    assert [type(event) for event in events] == [Finished]
+    assert [type(event) for event in events if not isinstance(event, Loading)] == [Finished]
     assert last(events).reason == "stopped"
     assert network.rows == [256, 256]
     check_cache(engine)
@@ -340,9 +341,9 @@ def test_what_is_reused_is_the_longest_common_prefix_but_for_the_last_id() -> No
 def test_a_prefill_of_many_ids_equals_one_of_few() -> None:
     whole, parts = LiveCache(FakeNetwork()), LiveCache(FakeNetwork())
     ids = list(b"abc" * 200)
-    one = whole.prefill(ids, lambda: False)
+    *_, one = whole.prefill(ids, lambda: False)
     for start in range(0, 600, 7):
-        other = parts.prefill(ids[start : start + 7], lambda: False)
+        *_, other = parts.prefill(ids[start : start + 7], lambda: False)
     assert one is not None
     assert other is not None
     assert torch.equal(one, other)
@@ -353,3 +354,11 @@ def test_the_byte_tokenizer_of_these_tests_gives_text_back() -> None:
     assert bytes(tokenizer.encode("Grüße, 🦙\n12  x")) == "Grüße, 🦙\n12  x".encode()
     assert tokenizer.encode_pieces(question("<|end|>"))[1:-1] == list(b"<|end|>")
     assert tokenizer.encode_pieces(question("a")) == [USER, 97, REPLY]
+
+
+def test_a_long_prompt_says_how_far_it_is() -> None:
+    prompt = [Text("x" * (3 * PREFILL_CHUNK))]
+    events = list(stream(FakeNetwork(saying(b"ok")).engine(), prompt))
+    fractions = [event.fraction for event in events if isinstance(event, Loading)]
+    assert fractions == pytest.approx([1 / 3, 2 / 3])
+    assert isinstance(events[2], Prefilled)

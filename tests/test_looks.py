@@ -48,6 +48,7 @@ SHOTS = [
     ("chat", WIDE, "paper"),
     ("sampling", NARROW, "ember"),
     ("sampling", WIDE, "paper"),
+    ("sampling", SMALL, "ember"),
     ("sessions", NARROW, "paper"),
     ("sessions", WIDE, "ember"),
     ("themes", NARROW, "ember"),

@@ -127,14 +127,13 @@ def test_a_closed_terminal_ends_the_process(environment):
     assert not terminal.process.isalive()
 
 
-def test_ctrl_c_stops_then_twice_quits(environment):
+def test_ctrl_c_stops_and_the_second_press_quits(environment):
     with Terminal("--max-new-tokens", "4000", "--seed", "7", environment=environment) as terminal:
         ask(terminal, "Tell me about foxes.")
         terminal.wait_for(lambda: tokens_shown(terminal) >= 3)
         terminal.send("\x03")
         terminal.wait_for("Stopped")
-        terminal.send("\x03")
-        terminal.send("\x03")
+        terminal.send("\x03\x03")  # the first is enough within two seconds; a busy machine may take longer
         assert terminal.wait_for_end() == 0
 
 

@@ -25,6 +25,7 @@ class SliderApp(App[None]):
         self.settings = settings
         self.compact = compact
         self.moves: list[tuple[str, float]] = []
+        self.refusals: list[str] = []
 
     def compose(self) -> ComposeResult:
         for setting in self.settings:
@@ -32,6 +33,9 @@ class SliderApp(App[None]):
 
     def on_slider_changed(self, event: Slider.Changed) -> None:
         self.moves.append((event.setting, event.value))
+
+    def on_slider_refused(self, event: Slider.Refused) -> None:
+        self.refusals.append(event.why)
 
 
 @pytest.mark.parametrize("setting", sorted(FIELDS))
@@ -78,10 +82,27 @@ def test_top_k_has_all_at_its_right_end() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "value"), [("0.35", 0.35), ("99", 10.0), ("-1", 0.0), ("nan", None), ("x", None)]
+    ("setting", "text", "value"),
+    [("temperature", "0.35", 0.35), ("max_new_tokens", "1,204", 1204), ("top_k", " ALL ", 0)],
 )
-def test_typed_values_are_clamped_or_refused(text: str, value: float | None) -> None:
-    assert scale_of("temperature").parse(text) == value
+def test_typed_values_are_taken(setting: str, text: str, value: float) -> None:
+    assert scale_of(setting).parse(text) == value
+
+
+@pytest.mark.parametrize(
+    ("setting", "text", "why"),
+    [
+        ("temperature", "99", "is outside 0 to 10"),
+        ("temperature", "-1", "is outside 0 to 10"),
+        ("temperature", "nan", "is not a number"),
+        ("temperature", "all", "is not a number"),
+        ("max_new_tokens", "1000001", "is outside 1 to 1,000,000"),
+        ("max_new_tokens", "1.5", "is not a whole number"),
+    ],
+)
+def test_typed_values_that_do_not_fit_are_refused(setting: str, text: str, why: str) -> None:
+    with pytest.raises(ValueError, match=f"^{why}$"):
+        scale_of(setting).parse(text)
 
 
 async def test_arrows_page_and_end_keys_move_and_tell() -> None:
@@ -105,6 +126,48 @@ async def test_a_typed_value_may_lie_beyond_the_track() -> None:
         await pilot.press("left")
         assert slider.value == 4.45
     assert [value for _, value in app.moves] == [4.5, 4.45]
+
+
+async def test_a_typed_value_that_does_not_fit_moves_nothing_and_says_why() -> None:
+    app = SliderApp("temperature", "top_k")
+    async with app.run_test() as pilot:
+        await pilot.press(*"9999", "enter")
+        await pilot.press(*"77", "down")  # leaving takes it, too
+        assert app.query_one(Slider).value == 0.7
+        assert app.moves == []
+    assert app.refusals == [f"temperature: {typed} is outside 0 to 10." for typed in (9999, 77)]
+
+
+async def test_the_greatest_value_can_be_typed_and_is_shown_in_its_cells() -> None:
+    app = SliderApp("max_new_tokens")
+    async with app.run_test(size=(34, 6)) as pilot:
+        await pilot.press(*"123456", "enter")
+        assert " 123456•" in app.query_one(Slider).render().plain
+        await pilot.press(*"1000000")
+        assert "00000▏" in app.query_one(Slider).render().plain
+        await pilot.press("enter")
+        assert app.query_one(Slider).value == 1_000_000
+        assert "  1M•" in app.query_one(Slider).render().plain
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "knob"),
+    [
+        ("temperature", 2.0, "●"),
+        ("temperature", 2.1, "▶"),
+        ("repetition_penalty", 0.4, "◀"),
+        ("top_k", 0, "●"),
+        ("top_k", 201, "▶"),
+    ],
+)
+async def test_a_value_beyond_the_track_has_an_arrow_for_a_knob(
+    setting: str, value: float, knob: str
+) -> None:
+    app = SliderApp(setting)
+    async with app.run_test(size=(40, 6)):
+        slider = app.query_one(Slider)
+        slider.value = value
+        assert [sign for sign in slider.render().plain if sign in "●▶◀"] == [knob]
 
 
 async def test_setting_the_value_from_code_tells_nobody() -> None:

@@ -519,8 +519,9 @@ def test_a_newer_store_is_refused_and_left_as_it_is(path: Path) -> None:
     assert "Update llama-chat" in refused.value.hint
     assert (path.read_bytes(), path.stat().st_mtime_ns) == (content, changed_at)
     assert [file.name for file in path.parent.iterdir()] == [path.name]
-    with pytest.raises(StoreError, match="not open"):
+    with pytest.raises(StoreError, match="newer llama-chat: its version is 99") as refused_again:
         store.list()
+    assert refused_again.value.hint == refused.value.hint
 
 
 def test_a_database_of_another_program_is_refused(path: Path) -> None:

@@ -244,6 +244,13 @@ def test_pieces(tiny: Tokenizer) -> None:
         tiny.encode_pieces([Special("<|eot_id|>")])
 
 
+def test_texts_side_by_side_are_one(tiny: Tokenizer) -> None:
+    """Recorded ids that count no longer leave their text between the template's: no seam is to be seen."""
+    stale = [Text("th"), Ids((1,), "e"), Text(" the"), Special("<|im_end|>")]
+    assert tiny.encode_pieces(stale)[:-1] == tiny.encode("the the")
+    assert tiny.encode("the the") != [*tiny.encode("th"), *tiny.encode("e"), *tiny.encode(" the")]
+
+
 def test_recorded_ids_count_only_where_they_spell_their_text(tiny: Tokenizer) -> None:
     end = tiny.vocabulary.special_ids["<|im_end|>"]
     one_by_one = tuple(i for letter in "hi" for i in tiny.encode(letter))
@@ -281,7 +288,7 @@ def test_ends_and_names(smollm: Tokenizer) -> None:
 # --- vocabularies that are no good -----------------------------------------------------------------
 
 BROKEN: dict[str, tuple[dict[str, Any], str]] = {
-    "sentencepiece": ({"tokenizer.ggml.model": "llama"}, "the tokenizer is 'llama'"),
+    "another kind": ({"tokenizer.ggml.model": "bert"}, "the tokenizer is 'bert'"),
     "unknown cutting": ({"tokenizer.ggml.pre": "qwen2"}, "to be cut as 'qwen2'"),
     "no tokens": ({"tokenizer.ggml.tokens": None}, "has no 'tokenizer.ggml.tokens'"),
     "no merges": ({"tokenizer.ggml.merges": None}, "has no 'tokenizer.ggml.merges'"),
@@ -289,7 +296,7 @@ BROKEN: dict[str, tuple[dict[str, Any], str]] = {
     "tokens are numbers": ({"tokenizer.ggml.tokens": [1] * 304}, "304 tokens are no texts"),
     "no byte-pair token": (
         {"tokenizer.ggml.token_type": [1] * 304, "tokenizer.ggml.tokens": ["a b"] * 304},
-        "token 0 is no byte-pair token: b'a b'",
+        "token 0 is no byte-pair token: 'a b'",
     ),
     "no merge": ({"tokenizer.ggml.merges": ["ab"]}, "b'ab' is no merge"),
     "merges are numbers": ({"tokenizer.ggml.merges": [1, 2]}, "1 is no merge"),

@@ -92,7 +92,7 @@ async def test_head_text_and_foot_of_messages() -> None:
         assert shown[0].startswith("you ")
         assert shown[1:4] == ["▍ two  spaces", "▍   *kept*", ""]
         assert shown[4].startswith("SmolLM2 ")
-        assert shown[4].endswith("112 tok/s ·   148 tokens")
+        assert shown[4].endswith("148 tokens · 112 tok/s")
         assert shown[5:8] == ["▍ an answer", "▍ Stopped. 148 tokens kept.", ""]
         assert shown[9] == "▍ ✗ It broke."
         assert shown[12:14] == ["▍ c", "▍ Cut at max new tokens (512)."]

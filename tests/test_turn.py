@@ -192,3 +192,18 @@ def test_the_template_has_one_time_limit_for_the_whole_prompt(monkeypatch: pytes
     slow = "{% for i in range(100000) %}{% if i is odd %}{% endif %}{% endfor %}" + TEMPLATE
     with pytest.raises(TemplateError, match=r"takes more than 0\.2 s"):
         build(conversation(200), template=slow)
+
+
+@pytest.mark.parametrize(
+    ("longest", "hint"),
+    [
+        (0, "Shorten it, or raise --context if the model allows it."),
+        (CONTEXT, "Shorten it: the model was made for no longer context."),
+        (1200, "Shorten it: even with --context 1200, all that the model was made for, it would not fit."),
+        (8192, "Shorten it, or start with a greater --context, up to 8192."),
+    ],
+)
+def test_what_helps_against_a_long_prompt_is_true_of_the_model(longest: int, hint: str) -> None:
+    error = turn.prompt_too_long(1500, replace(INFO, context_length=CONTEXT, longest_context=longest))
+    assert error.message == "The prompt has 1,500 tokens, the context holds 1,000."
+    assert error.hint == hint

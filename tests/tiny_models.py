@@ -126,6 +126,11 @@ class TinyModel:
         shapes["output_norm.weight"] = (self.dim,)
         return shapes if self.tied else shapes | {"output.weight": (vocab, self.dim)}
 
+    def arrays(self) -> dict[str, np.ndarray[Any, Any]]:
+        """The values of every tensor, f32, as a file of unquantised types has them."""
+        rng = np.random.default_rng(self.seed)
+        return {name: self._values(name, shape, rng) for name, shape in self.shapes.items()}
+
     def write(self, path: Path) -> Path:
         """The path, now a GGUF file."""
         writer = GGUFWriter(path, self.architecture)

@@ -15,7 +15,15 @@ import click
 
 from llama_chat import __version__
 from llama_chat.cli.group import LazyGroup
-from llama_chat.cli.options import RunOptions, model_options, sampling_options, session_options
+from llama_chat.cli.options import (
+    MODEL_OPTIONS,
+    SAMPLING_OPTIONS,
+    RunOptions,
+    model_options,
+    option_name,
+    sampling_options,
+    session_options,
+)
 from llama_chat.cli.talk import exit_status
 from llama_chat.errors import UsageError
 
@@ -23,10 +31,28 @@ PROGRAM = "llama-chat"
 COMPLETION_VARIABLE = "_LLAMA_CHAT_COMPLETE"
 COMMANDS = {
     "run": ("llama_chat.cli.run:run", "One answer to stdout."),
+    "inspect": (
+        "llama_chat.cli.inspect:inspect",
+        "What is in the files of a model: tensors, tokenizer, metadata.",
+    ),
+    "tokens": (
+        "llama_chat.cli.tokens:tokens",
+        "A text as the model's tokens, or a sample of the vocabulary.",
+    ),
+    "verify": (
+        "llama_chat.cli.verify:verify",
+        "The from-scratch engine against transformers: figures and a verdict.",
+    ),
+    "devices": ("llama_chat.cli.devices:devices", "The devices that torch sees, and what fits on them."),
     "models": ("llama_chat.cli.models:models", "The models at hand; fetch, show or remove one."),
 }
-TAKE_OPTIONS = ("run",)
-"""The subcommands that an option before them is meant for, too."""
+TAKEN_OPTIONS = {
+    "run": (*MODEL_OPTIONS, *SAMPLING_OPTIONS, "system", "resume", "continue"),
+    "tokens": MODEL_OPTIONS,
+    "verify": MODEL_OPTIONS,
+    "devices": MODEL_OPTIONS,
+}
+"""By subcommand, the options before it that are meant for it, too."""
 
 
 @click.group(
@@ -45,10 +71,12 @@ def cli(ctx: click.Context) -> int:
     """Chat with a Llama model on this machine. Without a command, the chat opens."""
     options = ctx.ensure_object(RunOptions)
     if ctx.invoked_subcommand is not None:
-        if ctx.invoked_subcommand not in TAKE_OPTIONS and (given := options.given()):
-            raise UsageError(
-                f"'{PROGRAM} {ctx.invoked_subcommand}' takes no {given[0]}.", hint="Leave the option out."
-            )
+        taken = set(map(option_name, TAKEN_OPTIONS.get(ctx.invoked_subcommand, ())))
+        for given in options.given():
+            if given not in taken:
+                raise UsageError(
+                    f"'{PROGRAM} {ctx.invoked_subcommand}' takes no {given}.", hint="Leave the option out."
+                )
         return 0
     if "system" in options.flags and (options.resume is not None or options.continue_last):
         raise UsageError(

@@ -14,7 +14,7 @@ from typing import Any, TextIO
 
 from llama_chat.cli.engines import load_for_command
 from llama_chat.cli.history import History
-from llama_chat.cli.talk import say
+from llama_chat.cli.talk import say, say_notices
 from llama_chat.conversation import new_seed
 from llama_chat.errors import Interrupted, PromptError
 from llama_chat.events import (
@@ -23,6 +23,7 @@ from llama_chat.events import (
     Failed,
     Finished,
     LiveSampling,
+    ModelInfo,
     Piece,
     Prefilled,
     Sampling,
@@ -103,6 +104,7 @@ def run_prompt(request: RunRequest, loaded: LoadedSettings, paths: Paths) -> Non
         started = time.perf_counter()
         engine = load_for_command(loaded.settings, paths, cancel)
         load_s = time.perf_counter() - started
+        say_notices(engine.info.notices)
         try:
             pieces = _pieces(request, engine, history, loaded.settings.sampling)
             for answer in _answers(request, engine, pieces, loaded, cancel, history):
@@ -217,12 +219,18 @@ def _stats_line(answer: Answer, engine: Engine, load_s: float) -> str:
     assert finished is not None, "every stream that does not fail is finished"
     new_tokens = len(answer.token_ids)
     return (
-        f"{info.name} · {info.dtype} · {info.device} · {info.engine} engine · {info.threads} threads · "
+        f"{info.name} · {info.dtype} · {info.device} · {engine_label(info)} · {info.threads} threads · "
         f"seed {answer.seed} · load {load_s:.2f} s · "
         f"prompt {finished.usage.prompt_tokens:,} tokens ({finished.usage.reused_tokens:,} reused) in "
         f"{answer.prefill_s:.2f} s · {new_tokens:,} new at "
         f"{finished.timings.decode_tok_per_s(new_tokens):.1f} tok/s · {finished.reason}"
     )
+
+
+def engine_label(info: ModelInfo) -> str:
+    """Which engine it was, and why where the user left the choice to us."""
+    why = f" ({info.engine_reason})" if info.engine_reason else ""
+    return f"{info.engine} engine{why}"
 
 
 @contextmanager

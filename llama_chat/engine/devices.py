@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import re
 
 import torch
 
+from llama_chat.engine.hardware import Machine, usable_cores
 from llama_chat.errors import DeviceError
 
 _NAMES = re.compile(r"(auto|cpu|mps|cuda|rocm|xpu)(?::(\d+))?")
 
-_BUILDS_PAGE = "https://pytorch.org/get-started/locally/"
-_ROCM_HELP = f"Install torch for ROCm, before llama-chat: choose Linux, Pip and ROCm at {_BUILDS_PAGE}"
-_CUDA_HELP = f"Install torch for CUDA, before llama-chat: choose Pip and CUDA at {_BUILDS_PAGE}"
-_XPU_HELP = f"Install torch for Intel GPUs, before llama-chat: choose Pip and XPU at {_BUILDS_PAGE}"
+BUILDS_PAGE = "https://pytorch.org/get-started/locally/"
+ROCM_HELP = f"Install torch for ROCm, before llama-chat: choose Linux, Pip and ROCm at {BUILDS_PAGE}"
+CUDA_HELP = f"Install torch for CUDA, before llama-chat: choose Pip and CUDA at {BUILDS_PAGE}"
+XPU_HELP = f"Install torch for Intel GPUs, before llama-chat: choose Pip and XPU at {BUILDS_PAGE}"
 
 
 def torch_build() -> str:
@@ -55,12 +55,12 @@ def _numbered(name: str, number: int) -> torch.device:
     """One of several GPUs of a kind."""
     if name == "xpu":
         count = torch.xpu.device_count() if torch.xpu.is_available() else 0
-        help_text = _XPU_HELP
+        help_text = XPU_HELP
     else:
         is_rocm = torch.version.hip is not None
         fits = torch.cuda.is_available() and is_rocm == (name == "rocm")
         count = torch.cuda.device_count() if fits else 0
-        help_text = _ROCM_HELP if name == "rocm" else _CUDA_HELP
+        help_text = ROCM_HELP if name == "rocm" else CUDA_HELP
     if count == 0:
         raise _missing(name, help_text)
     if number >= count:
@@ -84,6 +84,60 @@ def _best_device() -> torch.device:
     return torch.device("cpu")
 
 
+AMD_MATRIX_CORES = frozenset({"gfx90a", "gfx942", "gfx950"})
+"""Instinct cards (MI200 and later) whose 4-bit products torch knows (`isCDNA2orLater` in its int4mm.cu)."""
+
+# Radeon before RDNA 3 and Instinct before MI100 have no bf16 arithmetic: torch computes it in f32.
+_AMD_WITHOUT_BF16 = ("gfx8", "gfx900", "gfx902", "gfx904", "gfx906", "gfx909", "gfx90c", "gfx10")
+
+
+def gpu_architecture(device: torch.device) -> str:
+    """What a cuda device's code is built for: `sm_86`, `gfx942`."""
+    properties = torch.cuda.get_device_properties(device)
+    if torch.version.hip:
+        return str(properties.gcnArchName).partition(":")[0]
+    return f"sm_{properties.major}{properties.minor}"
+
+
+def is_bf16_fast(device: torch.device) -> bool:
+    """Whether the device computes in bf16 by itself; where it does not, f16 is the faster one."""
+    if device.type == "cuda":
+        architecture = gpu_architecture(device)
+        if architecture.startswith("gfx"):
+            return not architecture.startswith(_AMD_WITHOUT_BF16)
+        return torch.cuda.get_device_properties(device).major >= 8
+    if device.type == "xpu":
+        return bool(torch.xpu.get_device_properties(device).has_bfloat16_conversions)
+    return True
+
+
+def free_memory(device: torch.device) -> int | None:
+    """As `ask_free_memory`; None where the device fails while it is asked: loading will show why."""
+    try:
+        return ask_free_memory(device)
+    except (RuntimeError, AttributeError):
+        return None
+
+
+def ask_free_memory(device: torch.device) -> int | None:
+    """Bytes that can still be taken there; None where nobody says.
+
+    What torch holds in reserve counts as free: a model that was closed leaves its memory there.
+
+    Raises:
+        RuntimeError: the device does not answer.
+    """
+    if device.type == "cuda":
+        reserve = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int(torch.cuda.mem_get_info(device)[0]) + reserve
+    if device.type == "xpu":
+        reserve = torch.xpu.memory_reserved(device) - torch.xpu.memory_allocated(device)
+        return int(torch.xpu.mem_get_info(device)[0]) + reserve
+    if device.type == "mps":
+        return torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
+    return Machine().memory().free_bytes
+
+
 def device_label(device: torch.device) -> str:
     """The name that a user knows: `rocm:0` where torch says `cuda:0` on an AMD card."""
     if device.type == "cuda" and torch.version.hip:
@@ -93,8 +147,7 @@ def device_label(device: torch.device) -> str:
 
 def set_threads(asked: int) -> int:
     """The number of processor threads that products use from now on; 0 takes one a core."""
-    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    torch.set_num_threads(asked or available)
+    torch.set_num_threads(asked or usable_cores())
     return torch.get_num_threads()
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from llama_chat.engine.device_sampler import DeviceSampler
 from llama_chat.engine.devices import is_out_of_memory
 from llama_chat.engine.live_cache import LiveCache
 from llama_chat.engine.network import Network
@@ -24,6 +25,7 @@ from llama_chat.events import (
     Finished,
     FinishReason,
     LiveSampling,
+    Loading,
     ModelInfo,
     Piece,
     Prefilled,
@@ -32,6 +34,7 @@ from llama_chat.events import (
     Token,
     Usage,
 )
+from llama_chat.turn import prompt_too_long
 
 
 class LocalEngine:
@@ -42,6 +45,7 @@ class LocalEngine:
         self.tokenizer = tokenizer
         self._info = info
         self.live = LiveCache(network)
+        self.device_sampler = DeviceSampler()
 
     @property
     def info(self) -> ModelInfo:
@@ -54,8 +58,8 @@ class LocalEngine:
 
     def close(self) -> None:
         """Free the weights and the cache."""
+        del self.live  # first: what a network gives back to its device includes the cache
         self.network.close()
-        del self.live
 
     def stream(
         self,
@@ -120,14 +124,13 @@ class _Reply:
         if not ids:
             raise PromptError("The prompt is empty", hint="Write something to answer.")
         if len(ids) >= context_length:
-            raise PromptError(
-                f"The prompt has {len(ids):,} tokens, the context holds {context_length:,}",
-                hint="Shorten it, or raise --context if the model allows it.",
-            )
+            raise prompt_too_long(len(ids), self.engine.info)
         started = time.perf_counter()
         self.reused_tokens = live.reuse(ids)
-        with torch.inference_mode():
-            logits_V = live.prefill(ids[self.reused_tokens :], self.cancel.is_set)
+        logits_V: Tensor | None = None
+        for logits_V in live.prefill(ids[self.reused_tokens :], self.cancel.is_set):
+            if logits_V is None:
+                yield Loading(len(live.ids) / len(ids), "prompt")
         self.prefill_s = time.perf_counter() - started
         if logits_V is None:
             yield self.finished("stopped")
@@ -171,7 +174,8 @@ class _Reply:
         return None
 
     def choose(self, logits_V: Tensor, snapshot: Sampling) -> Choice:
-        return choose(logits_V, snapshot, seed=self.seed, index=self.index, seen_ids=self.engine.live.ids)
+        pick = choose if logits_V.device.type == "cpu" else self.engine.device_sampler.choose
+        return pick(logits_V, snapshot, seed=self.seed, index=self.index, seen_ids=self.engine.live.ids)
 
     def token(self, choice: Choice, detokenizer: Detokenizer, seconds: float, snapshot: Sampling) -> Token:
         token = Token(

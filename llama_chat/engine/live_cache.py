@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import takewhile
 
 from torch import Tensor
@@ -58,16 +58,14 @@ class LiveCache:
             self.forwards.append(Forward(start, len(ids), len(ids), "step" if kind == "step" else "prefill"))
         return out
 
-    def prefill(self, ids: Sequence[int], is_cancelled: Callable[[], bool]) -> Tensor | None:
-        """The logits after the last id; None when cancelled between two chunks."""
-        logits: Tensor | None = None
+    def prefill(self, ids: Sequence[int], is_cancelled: Callable[[], bool]) -> Iterator[Tensor | None]:
+        """None after each chunk, the logits of the last id after the last; ends early when cancelled."""
         for start in range(0, len(ids), PREFILL_CHUNK):
             if is_cancelled():
-                return None
+                return
             chunk = ids[start : start + PREFILL_CHUNK]
             is_last = start + PREFILL_CHUNK >= len(ids)
-            logits = self.extend(chunk, "last" if is_last else "none", "prefill")
-        return logits
+            yield self.extend(chunk, "last" if is_last else "none", "prefill")
 
 
 def _shorten(forward: Forward, length: int) -> Forward:

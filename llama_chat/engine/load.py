@@ -3,24 +3,40 @@
 from __future__ import annotations
 
 import threading
+import traceback
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from llama_chat.engine.config import LlamaConfig
+import torch
+
+from llama_chat.engine.choose import EngineChoice, choose_engine, read_model
+from llama_chat.engine.config import check_context
 from llama_chat.engine.devices import (
     device_label,
     find_device,
+    free_memory,
     is_out_of_memory,
     set_threads,
     torch_build,
 )
+from llama_chat.engine.freeing import give_memory_back
 from llama_chat.engine.generate import LocalEngine
-from llama_chat.engine.model_file import ModelFile, read_model_file
+from llama_chat.engine.hf.placement import free_places
+from llama_chat.engine.memory import Plan, gigabytes, out_of_memory, plan_precision
+from llama_chat.engine.model_file import ModelFile
+from llama_chat.engine.network import Network
+from llama_chat.engine.precision import choose_precision
 from llama_chat.engine.scratch import ScratchNetwork, load_scratch
-from llama_chat.engine.weights import choose_precision
 from llama_chat.errors import DeviceError, Interrupted, ModelError
 from llama_chat.events import Loading, ModelInfo
 from llama_chat.settings import ModelSettings
+
+if TYPE_CHECKING:
+    from llama_chat.engine.hf.network import HfNetwork
+    from llama_chat.engine.hf.other_model import OtherModel
+
+FEW_BITS = ("int8", "int4")
 
 
 def load_engine(
@@ -29,13 +45,13 @@ def load_engine(
     report: Callable[[Loading], None] = lambda _: None,
     cancel: threading.Event | None = None,
 ) -> LocalEngine:
-    """The engine for the model at the path, as `build_engine` makes it of what `read_model_file` finds."""
+    """The engine for the model at the path, as `build_engine` makes it of what `read_model` finds."""
     report(Loading(0.0, "header"))
-    return build_engine(read_model_file(path), settings, report, cancel)
+    return build_engine(read_model(path, settings.engine), settings, report, cancel)
 
 
 def build_engine(
-    model: ModelFile,
+    model: ModelFile | OtherModel,
     settings: ModelSettings,
     report: Callable[[Loading], None] = lambda _: None,
     cancel: threading.Event | None = None,
@@ -43,19 +59,11 @@ def build_engine(
     """The engine for the model. Call it on the thread that will use it.
 
     Raises:
-        ModelError: the settings ask for what the model, or this version, cannot do.
-        DeviceError: the device is not there.
+        ModelError: the settings ask for what the model, or the engine, cannot do.
+        DeviceError: the device is not there, or has not enough memory.
         Interrupted: `cancel` was set meanwhile.
     """
-    if settings.engine == "hf":
-        raise ModelError(
-            "The transformers engine is not part of this version",
-            hint="Use --engine scratch, or leave it out.",
-        )
     device = find_device(settings.device)
-    precision = choose_precision(settings.dtype, device)
-    checkpoint, config, where = model.checkpoint, model.config, model.checkpoint.path.name
-    context = _context_length(settings.context, config, where)
     threads = set_threads(settings.threads)
 
     def on_progress(fraction: float) -> None:
@@ -63,41 +71,162 @@ def build_engine(
             raise Interrupted("Loading was stopped")
         report(Loading(fraction, "weights"))
 
+    choice, plan = _choose(model, settings, device)
     try:
-        network = load_scratch(
-            checkpoint, config, precision, context=context, threads=threads, report=on_progress
-        )
+        network: ScratchNetwork | HfNetwork
+        if plan is not None and isinstance(model, ModelFile):
+            network, notices = build_scratch(model, settings, plan, threads, on_progress), plan.notices
+        else:
+            network = build_hf(model, settings, device, threads, on_progress)
+            notices = network.notices
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
-        raise DeviceError(
-            f"{device_label(device)} has not enough memory for {where}",
-            hint="Take a smaller model, or a --dtype of fewer bits.",
-        ) from error
-    return LocalEngine(network, model.tokenizer, _model_info(model, network))
+        traceback.clear_frames(error.__traceback__)  # they hold what was loaded so far
+        give_memory_back()
+        if plan is not None and isinstance(model, ModelFile):
+            raise _no_room(model, settings, plan) from error
+        raise _out_of_memory(model, device, error) from error
+    on_progress(1.0)
+    return LocalEngine(network, model.tokenizer, _model_info(model, network, choice, notices))
 
 
-def _context_length(asked: int, config: LlamaConfig, where: str) -> int:
-    """Tokens of context. Beyond what it was trained on RoPE gives angles that the model never saw: nonsense.
+def _choose(
+    model: ModelFile | OtherModel, settings: ModelSettings, device: torch.device
+) -> tuple[EngineChoice, Plan | None]:
+    """The engine, and for the from-scratch one the precision that fits.
 
     Raises:
-        ModelError: more is asked for.
+        ModelError: the settings ask for what the model cannot do.
+        DeviceError: the model fits nowhere.
     """
-    if asked > config.context_length:
+    if not isinstance(model, ModelFile) or settings.engine == "hf":
+        return choose_engine(settings.engine, model), None
+    try:
+        plan = plan_scratch(model, settings, device)
+    except DeviceError as refusal:
+        can_be_spread = settings.dtype not in FEW_BITS and len(free_places(device, settings.device)) > 1
+        if settings.engine == "scratch" or not can_be_spread:
+            raise
+        return choose_engine(settings.engine, model, refusal.message.rstrip(".")), None
+    return choose_engine(settings.engine, model), plan
+
+
+def plan_scratch(model: ModelFile, settings: ModelSettings, device: torch.device) -> Plan:
+    """How the from-scratch engine keeps the weights, held against the free memory.
+
+    Raises:
+        ModelError: a context that the model was not made for.
+        DeviceError: it does not fit; with numbers, and a smaller choice.
+    """
+    check_context(settings.context, model.config.context_length, path_of(model).name)
+    return plan_precision(
+        settings.dtype,
+        device,
+        model.config,
+        model.checkpoint.tensors,
+        context=settings.context,
+        free_bytes=free_memory(device),
+    )
+
+
+def build_scratch(
+    model: ModelFile,
+    settings: ModelSettings,
+    plan: Plan,
+    threads: int,
+    report: Callable[[float], None],
+) -> ScratchNetwork:
+    """The from-scratch network."""
+    return load_scratch(
+        model.checkpoint,
+        model.config,
+        plan.precision,
+        context=settings.context,
+        threads=threads,
+        report=report,
+    )
+
+
+def build_hf(
+    model: ModelFile | OtherModel,
+    settings: ModelSettings,
+    device: torch.device,
+    threads: int,
+    report: Callable[[float], None],
+) -> HfNetwork:
+    """The network of transformers.
+
+    Raises:
+        ModelError: the settings ask for what the model, or the engine, cannot do.
+        DeviceError: it fits neither the device nor all that it may be spread over.
+    """
+    from llama_chat.engine.hf.load import load_hf
+
+    return load_hf(
+        model,
+        library_dtype(settings.dtype, device),
+        device,
+        context=settings.context,
+        threads=threads,
+        free_bytes=free_places(device, settings.device),
+        report=report,
+    )
+
+
+def _no_room(model: ModelFile, settings: ModelSettings, plan: Plan) -> DeviceError:
+    return out_of_memory(
+        plan.precision,
+        model.config,
+        model.checkpoint.tensors,
+        context=settings.context,
+        free_bytes=free_memory(plan.precision.device),
+    )
+
+
+def _out_of_memory(
+    model: ModelFile | OtherModel, device: torch.device, error: RuntimeError | MemoryError
+) -> DeviceError:
+    free = free_memory(device)
+    said = f"; {gigabytes(free)} are free" if free is not None else ""
+    return DeviceError(
+        f"{device_label(device)} has not enough memory for {path_of(model).name}: "
+        f"{str(error).splitlines()[0] if str(error) else 'out of memory'}{said}",
+        hint="Take a smaller model, or a --dtype of fewer bits.",
+    )
+
+
+def library_dtype(asked: str, device: torch.device) -> str:
+    """The dtype of a transformers model for a `--dtype`: bf16 or f16 where nothing is asked for.
+
+    Raises:
+        ModelError: few bits are the from-scratch engine's.
+    """
+    if asked in FEW_BITS:
         raise ModelError(
-            f"{where} was made for a context of {config.context_length:,} tokens, not of {asked:,}",
-            hint=f"Take --context {config.context_length} at most, or leave it out.",
+            f"--dtype {asked} is made by the from-scratch engine, not by transformers",
+            hint="Take bf16, f16 or f32 with --engine hf.",
         )
-    return asked or config.context_length
+    if asked != "auto":
+        return asked
+    return "f16" if choose_precision("auto", device).compute is torch.float16 else "bf16"
 
 
-def _model_info(model: ModelFile, network: ScratchNetwork) -> ModelInfo:
+def path_of(model: ModelFile | OtherModel) -> Path:
+    """What a user would give as `--model`."""
+    return model.checkpoint.path if isinstance(model, ModelFile) else model.path
+
+
+def _model_info(
+    model: ModelFile | OtherModel, network: Network, choice: EngineChoice, notices: tuple[str, ...]
+) -> ModelInfo:
     tokenizer = model.tokenizer
     vocabulary = tokenizer.vocabulary
+    source = model.checkpoint if isinstance(model, ModelFile) else model
     return ModelInfo(
         name=model.name,
-        path=str(model.checkpoint.path),
-        engine="scratch",
+        path=str(path_of(model)),
+        engine=choice.engine,
         architecture=model.architecture,
         device=network.info.device,
         dtype=network.info.dtype,
@@ -105,7 +234,7 @@ def _model_info(model: ModelFile, network: ScratchNetwork) -> ModelInfo:
         vocab_size=network.info.vocab_size,
         parameters=network.info.parameters,
         weights_bytes=network.info.weights_bytes,
-        fingerprint=model.checkpoint.fingerprint(),
+        fingerprint=source.fingerprint(),
         chat_template=model.chat_template,
         special_tokens=tokenizer.special_tokens,
         visible_tokens=tokenizer.visible_tokens,
@@ -113,4 +242,7 @@ def _model_info(model: ModelFile, network: ScratchNetwork) -> ModelInfo:
         eos_text=tokenizer.text_of(vocabulary.eos_id),
         threads=network.info.threads,
         torch=torch_build(),
+        engine_reason=choice.reason,
+        longest_context=model.config.context_length if isinstance(model, ModelFile) else 0,
+        notices=(*model.notices, *notices),
     )

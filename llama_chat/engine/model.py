@@ -54,12 +54,16 @@ class RotaryTable:
         self.device = device
         self.table = torch.empty(0, head_dim // 2, dtype=torch.complex64, device=device)
 
-    def rows(self, start: int, stop: int) -> Tensor:
-        """The rotations of the positions from `start` up to `stop`, complex64 [T, P]."""
-        if stop > len(self.table):
-            positions = torch.arange(max(2048, 2 * stop), dtype=torch.float32)
+    def reserve(self, length: int) -> None:
+        """Have the rotations of that many positions; worked out on the CPU, alike for all devices."""
+        if length > len(self.table):
+            positions = torch.arange(max(2048, 2 * length), dtype=torch.float32)
             angles = torch.outer(positions, self.frequencies)
             self.table = torch.polar(torch.ones_like(angles), angles).to(self.device)
+
+    def rows(self, start: int, stop: int) -> Tensor:
+        """The rotations of the positions from `start` up to `stop`, complex64 [T, P]."""
+        self.reserve(stop)
         return self.table[start:stop]
 
 
@@ -94,10 +98,27 @@ def attend(q_THK: Tensor, keys_GSK: Tensor, values_GSK: Tensor, mask_TS: Tensor 
     torch's fused kernel wins on the CPU too: 67 against 214 µs by plain bf16 products for one row at 600
     positions, 0.6 against 4.1 ms for 256 rows (2 cores with AMX, 2026-11-22).
     """
+    if q_THK.device.type != "cpu":
+        return attend_grouped(q_THK, keys_GSK, values_GSK, mask_TS)
     out_HTK = F.scaled_dot_product_attention(
         q_THK.transpose(0, 1)[None], keys_GSK[None], values_GSK[None], attn_mask=mask_TS, enable_gqa=True
     )[0]
     return out_HTK.transpose(0, 1)
+
+
+def attend_grouped(q_THK: Tensor, keys_GSK: Tensor, values_GSK: Tensor, mask_TS: Tensor | None) -> Tensor:
+    """The same with the query heads of a group as more rows of one head.
+
+    For GPUs: torch's kernels that take a mask know no groups, and its plain path copies keys and values for
+    every query head, in f32 (`attention.cpp`, read; not measured, for want of a GPU).
+    """
+    (t, h, k), g = q_THK.shape, keys_GSK.shape[0]
+    rows_GNK = q_THK.view(t, g, h // g, k).permute(1, 2, 0, 3).reshape(g, h // g * t, k)
+    mask_NS = None if mask_TS is None else mask_TS.repeat(h // g, 1)
+    out_GNK = F.scaled_dot_product_attention(
+        rows_GNK[None], keys_GSK[None], values_GSK[None], attn_mask=mask_NS
+    )[0]
+    return out_GNK.view(g, h // g, t, k).permute(2, 0, 1, 3).reshape(t, h, k)
 
 
 class Attention(nn.Module):
@@ -178,10 +199,19 @@ class Llama(nn.Module):
         self.head = head
         self.rotary = rotary
 
+    def reserve(self, cache: KVCache, length: int) -> None:
+        """Have room and rotations for that many positions, so that a forward up to there allocates neither.
+
+        Raises:
+            ValueError: more than the model's context.
+        """
+        cache.reserve(length)
+        self.rotary.reserve(cache.capacity)
+
     def forward(self, ids_T: Tensor, cache: KVCache) -> Tensor:
         """The stream after the last layer, [T, D]; the cache grows by T positions."""
         start, stop = cache.length, cache.length + len(ids_T)
-        cache.reserve(stop)
+        self.reserve(cache, stop)
         rotations_TP = self.rotary.rows(start, stop)
         x_TD: Tensor = self.embedding(ids_T)
         mask_TS = causal_mask(start, stop, x_TD.dtype, x_TD.device)

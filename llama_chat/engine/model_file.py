@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from llama_chat.catalogue import GIVE_A_MODEL
 from llama_chat.engine.config import LlamaConfig
-from llama_chat.engine.files.checkpoint import Checkpoint, model_name, shown
-from llama_chat.engine.files.gguf import GGUFFile
-from llama_chat.engine.files.gguf_model import GGUFCheckpoint, config_from_gguf
+from llama_chat.engine.files.checkpoint import Checkpoint, model_name
+from llama_chat.engine.files.find import Found, find_model_files, name_of_whole
+from llama_chat.engine.files.gguf_model import GGUFCheckpoint, config_from_gguf, open_parts
 from llama_chat.engine.vocabulary.from_gguf import tokenizer_from_gguf
 from llama_chat.engine.vocabulary.tokenizer import Tokenizer
 from llama_chat.errors import ModelError
-
-_WEIGHT_SUFFIXES = (".safetensors", ".pth", ".bin")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,60 +37,43 @@ def read_model_file(path: Path) -> ModelFile:
     Raises:
         ModelError: no model there, or one that cannot be run.
     """
-    return _read_gguf(find_gguf(path))
+    found = find_model_files(path)
+    model = _read(found)
+    return replace(model, notices=(*found.notices, *model.notices))
 
 
-def _read_gguf(path: Path) -> ModelFile:
-    checkpoint = GGUFCheckpoint([GGUFFile(path)])
+def _read(found: Found) -> ModelFile:
+    if found.kind == "gguf":
+        return read_gguf(found.files)
+    if found.kind == "hf":
+        from llama_chat.engine.files.hf_folder import read_hf_folder  # which imports this module
+
+        return read_hf_folder(found.path, found.files)
+    from llama_chat.engine.files.meta_folder import read_meta_folder  # torch: .pth files are pickled
+
+    return read_meta_folder(found.path)
+
+
+def read_gguf(files: Sequence[Path]) -> ModelFile:
+    """The model in a GGUF file, or in all the parts of one, the first of which has the metadata.
+
+    Raises:
+        ModelError: a file is damaged, or the model cannot be run.
+    """
+    checkpoint = GGUFCheckpoint(open_parts(files))
     file = checkpoint.files[0]
     config = config_from_gguf(file, checkpoint.tensors)
     tokenizer = tokenizer_from_gguf(file)
-    check_vocabulary(tokenizer, config, path.name)
+    check_vocabulary(tokenizer, config, file.path.name)
     template = file.metadata.get("tokenizer.chat_template")
     return ModelFile(
-        name=model_name(path),
+        name=model_name(Path(name_of_whole(file.path))),
         architecture=file.get("general.architecture", str),
         checkpoint=checkpoint,
         config=config,
         tokenizer=tokenizer,
         chat_template=template if isinstance(template, str) else None,
     )
-
-
-def find_gguf(path: Path) -> Path:
-    """The GGUF file that a path means: itself, or the only one in the folder.
-
-    Raises:
-        ModelError: nothing there, nothing that can be read, or several to choose from.
-    """
-    try:
-        if not path.exists():
-            raise ModelError(f"{path}: there is no such file or folder")
-        if not path.is_dir():
-            return path
-        names = sorted(file.name for file in path.iterdir())
-    except OSError as error:
-        raise ModelError(f"{path}: cannot be read: {error.strerror or error}") from error
-    found = [name for name in names if name.lower().endswith(".gguf")]
-    if len(found) == 1:
-        return path / found[0]
-    if found:
-        raise ModelError(
-            f"{path}: there are {len(found)} models in it: {_listed(found)}",
-            hint=f"Name one of them, as {path / found[0]}",
-        )
-    others = [name for name in names if name.endswith(_WEIGHT_SUFFIXES)]
-    if others:
-        raise ModelError(
-            f"{path}: holds {_listed(others)}; this version reads GGUF files only",
-            hint=f"Convert it to GGUF. {GIVE_A_MODEL}",
-        )
-    raise ModelError(f"{path}: there are no weights in this folder", hint=GIVE_A_MODEL)
-
-
-def _listed(names: Sequence[str], most: int = 5) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(map(shown, names[:most])) + more
 
 
 def check_vocabulary(tokenizer: Tokenizer, config: LlamaConfig, where: str) -> None:

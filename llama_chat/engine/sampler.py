@@ -7,8 +7,9 @@ Chance is a pure function: the choice is argmax(reshaped logit + g) with Gumbel 
 of (reply seed, index in the reply, token id). The same logits give the same token on every machine, and a
 tiny change of the logits changes the choice only where two candidates are nearly tied.
 
-All of it runs in numpy, wherever the network runs: most steps are tiny, and torch takes longer to start one
-than numpy to do it. A choice out of 49,152 takes 0.7 ms, in torch it took 1.5 (a busy machine, 2026-11-22).
+All of it runs in numpy: most steps are tiny, and torch takes longer to start one than numpy to do it. A
+choice out of 49,152 takes 0.7 ms, in torch it took 1.5 (a busy machine, 2026-11-22). Where the logits are on
+a GPU, `device_sampler` does the same there.
 
 Shapes: V the vocabulary, C = 64 candidates, N any number of ids.
 """
@@ -32,7 +33,9 @@ TAIL_BINS = 512
 """64 logits below the best; what is lower counts into the last bin."""
 
 _MORE_CANDIDATES = 1024  # tried before the whole vocabulary is sorted: 0.13 ms, against 5 ms
-_SMALLEST_TEMPERATURE = 1e-30  # still a number in f32
+SMALLEST_TEMPERATURE = 1e-30
+"""Still a number in f32."""
+
 
 _MASK32 = 0xFFFFFFFF
 _MASK64 = 0xFFFFFFFFFFFFFFFF
@@ -70,16 +73,20 @@ def choose(
     """
     raw_V: Floats = logits_V.detach().float().cpu().numpy()
     penalised_V = penalise(raw_V, seen_ids, sampling.repetition_penalty)
-    best = float(penalised_V.max())
+    check_best(float(penalised_V.max()), index)
+    candidate_ids = likeliest(penalised_V, CANDIDATE_COUNT)
+    ids, scaled = survivors(penalised_V, candidate_ids, sampling)
+    token_id = int(ids[(scaled + gumbel(seed, index, ids)).argmax()])
+    return describe(raw_V, penalised_V, candidate_ids, token_id)
+
+
+def check_best(best: float, index: int) -> None:
+    """Raises `ModelError` where the largest logit of the token `index` of a reply is no number."""
     if not math.isfinite(best):
         raise ModelError(
             f"The model gave {_name_of(best)} as the logit of token {index} of the reply",
             hint="Its weights may be damaged, or the precision too low for it: try --dtype f32.",
         )
-    candidate_ids = likeliest(penalised_V, CANDIDATE_COUNT)
-    ids, scaled = survivors(penalised_V, candidate_ids, sampling)
-    token_id = int(ids[(scaled + gumbel(seed, index, ids)).argmax()])
-    return describe(raw_V, penalised_V, candidate_ids, token_id)
 
 
 def _name_of(best: float) -> str:
@@ -132,7 +139,7 @@ def survivors(penalised_V: Floats, candidate_ids: TokenIds, sampling: Sampling) 
     def scale(values: Floats) -> Floats:
         with np.errstate(over="ignore"):
             below: Floats = values - penalised_V[candidate_ids[0]]
-            return below / max(sampling.temperature, _SMALLEST_TEMPERATURE)
+            return below / max(sampling.temperature, SMALLEST_TEMPERATURE)
 
     if top_k == vocab_size and sampling.top_p >= 1 and sampling.min_p <= 0:
         return np.arange(vocab_size), scale(penalised_V)
@@ -226,8 +233,14 @@ def hash32(seed: int, index: int, ids: TokenIds) -> NDArray[np.uint32]:
     The key is splitmix64 of seed and index; the ids pass two rounds of a 32-bit mixer (constants of
     "lowbias32", Chris Wellons, public domain).
     """
+    low, high = noise_key(seed, index)
+    return _mix32(_mix32(ids.astype(np.uint32) ^ np.uint32(low)) ^ np.uint32(high))
+
+
+def noise_key(seed: int, index: int) -> tuple[int, int]:
+    """What the hash mixes into the ids of one token: the lower and the upper 32 bits."""
     key = _splitmix64(_splitmix64(seed & _MASK64) ^ (index & _MASK64))
-    return _mix32(_mix32(ids.astype(np.uint32) ^ np.uint32(key & _MASK32)) ^ np.uint32(key >> 32))
+    return key & _MASK32, key >> 32
 
 
 def _splitmix64(x: int) -> int:

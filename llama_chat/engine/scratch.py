@@ -11,6 +11,7 @@ from llama_chat.engine.cache import KVCache
 from llama_chat.engine.config import LlamaConfig
 from llama_chat.engine.devices import device_label
 from llama_chat.engine.files.checkpoint import ROPE_DIVISORS, Checkpoint
+from llama_chat.engine.freeing import give_memory_back
 from llama_chat.engine.model import Llama
 from llama_chat.engine.network import Cache, LogitsWanted, NetworkInfo
 from llama_chat.engine.weights import Precision, WeightBuilder, build_llama, running_dtype
@@ -45,7 +46,7 @@ class ScratchNetwork:
     def forward(self, token_ids: Sequence[int], cache: Cache, logits: LogitsWanted) -> Tensor | None:
         """Append the ids to the cache; f32 logits of none, the last ([V]) or all of them ([T, V])."""
         assert isinstance(cache, KVCache), "a cache of another network"
-        ids_T = torch.tensor(token_ids, dtype=torch.int64, device=self.precision.device)
+        ids_T = _ids_tensor(token_ids, self.precision.device)
         x_TD = self.llama(ids_T, cache)
         if logits == "none":
             return None
@@ -54,8 +55,16 @@ class ScratchNetwork:
         return self.llama.logits(x_TD)
 
     def close(self) -> None:
-        """Let go of the weights."""
+        """Free the weights."""
         del self.llama
+        give_memory_back()
+
+
+def _ids_tensor(token_ids: Sequence[int], device: torch.device) -> Tensor:
+    """Int64 [T]. One id is a number that a kernel writes: sending it would make the host wait for the GPU."""
+    if len(token_ids) == 1:
+        return torch.full((1,), token_ids[0], dtype=torch.int64, device=device)
+    return torch.tensor(token_ids, dtype=torch.int64, device=device)
 
 
 def load_scratch(

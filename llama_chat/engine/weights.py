@@ -1,17 +1,15 @@
 """From a checkpoint to the modules of the network: which tensor goes where, and in which form.
 
-On the CPU the 4-bit types keep their own numbers in torch's packed layout, 8-bit and odd types become 8-bit
-rows; wherever those products do not run (GPUs for now, f32) weights are unpacked. Tensors are copied a few
-thousand rows at a time, and the pages that were read are given back at once.
+GGUF's 4-bit types keep their own numbers in a packed layout of the device, 8-bit and odd types become 8-bit
+rows; a dense `--dtype` unpacks them. Tensors are copied a few thousand rows at a time, and the pages that
+were read are given back at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
 
 import torch
-from gguf.constants import GGMLQuantizationType as GGMLType
 from torch import Tensor, nn
 
 from llama_chat.engine.config import LlamaConfig
@@ -34,47 +32,29 @@ from llama_chat.engine.model import (
     RotaryTable,
     llama3_divisors,
 )
+from llama_chat.engine.precision import (
+    DENSE_DTYPES,
+    Precision,
+    choose_precision,
+    embedding_form,
+    head_form,
+    linear_form,
+)
 from llama_chat.engine.quantize import (
     Int4Groups,
-    Int4Linear,
     Int8Embedding,
     Int8Linear,
+    Int8RowEmbedding,
     RescoredHead,
+    Trials,
+    build_int4_linear,
     int4_groups_from_gguf,
     quantize_int4,
 )
-from llama_chat.errors import ModelError
+
+__all__ = ["Precision", "WeightBuilder", "build_llama", "choose_precision", "running_dtype"]
 
 _SLICE_ROWS = 4096
-_DENSE_DTYPES = {"bf16": torch.bfloat16, "f16": torch.float16, "f32": torch.float32}
-
-
-@dataclass(frozen=True, slots=True)
-class Precision:
-    """How weights are kept and what the products run in."""
-
-    kind: str
-    """`auto` (as the file has them), `int4`, `int8`, or a dense dtype."""
-    compute: torch.dtype
-    device: torch.device
-
-    @property
-    def packs(self) -> bool:
-        """Whether products of few bits are used: they run on the CPU, in bf16."""
-        return self.kind in ("auto", "int4", "int8") and self.device.type == "cpu"
-
-
-def choose_precision(dtype: str, device: torch.device) -> Precision:
-    """The precision for a `--dtype` on a device.
-
-    Raises:
-        ModelError: few bits were asked for where they do not run.
-    """
-    if dtype in _DENSE_DTYPES:
-        return Precision(dtype, _DENSE_DTYPES[dtype], device)
-    if dtype in ("int4", "int8") and device.type != "cpu":
-        raise ModelError(f"--dtype {dtype} runs on the CPU only", hint="Try --dtype bf16 or f16.")
-    return Precision(dtype, torch.bfloat16, device)
 
 
 class WeightBuilder:
@@ -83,6 +63,7 @@ class WeightBuilder:
     def __init__(self, checkpoint: Checkpoint, precision: Precision) -> None:
         self.checkpoint = checkpoint
         self.precision = precision
+        self._trials: Trials = {}
 
     def dense(self, *names: str, dtype: torch.dtype) -> Tensor:
         """The rows of all the tensors, in order, unpacked, on the device."""
@@ -109,56 +90,67 @@ class WeightBuilder:
 
     def linear(self, *names: str) -> nn.Module:
         """One product for the rows of all the named matrices, in order."""
-        infos = [self.checkpoint.tensors[name] for name in names]
-        rows, width = sum(info.shape[0] for info in infos), infos[0].shape[1]
-        if self.precision.packs and self.precision.kind != "int8" and Int4Linear.takes(rows, width):
-            groups = [self._groups(name) for name in names]
-            if all(part is not None for part in groups):
-                return Int4Linear(Int4Groups.stack([part for part in groups if part is not None]))
-        if self._takes_int8(infos):
-            return Int8Linear(self._slices(*names), self.precision.compute)
+        form = linear_form([self.checkpoint.tensors[name] for name in names], self.precision)
+        if form == "int4":
+            groups = Int4Groups.stack([self._groups(name) for name in names])
+            return build_int4_linear(groups, self.precision.device, self.precision.compute, self._trials)
+        if form == "int8":
+            return self._int8(*names)
         return _dense_linear(self.dense(*names, dtype=self.precision.compute))
 
-    def _takes_int8(self, infos: Sequence[Stored]) -> bool:
-        """Whether 8-bit rows are wanted, or the file's own type has no better form, and they can be had."""
-        keeps_plain = self.precision.kind == "auto" and all(info.type_name in PLAIN_TYPES for info in infos)
-        return self.precision.packs and not keeps_plain and Int8Linear.takes(infos[0].shape[1])
+    def _int8(self, *names: str) -> Int8Linear:
+        return Int8Linear(self._on_device(*names), self.precision.compute, self.precision.device)
 
-    def _groups(self, name: str) -> Int4Groups | None:
-        """4-bit numbers: the file's own, or made when 4 bits were asked for."""
+    def _on_device(self, *names: str) -> Iterator[Tensor]:
+        """The slices where they will be used, which is where numbers are best worked out for them."""
+        for part in self._slices(*names):
+            # Apple's GPUs have no f64.
+            yield (part.float() if part.dtype is torch.float64 else part).to(self.precision.device)
+
+    def _groups(self, name: str) -> Int4Groups:
+        """4-bit numbers: the file's own, or the nearest."""
         blocks = self.checkpoint.blocks(name)
         own = None if blocks is None else int4_groups_from_gguf(blocks)
-        if own is None and self.precision.kind == "int4":
-            own = Int4Groups.stack([quantize_int4(part) for part in self._slices(name)])
-        if own is not None:
-            self.checkpoint.forget(name)
+        if own is None:
+            return Int4Groups.stack([quantize_int4(part) for part in self._on_device(name)])
+        self.checkpoint.forget(name)
         return own
 
     def embedding(self, name: str = EMBEDDING) -> nn.Module:
         """The rows of the token table."""
-        blocks = self.checkpoint.blocks(name)
-        if blocks is not None and blocks.type is GGMLType.Q8_0 and self.precision.packs:
-            table = Int8Embedding(blocks.raw, blocks.width, self.precision.compute)
+        form = embedding_form(self.checkpoint.tensors[name], self.precision)
+        if form == "q8_0":
+            blocks = self.checkpoint.blocks(name)
+            assert blocks is not None, "Q8_0 is quantised"
+            compute, device = self.precision.compute, self.precision.device
+            table = Int8Embedding(blocks.raw, blocks.width, compute, device)
             self.checkpoint.forget(name)
             return table
+        if form == "int8":
+            return Int8RowEmbedding(self._int8(name), self.precision.compute)
         rows = self.dense(name, dtype=self.precision.compute)
-        embedding = nn.Embedding(rows.shape[0], rows.shape[1], device="meta")
-        embedding.weight = nn.Parameter(rows, requires_grad=False)
+        # Not made on "meta" first: its random numbers there import torch._dynamo (64 MB; 2026-11-22).
+        embedding: nn.Embedding = nn.Embedding.from_pretrained(rows)
         return embedding
 
     def head(self, name: str, embedding: nn.Module) -> nn.Module:
-        """The output product. Packed, it keeps 8 bits a weight: 4 bits cost a mean KL of 0.044 (2026-11).
+        """The output product; where few bits are asked for, it shares a tied table's memory.
 
         Args:
             name: of its matrix, which is that of the embedding where the output is tied.
             embedding: the module of the token table.
         """
-        if self._takes_int8([self.checkpoint.tensors[name]]):
-            fast = Int8Linear(self._slices(name), self.precision.compute)
-            if name == EMBEDDING and isinstance(embedding, Int8Embedding):
+        is_tied = name == EMBEDDING
+        if head_form([self.checkpoint.tensors[name]], self.precision) == "int8":
+            if is_tied and isinstance(embedding, Int8RowEmbedding):
+                return RescoredHead(embedding.rows, embedding)
+            fast = self._int8(name)
+            if is_tied and isinstance(embedding, Int8Embedding):
                 return RescoredHead(fast, embedding)
+            if self.precision.kind in ("int4", "int8"):
+                return RescoredHead(fast, Int8RowEmbedding(fast, self.precision.compute))
             return fast
-        if name == EMBEDDING and isinstance(embedding, nn.Embedding):
+        if is_tied and isinstance(embedding, nn.Embedding):
             return _dense_linear(embedding.weight.data)  # tied: one copy for both
         return _dense_linear(self.dense(name, dtype=self.precision.compute))
 
@@ -228,4 +220,4 @@ def running_dtype(tensors: Iterable[Stored], precision: Precision) -> str:
     stored = dominant_type(tensors)
     if precision.packs and stored not in PLAIN_TYPES:
         return stored
-    return next(name for name, dtype in _DENSE_DTYPES.items() if dtype is precision.compute)
+    return next(name for name, dtype in DENSE_DTYPES.items() if dtype is precision.compute)

@@ -28,6 +28,7 @@ class Database:
         self._lock = threading.Lock()
         self._connections: list[sqlite3.Connection] = []
         self._is_open = False
+        self._why_closed: StoreError | None = None
 
     def open(self) -> None:
         """Make the folder and the file if need be, bring the tables up to date.
@@ -45,13 +46,14 @@ class Database:
                 _enter_wal(connection, deadline=time.monotonic() + BUSY_TIMEOUT_S)
                 migrate(connection, self.path)
                 self._try_to_write(connection)
-        except BaseException:
+        except BaseException as error:
             self.close()
+            self._why_closed = error if isinstance(error, StoreError) else None
             raise
 
     def close(self) -> None:
         """Close the connections of all threads; safe to call twice."""
-        self._is_open = False
+        self._is_open, self._why_closed = False, None
         with self._lock:
             connections, self._connections = self._connections, []
             self._local = threading.local()
@@ -79,9 +81,11 @@ class Database:
         """This thread's connection.
 
         Raises:
-            StoreError: the store is not open.
+            StoreError: the store is not open; says why it could not be opened.
         """
         if not self._is_open:
+            if why := self._why_closed:
+                raise type(why)(why.message, hint=why.hint) from why
             raise StoreError(f"{self.path} is not open.")
         existing: sqlite3.Connection | None = getattr(self._local, "connection", None)
         if existing is not None:

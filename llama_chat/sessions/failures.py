@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sqlite3
 from pathlib import Path
 
@@ -12,15 +13,27 @@ class StoreUnavailable(StoreError):  # noqa: N818  (a state of the disk that may
     """The store cannot be used just now; the same call may work later."""
 
 
-_PLACE_HINT = "Free the place or set LLAMA_CHAT_HOME to a folder that can be written."
+_ELSEWHERE = "set LLAMA_CHAT_HOME to a folder that can be written."
+_RIGHTS_HINT = f"Give yourself the right to write there, or {_ELSEWHERE}"
+_ROOM_HINT = f"Make room on the disk, or {_ELSEWHERE}"
+_IN_THE_WAY_HINT = f"A file is where the folder should be: move it away, or {_ELSEWHERE}"
+_OS_HINTS = {
+    errno.ENOSPC: _ROOM_HINT,
+    errno.EDQUOT: _ROOM_HINT,
+    errno.EROFS: f"The disk is there for reading only: {_ELSEWHERE}",
+    errno.EACCES: _RIGHTS_HINT,
+    errno.EPERM: _RIGHTS_HINT,
+    errno.EEXIST: _IN_THE_WAY_HINT,
+    errno.ENOTDIR: _IN_THE_WAY_HINT,
+}
 _PASSING: dict[int, tuple[str, str]] = {
     sqlite3.SQLITE_BUSY: ("is locked by another program", "Close the program that holds it."),
     sqlite3.SQLITE_LOCKED: ("is locked by another connection", "Close the program that holds it."),
     sqlite3.SQLITE_PROTOCOL: ("is locked by another program", "Close the program that holds it."),
     sqlite3.SQLITE_FULL: ("cannot grow: no space is left on the disk", "Make room on the disk."),
-    sqlite3.SQLITE_READONLY: ("cannot be written: it is read-only", _PLACE_HINT),
-    sqlite3.SQLITE_PERM: ("cannot be written: access is denied", _PLACE_HINT),
-    sqlite3.SQLITE_CANTOPEN: ("cannot be opened", _PLACE_HINT),
+    sqlite3.SQLITE_READONLY: ("cannot be written: it is read-only", _RIGHTS_HINT),
+    sqlite3.SQLITE_PERM: ("cannot be written: access is denied", _RIGHTS_HINT),
+    sqlite3.SQLITE_CANTOPEN: ("cannot be opened for writing", _RIGHTS_HINT),
     sqlite3.SQLITE_IOERR: ("cannot be read or written: the disk reports an error", "Check the disk."),
     sqlite3.SQLITE_NOMEM: ("cannot be used: memory is short", "Close other programs."),
 }
@@ -42,4 +55,5 @@ def explain(error: sqlite3.Error, path: Path) -> StoreError:
 
 def explain_os(error: OSError, path: Path) -> StoreUnavailable:
     """The error for a folder or file that the system refused."""
-    return StoreUnavailable(f"{path} cannot be written: {error.strerror or error}.", hint=_PLACE_HINT)
+    hint = _OS_HINTS.get(error.errno or 0, f"{_ELSEWHERE[0].upper()}{_ELSEWHERE[1:]}")
+    return StoreUnavailable(f"{path} cannot be written: {error.strerror or error}.", hint=hint)

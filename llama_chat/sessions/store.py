@@ -22,6 +22,7 @@ from llama_chat.sessions.records import MESSAGE_COLUMNS, SESSION_COLUMNS, Sessio
 _Infos: TypeAlias = list[SessionInfo]  # inside the class `list` is the method
 _Tokens: TypeAlias = list[Token]
 _LISTED = "deleted_at IS NULL AND message_count > 0"
+_WHERE_THEY_ARE = "Ctrl+S in the chat lists them with their ids."
 
 
 class SessionStore:
@@ -101,9 +102,7 @@ class SessionStore:
                 (first, first + "\U0010ffff"),
             ).fetchall()
         if not first or not rows:
-            raise StoreError(
-                f"No session begins with {prefix!r}.", hint="`llama-chat sessions list` shows them."
-            )
+            raise StoreError(f"No session begins with {prefix!r}.", hint=_WHERE_THEY_ARE)
         if len(rows) > 1:
             ids = ", ".join(row[0] for row in rows[:3])
             raise StoreError(
@@ -288,4 +287,4 @@ def _require(updated: sqlite3.Cursor, session_id: str) -> None:
 
 
 def _no_session(session_id: str) -> StoreError:
-    return StoreError(f"There is no session {session_id!r}.", hint="`llama-chat sessions list` shows them.")
+    return StoreError(f"There is no session {session_id!r}.", hint=_WHERE_THEY_ARE)

@@ -22,10 +22,10 @@ from textual.notifications import SeverityLevel
 from textual.screen import Screen
 from textual.timer import Timer
 
-from llama_chat.conversation import short_id
 from llama_chat.paths import bundled_themes
 from llama_chat.ui.bridge import Bridge
 from llama_chat.ui.driver import driver_class
+from llama_chat.ui.farewell import close_bridge, farewell
 from llama_chat.ui.line_filter import SafeLineFilter
 from llama_chat.ui.screens.chat import ChatScreen
 from llama_chat.ui.setup import ChatSetup
@@ -205,15 +205,6 @@ def run_chat(setup: ChatSetup) -> int:
         app.run()
     finally:
         gc.enable()
-        is_kept = app.bridge.close()
-    if not is_kept:
-        _say("llama-chat: the last messages could not be kept.")
-    elif session_id := app.chat_screen.chat.saved.session_id:
-        _say(f"llama-chat --resume {short_id(session_id)} goes on with this chat.")
+        is_kept = close_bridge(app.bridge)
+    farewell(app.chat_screen.chat.saved.session_id, is_kept=is_kept, has_unsent=bool(app.chat_screen.unsent))
     return app.return_code or (0 if is_kept else 1)
-
-
-def _say(text: str) -> None:
-    """Print a line below the chat, unless the terminal is gone."""
-    with contextlib.suppress(OSError):
-        print(text, file=sys.stderr, flush=True)

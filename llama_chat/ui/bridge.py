@@ -67,8 +67,10 @@ class Bridge:
         self._has_told_unavailable = False
         self._is_written = True
         self._failed: set[object] = set()
-        self._was_saved = True
+        self._told = notes.Kept(True)
         self._info: ModelInfo | None = None
+        self.waits_for = ""
+        """While `close` runs: what it waits for, in words."""
         self.sampling = LiveSampling(setup.settings.sampling)
         self.store = SessionStore(setup.paths.sessions_file)
         self.recorder = Recorder(self.store, self._deliver, patience_s=PATIENCE_S)
@@ -144,11 +146,14 @@ class Bridge:
 
     def close(self, timeout_s: float = 2.0) -> bool:
         """Stop what runs, keep it, and end both threads; whether all is kept."""
+        self.waits_for = "the model to stop"
         self.worker.close(timeout_s)
         for key, value in asdict(self.sampling.current).items():
             if self._saved_sampling[key] != value:  # a slider that had not rested yet
                 self.save_setting("sampling", key, value)
+        self.waits_for = "the settings to be written"
         are_settings_written = self._settings_writer.close(timeout_s)
+        self.waits_for = "the last messages to be kept"
         is_kept = self.recorder.close(PATIENCE_AT_END * timeout_s)
         if not self.recorder.is_alive:  # else it may be in the middle of a write
             self.store.close()
@@ -212,10 +217,10 @@ class Bridge:
             batch = batch[cut:]
 
     def _tell_saved(self) -> None:
-        is_saved = self._is_written and not self._failed
-        if is_saved != self._was_saved:
-            self._was_saved = is_saved
-            self._put(notes.Kept(is_saved))
+        now = notes.Kept(self._is_written and not self._failed, can_be=self.store not in self._failed)
+        if now != self._told:
+            self._told = now
+            self._put(now)
 
     # --- the queue ------------------------------------------------------------------------------------
 

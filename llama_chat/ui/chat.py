@@ -9,13 +9,14 @@ from datetime import date
 from llama_chat.conversation import Conversation, Message, Reply, Role, new_seed, title_of
 from llama_chat.errors import Interrupted, LlamaChatError
 from llama_chat.events import Failed, Finished, ModelInfo
-from llama_chat.sessions import SessionInfo, StoreUnavailable
+from llama_chat.sessions import SessionInfo
 from llama_chat.settings import ChatSettings
 from llama_chat.ui import notes, notices
 from llama_chat.ui.bridge import Bridge
 from llama_chat.ui.live import Status
 from llama_chat.ui.replying import Replying
 from llama_chat.ui.saved import SavedSession
+from llama_chat.ui.siblings import forks, last_fork
 from llama_chat.ui.view import ChatView
 from llama_chat.worker import Turn
 
@@ -40,7 +41,9 @@ class Chat:
         self._replying: Replying | None = None
         self._then: Callable[[], None] | None = None
         self._is_opening = False
-        self._held = ""
+        self.unsent = ""
+        """Words that wait for a session that is being read."""
+        self._told: set[str] = set()
         self.model_label = model_label
         self.info: ModelInfo | None = None
         self.status = Status()
@@ -59,7 +62,7 @@ class Chat:
     @property
     def is_replying(self) -> bool:
         """Whether a reply runs, or waits for the model or for the session that it belongs to."""
-        return self._replying is not None or bool(self._held)
+        return self._replying is not None or bool(self.unsent)
 
     def send(self, text: str) -> bool:
         """Say something to the model; whether it was taken."""
@@ -79,12 +82,15 @@ class Chat:
 
     def regenerate(self) -> None:
         """Let the model answer the last words again, beside what it said."""
-        self.when_idle(self._regenerate)
+        if self.conversation.turns:
+            self.when_idle(self._regenerate)
+        elif not self._is_opening:
+            self._view.hint(notices.NOTHING_TO_ANSWER)
 
     def _regenerate(self) -> None:
         leaf_before = self.conversation.leaf_id
         path = self.conversation.path()
-        if not path or path[-1].role is Role.SYSTEM or self._is_opening:
+        if not self.conversation.turns or self._is_opening:
             return
         if path[-1].role is Role.ASSISTANT:
             reply = self.conversation.add_sibling(path[-1].id, "", reply=self._new_reply())
@@ -104,7 +110,7 @@ class Chat:
 
     def new(self) -> None:
         """Begin another chat, after the reply that runs was stopped and kept."""
-        self.when_idle(self._new)
+        self.when_idle(self._new, told=notices.STOPPED)
 
     def _new(self) -> None:
         self._is_opening = False
@@ -114,33 +120,36 @@ class Chat:
 
     def set_system(self, text: str) -> None:
         """Give the chat another system prompt, from the next reply on."""
-        self.when_idle(lambda: self._set_system(text))
+        if text == self.conversation.system:
+            self._view.hint(notices.SYSTEM_UNCHANGED)
+        else:
+            told = f"{notices.STOPPED} {notices.system_kept(text)}"
+            self.when_idle(lambda: self._set_system(text), told=told)
 
     def _set_system(self, text: str) -> None:
-        if text == self.conversation.system:
-            return
         added = self.conversation.set_system(text)
         if self.conversation.turns:
             self._bridge.keep(self.saved, added, self.conversation.leaf_id)
         else:
             self._unkept = added
         self._show()
-        self._view.notice("The system prompt counts from the next reply on." if text else "No system prompt.")
+        self._view.hint(notices.system_kept(text))
 
     def show_sibling(self, step: int) -> None:
         """Show the next reply (or the one before) where the path last forked."""
-        self.when_idle(lambda: self._show_sibling(step))
+        fork = last_fork(self.conversation)
+        if fork is None:
+            self._view.hint(notices.NO_SIBLINGS)
+        elif (beside := fork.beside(step)) is None:
+            self._view.hint(fork.end_words(step))
+        else:
+            self.when_idle(lambda: self._select(beside), told=notices.STOPPED)
 
-    def _show_sibling(self, step: int) -> None:
-        for message in reversed(self.conversation.path()):
-            siblings = self.conversation.siblings(message.id)
-            if len(siblings) > 1:
-                at = [sibling.id for sibling in siblings].index(message.id) + step
-                if 0 <= at < len(siblings):
-                    self.conversation.select(siblings[at].id)
-                    self._bridge.choose(self.saved, self.conversation.leaf_id)
-                    self._show()
-                return
+    def _select(self, message_id: str) -> None:
+        if message_id in self.conversation.messages:  # another chat may have been opened meanwhile
+            self.conversation.select(message_id)
+            self._bridge.choose(self.saved, self.conversation.leaf_id)
+            self._show()
 
     def load_again(self) -> None:
         """Try to load the model once more."""
@@ -171,7 +180,7 @@ class Chat:
     def open_none(self) -> None:
         """No session is expected any more; what waited for one goes into the chat that is there."""
         self._is_opening = False
-        held, self._held = self._held, ""
+        held, self.unsent = self.unsent, ""
         if held:
             self.send(held)
 
@@ -182,12 +191,12 @@ class Chat:
         self._give_held_back()
 
     def _hold(self, text: str) -> None:
-        self._held = text
+        self.unsent = text
         doing = self.status.doing if self.status.model_state == "loading" else OPENING
         self._update(replace(self.status, is_replying=True, doing=doing))
 
     def _give_held_back(self) -> None:
-        held, self._held = self._held, ""
+        held, self.unsent = self.unsent, ""
         if held:
             self._view.give_back(held)
             self._rest()
@@ -212,13 +221,20 @@ class Chat:
         self._set_live_head(self._replying)
         self._update(replace(self.status, is_replying=True, first_token_s=None))
 
-    def when_idle(self, action: Callable[[], None]) -> None:
-        """Do it now, or once the reply that runs was stopped and kept."""
-        if self._replying is None:
+    def when_idle(self, action: Callable[[], None], *, told: str = "") -> None:
+        """Do it now, or once the reply that runs was stopped and kept, which is then `told`."""
+        replying = self._replying
+        if replying is None:
             action()
-        else:
-            self._then = action
-            self.stop()
+            return
+
+        def then() -> None:
+            action()
+            if told and replying.was_stopped:
+                self._view.hint(told)
+
+        self._then = then
+        self.stop()
 
     def _rest(self) -> None:
         doing = {"ready": "ready", "failed": "no model"}.get(self.status.model_state, self.status.doing)
@@ -235,12 +251,9 @@ class Chat:
     def _show(self, *, keep_notices: bool = False) -> None:
         path = self.conversation.path()
         self._view.show_path(path, keep_notices=keep_notices)
-        for message in path:
-            if len(siblings := self.conversation.siblings(message.id)) > 1:
-                place = next(i for i, sibling in enumerate(siblings, 1) if sibling.id == message.id)
-                self._view.set_place(message.id, place, len(siblings))
-        over = [message for message in path if message.reply is None or message.reply.finish_reason]
-        self._update(self.status.of_path(over))
+        for fork in forks(self.conversation):
+            self._view.set_place(fork.message_id, fork.place, len(fork.siblings))
+        self._update(self.status.of_path(path))
         notices.mark_context(self._view, self.conversation, self.status.dropped_messages)
         self._view.session_changed()
 
@@ -268,13 +281,12 @@ class Chat:
                 self._refused(reply_id, error)
             case notes.Happened():
                 self._happened(note)
-            case notes.Kept(is_saved):
-                self._update(replace(self.status, is_saved=is_saved))
+            case notes.Kept(is_saved, can_be):
+                self._update(replace(self.status, is_saved=is_saved, can_be_saved=can_be))
                 if is_saved:
                     self._view.drop_notices(notices.ABOUT_STORE)
             case notes.NotKept(error):
-                is_passing = isinstance(error, StoreUnavailable)
-                self._complain(error, notices.ABOUT_STORE if is_passing else "")
+                notices.tell_not_kept(self._view, error, self._told)
 
     def _loaded(self, info: ModelInfo) -> None:
         self.info, self.model_label = info, info.name
@@ -289,13 +301,7 @@ class Chat:
         self._view.pull_ended()
         self._update(replace(self.status, model_state="failed", doing="no model", fraction=None))
         if self._replying is None:  # else its turn is refused next, and says so
-            self._complain(error, notices.ABOUT_MODEL)
-
-    def _complain(self, error: LlamaChatError, about: str) -> None:
-        if not isinstance(error, Interrupted):
-            notices.tell_error(self._view, error, about)
-        elif self.status.model_state == "failed":
-            notices.tell_not_fetched(self._view)
+            notices.tell_refusal(self._view, error, is_model_missing=True)
 
     def _current(self, reply_id: str) -> Replying | None:
         return self._replying if self._replying is not None and self._replying.id == reply_id else None
@@ -313,20 +319,17 @@ class Chat:
     def _refused(self, reply_id: str, error: LlamaChatError) -> None:
         if (replying := self._current(reply_id)) is None:
             return
-        del self.conversation.messages[reply_id]
-        self.conversation.leaf_id = replying.leaf_before
-        if replying.words is not None:
-            del self.conversation.messages[replying.words.id]
-            self._view.give_back(replying.words.text)
+        refused = replying.take_back(self.conversation)
+        for words in refused:
+            self._view.give_back(words.text)
         has_turns = bool(self.conversation.turns)
-        refused = [] if replying.words is None else [replying.words]
         self._bridge.take_back(self.saved, refused, self.conversation.leaf_id if has_turns else None)
         if not has_turns:
             self._unkept, self.title = self.conversation.path(), ""
         self._show(keep_notices=True)
         if self.status.model_state != "loading":
-            is_model_missing = self.status.model_state == "failed"
-            self._complain(error, notices.ABOUT_MODEL if is_model_missing else notices.ABOUT_PROMPT)
+            is_missing = self.status.model_state == "failed"
+            notices.tell_refusal(self._view, error, is_model_missing=is_missing)
         self._ended()
 
     def _happened(self, note: notes.Happened) -> None:

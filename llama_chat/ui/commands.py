@@ -11,6 +11,7 @@ from llama_chat.events import Sampling
 from llama_chat.setting_values import parsed_value
 from llama_chat.ui.keys import COMMANDS
 
+PREFIX = "/"
 TAKE_WORDS = ("/set", "/theme")
 _COMMAND = re.compile(r"(/[a-z]+)( [^\n]*)?")
 
@@ -26,12 +27,14 @@ class Command:
 def parse_command(text: str) -> Command | None:
     """The command that the text is; None for words to the model.
 
-    A line that begins with a slash and one word (`/theme ember`) is meant as a command; a path
-    (`/etc/hosts says …`) or anything behind a space is not.
+    A line that begins with a slash and one word (`/theme ember`), or is nothing but the slash, is meant as
+    a command; a path (`/etc/hosts says …`) or anything behind a space is not.
 
     Raises:
         UsageError: there is no such command, or it takes nothing behind it.
     """
+    if text.rstrip() == PREFIX:
+        raise UsageError(f"The commands are {' '.join(COMMANDS)}.")
     match = _COMMAND.fullmatch(text.rstrip())
     if match is None:
         return None
@@ -47,8 +50,8 @@ def parse_command(text: str) -> Command | None:
     return Command(COMMANDS[word], rest)
 
 
-def parse_setting(words: str) -> tuple[str, float]:
-    """A field of `Sampling` and its value, from `temperature 0.3` or `top-k=all`.
+def parse_setting(words: str) -> tuple[str, float | None]:
+    """A field of `Sampling` and its value, from `temperature 0.3` or `top-k=all`; None where none is given.
 
     Raises:
         UsageError: there is no such setting, or the value does not fit.
@@ -57,8 +60,10 @@ def parse_setting(words: str) -> tuple[str, float]:
     setting = name.replace("-", "_")
     known = {field.name: field for field in fields(Sampling)}
     if setting not in known:
-        raise UsageError(f"There is no setting {name!r}.", hint=f"Known are {', '.join(known)}.")
+        raise UsageError(f"There is no setting {name!r}.", hint=f"Known: {', '.join(known)}.")
     field = known[setting]
+    if not text.strip():
+        return setting, None
     if text.strip().casefold() == field.metadata.get("zero"):
         return setting, 0
     try:

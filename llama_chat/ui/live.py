@@ -18,11 +18,12 @@ class Status:
 
     model_state: ModelState = "loading"
     doing: str = "starting"
-    """What the program is at, in words: `importing torch`, `prefill`, `generating`."""
+    """What the program is at: a part of the loading as the engine names it, `ready`, `generating`."""
     fraction: float | None = None
     """Of the loading, 0 to 1; None where nobody knows."""
     is_replying: bool = False
     tok_per_s: float = 0.0
+    """Of the reply that is written, or of the last one."""
     first_token_s: float | None = None
     context_used: int = 0
     context_length: int = 0
@@ -30,16 +31,19 @@ class Status:
     """How many of the oldest messages the model no longer sees, because the context was full."""
     reused_tokens: int = 0
     is_saved: bool = True
+    can_be_saved: bool = True
+    """Off when the store never opened: what is not saved stays so."""
     engine: str = ""
     """`scratch` or `hf`, once the model is there."""
     engine_reason: str = ""
 
     def of_path(self, path: Sequence[Message]) -> Status:
-        """What the context held at the last reply of the path.
+        """What the context held at the last reply of the path that is over.
 
         How fast that was stands beside the reply; here it would pass for what the model is at now.
         """
-        last = next((message.reply for message in reversed(path) if message.reply is not None), None)
+        replies = (message.reply for message in reversed(path) if message.reply is not None)
+        last = next((reply for reply in replies if reply.finish_reason is not None), None)
         return replace(
             self,
             context_used=last.prompt_tokens + len(last.token_ids) if last else 0,

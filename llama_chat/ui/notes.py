@@ -70,6 +70,8 @@ class Kept:
     """Whether everything that is on the screen is on the disk too."""
 
     saved: bool
+    can_be: bool = True
+    """Whether what is not on the disk may still get there."""
 
 
 @dataclass(frozen=True, slots=True)

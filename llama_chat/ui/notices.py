@@ -3,17 +3,53 @@
 from __future__ import annotations
 
 from llama_chat.conversation import Conversation
-from llama_chat.errors import LlamaChatError
+from llama_chat.errors import Interrupted, LlamaChatError, StoreError
 from llama_chat.events import ModelInfo
 from llama_chat.sanitize import sanitize
+from llama_chat.sessions import StoreUnavailable
 from llama_chat.ui.view import ChatView
 
 ABOUT_CONTEXT, ABOUT_MODEL, ABOUT_PROMPT, ABOUT_STORE = "context", "model", "prompt", "store"
+
+STOPPED = "The reply was stopped and kept in its session."
+NOTHING_TO_ANSWER = "There is nothing to answer yet."
+NO_SIBLINGS = "There is no other reply here. Ctrl+R asks for one."
+SYSTEM_UNCHANGED = "The system prompt is as it was."
+
+
+def system_kept(text: str) -> str:
+    """That the system prompt is now this text, or none."""
+    return f"Kept. {'The' if text else 'No'} system prompt counts from the next reply on."
 
 
 def tell_error(view: ChatView, error: LlamaChatError, about: str) -> None:
     """What went wrong, and the next step."""
     view.notice(f"{error.message}\n{error.hint}".rstrip(), "error", about=about)
+
+
+def tell_not_kept(view: ChatView, error: LlamaChatError, told: set[str]) -> None:
+    """What could not be written. What will never work is said once, though every message meets it anew.
+
+    Args:
+        view: where it is said.
+        error: the cause.
+        told: what was said of the store already; grows.
+    """
+    if isinstance(error, StoreUnavailable):
+        tell_error(view, error, ABOUT_STORE)
+    elif not isinstance(error, StoreError):
+        tell_error(view, error, error.message)
+    elif error.message not in told:
+        told.add(error.message)
+        tell_error(view, error, "")
+
+
+def tell_refusal(view: ChatView, error: LlamaChatError, *, is_model_missing: bool) -> None:
+    """Why there is no model, or it did not take the words; what the user stopped himself is no error."""
+    if not isinstance(error, Interrupted):
+        tell_error(view, error, ABOUT_MODEL if is_model_missing else ABOUT_PROMPT)
+    elif is_model_missing:
+        tell_not_fetched(view)
 
 
 def tell_not_fetched(view: ChatView) -> None:

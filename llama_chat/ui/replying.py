@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from llama_chat.conversation import Message
+from llama_chat.conversation import Conversation, Message
 from llama_chat.events import Event
 from llama_chat.reply_builder import ReplyBuilder
 from llama_chat.ui.live import LiveFigures
-from llama_chat.ui.transcript.heads import format_tokens
+from llama_chat.ui.transcript.heads import format_figures
 from llama_chat.worker import Turn
 
 
@@ -36,9 +36,23 @@ class Replying:
         return self._builder is not None
 
     @property
+    def was_stopped(self) -> bool:
+        """Whether it was ended on the way, by the user or by what he did next."""
+        reply = self.message.reply
+        return reply is not None and reply.finish_reason == "stopped"
+
+    @property
     def message(self) -> Message:
         """What it is so far."""
         return self._builder.message if self._builder else self.turn.reply
+
+    def take_back(self, conversation: Conversation) -> list[Message]:
+        """The words that come out of the conversation with the reply, which the model did not take."""
+        words = [] if self.words is None else [self.words]
+        for message_id in (self.id, *(message.id for message in words)):
+            del conversation.messages[message_id]
+        conversation.leaf_id = self.leaf_before
+        return words
 
     def begin(self, *, model: str, context_start: str | None) -> None:
         """The model of this name has taken the turn, and sees the messages from `context_start` on."""
@@ -61,5 +75,4 @@ class Replying:
             return "…" if is_model_ready else "waits for the model"
         if not self.figures.tokens:
             return "reading…"
-        speed = f"{self.figures.tok_per_s:.0f} tok/s · " if self.figures.tok_per_s else ""
-        return speed + format_tokens(self.figures.tokens)
+        return format_figures(self.figures.tokens, self.figures.tok_per_s)

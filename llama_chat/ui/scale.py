@@ -100,15 +100,31 @@ class Scale:
         value = min(max(value, self.minimum), self.maximum)
         return round(value) if self.is_integer else round(value, 4)
 
-    def parse(self, text: str) -> float | None:
-        """The allowed value nearest to what was typed; None when that is no number."""
+    def parse(self, text: str) -> float:
+        """The value that was typed.
+
+        Raises:
+            ValueError: with the end of a sentence that begins with the text ("is outside 0 to 10").
+        """
         if self.zero_name and text.strip().casefold() == self.zero_name:
             return 0
         try:
             value = float(text.replace(",", ""))
         except ValueError:
-            return None
-        return self.clamp(value) if math.isfinite(value) else None
+            value = math.nan
+        if not math.isfinite(value):
+            raise ValueError("is not a number")
+        if not self.minimum <= value <= self.maximum:
+            raise ValueError(f"is outside {self.minimum:g} to {self.maximum:,.15g}")
+        if self.is_integer and value != int(value):
+            raise ValueError("is not a whole number")
+        return self.clamp(value)
+
+    def beyond(self, value: float) -> int:
+        """-1 for a value left of the track's range, 1 for one right of it, 0 for one that is on it."""
+        if self.zero_name and value == 0:
+            return 0
+        return (value > self.high) - (value < self.low)
 
     def format(self, value: float) -> str:
         """The value as it is shown."""

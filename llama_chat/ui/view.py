@@ -43,6 +43,9 @@ class ChatView(Protocol):
     def drop_notices(self, about: str) -> None:
         """What was said about this is true no longer."""
 
+    def hint(self, text: str, kind: NoticeKind = "info") -> None:
+        """Say something in passing."""
+
     def give_back(self, text: str) -> None:
         """The words could not be sent: they belong into the prompt again."""
 

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TypeAlias
 
+from llama_chat.hub.names import snapshot_name
+
 if TYPE_CHECKING:
     from gguf.constants import GGMLQuantizationType
     from torch import Tensor
@@ -117,6 +119,11 @@ _TYPE_ENDING = re.compile(r"[.-](?:I?Q\d\w*|TQ\d\w*|MXFP4|BF16|F16|F32)$", re.IG
 
 
 def model_name(path: Path) -> str:
-    """The name of a file or folder without its ending and its quantised type, which is shown beside it."""
+    """The name of a file or folder without its ending and its quantised type, which is shown beside it.
+
+    A snapshot in the Hub's cache is called by its repository, not by its commit.
+    """
+    if name := snapshot_name(path):
+        return name
     stem = path.stem if path.suffix.lower() in (".gguf", ".pth", ".safetensors") else path.name
     return _TYPE_ENDING.sub("", stem) or stem

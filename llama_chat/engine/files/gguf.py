@@ -10,10 +10,9 @@ Layout: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md, versions 2 an
 
 from __future__ import annotations
 
-import mmap
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from operator import attrgetter
 from pathlib import Path
@@ -24,6 +23,7 @@ from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
 
 from llama_chat.catalogue import GIVE_A_MODEL
 from llama_chat.engine.files.checkpoint import DAMAGED, shown
+from llama_chat.engine.files.pages import map_file
 from llama_chat.errors import ModelError
 
 if TYPE_CHECKING:
@@ -63,6 +63,18 @@ class TensorInfo:
         """The quantised type as GGUF names it, `Q4_1` or `F32`."""
         name: str = self.type.name
         return name
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownTensor:
+    """A tensor of a type newer than the `gguf` package: it can be listed, and nothing else."""
+
+    name: str
+    shape: tuple[int, ...]
+    code: int
+    """The number of its type."""
+    offset: int
+    """Bytes from the start of the file."""
 
 
 class _Header:
@@ -151,22 +163,29 @@ class _Header:
 class GGUFFile:
     """A GGUF file with its header read and checked; tensor data stays on the disk until it is asked for.
 
+    Args:
+        path: of the file.
+        lists_unknown: whether tensors of unknown types are put into `unknown` instead of being refused.
+
     Raises:
         ModelError: no such file, not GGUF, or a header that does not fit the file.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, lists_unknown: bool = False) -> None:
         self.path = path
-        self._map = _map_file(path)
+        self._map = map_file(path)
         header = _Header(memoryview(self._map), path.name)
         tensor_count, pair_count = _read_preamble(header)
         self.metadata: Mapping[str, Any] = _read_metadata(header, pair_count)
         alignment = self.metadata.get("general.alignment", DEFAULT_ALIGNMENT)
         if not isinstance(alignment, int) or not 8 <= alignment <= 1 << 20 or alignment & (alignment - 1):
             raise header.wrong(f"general.alignment is {alignment!r}, wanted a power of two from 8")
-        infos = [_read_tensor_info(header) for _ in range(tensor_count)]
+        unknown: list[UnknownTensor] | None = [] if lists_unknown else None
+        read = [_read_tensor_info(header, unknown) for _ in range(tensor_count)]
         data_start = -(-header.at // alignment) * alignment
+        infos = [info for info in read if info is not None]
         self.tensors: Mapping[str, TensorInfo] = _place_tensors(header, infos, data_start)
+        self.unknown = tuple(replace(tensor, offset=data_start + tensor.offset) for tensor in unknown or ())
         self.header_bytes = header.at
         header.data.release()
 
@@ -199,16 +218,6 @@ class GGUFFile:
         return torch.from_numpy(flat.reshape(rows, info.nbytes // rows))
 
 
-def _map_file(path: Path) -> mmap.mmap:
-    try:
-        with path.open("rb") as file:
-            # A private copy-on-write map: torch wants writable memory, and nothing is ever written.
-            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else "the file is empty"
-        raise ModelError(f"{path}: cannot be read: {reason}") from error
-
-
 def _read_preamble(header: _Header) -> tuple[int, int]:
     if bytes(header.data[:4]) != MAGIC:
         raise ModelError(
@@ -235,8 +244,11 @@ def _read_metadata(header: _Header, pair_count: int) -> dict[str, Any]:
     return metadata
 
 
-def _read_tensor_info(header: _Header) -> TensorInfo:
-    """The entry of one tensor; its offset still counts from the start of the tensor data."""
+def _read_tensor_info(header: _Header, unknown: list[UnknownTensor] | None) -> TensorInfo | None:
+    """The entry of one tensor; its offset still counts from the start of the tensor data.
+
+    None for one of an unknown type, which goes to `unknown` where there is such a list.
+    """
     name = header.name("a tensor's name")
     label = shown(name)
     dimensions = header.scalar("I", f"the shape of {label}")
@@ -250,7 +262,11 @@ def _read_tensor_info(header: _Header) -> TensorInfo:
         kind = GGMLQuantizationType(code)
         block_size, block_bytes = GGML_QUANT_SIZES[kind]
     except (ValueError, KeyError):
-        raise header.wrong(f"{label} has the unknown quantised type {code}") from None
+        if unknown is None:
+            raise header.wrong(f"{label} has the unknown quantised type {code}") from None
+        offset = header.scalar("Q", f"the offset of {label}")
+        unknown.append(UnknownTensor(name, tuple(reversed(sizes)), code, offset))
+        return None
     if sizes[0] % block_size:
         raise header.wrong(
             f"a row of {label} has {sizes[0]} values, no multiple of {block_size} ({kind.name})"

@@ -96,6 +96,44 @@ class GGUFCheckpoint:
         return digest.hexdigest()[:16]
 
 
+def open_parts(paths: Sequence[Path]) -> list[GGUFFile]:
+    """The parts of one model, opened, and held against what each says of itself.
+
+    Raises:
+        ModelError: a file is damaged, a part of something else, or in the place of another.
+    """
+    files = [GGUFFile(path) for path in paths]
+    for number, file in enumerate(files):
+        where, count = file.path.name, file.get("split.count", int, 1)
+        if count > 1 and len(files) == 1:
+            raise ModelError(
+                f"{where}: one of {count:,} parts, and its name does not say which",
+                hint=f"Their names must end in -00001-of-{count:05}.gguf, and so on.",
+            )
+        if len(files) == 1:
+            continue
+        own_number = file.get("split.no", int, 0)
+        if (count, own_number) != (len(files), number):
+            raise ModelError(
+                f"{where}: is part {own_number + 1:,} of {count:,} by its own account, "
+                f"wanted {number + 1:,} of {len(files):,}",
+                hint="The files belong to different models, or were renamed.",
+            )
+    _check_tensor_count(files)
+    return files
+
+
+def _check_tensor_count(files: Sequence[GGUFFile]) -> None:
+    found = sum(len(file.tensors) for file in files)
+    for file in files if len(files) > 1 else ():
+        wanted = file.get("split.tensors.count", int, found)
+        if wanted != found:
+            raise ModelError(
+                f"{file.path.name}: the parts have {found:,} tensors together, wanted {wanted:,}",
+                hint="The files belong to different models. " + DAMAGED,
+            )
+
+
 _END_BYTES = 4096
 
 

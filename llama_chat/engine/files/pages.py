@@ -1,10 +1,51 @@
-"""Memory that mapped files take: given back as soon as what was read has been copied."""
+"""Files mapped into memory, and the memory that they take: given back as soon as what was read is copied."""
 
 from __future__ import annotations
 
 import ctypes
 import mmap
+import platform
 import sys
+from pathlib import Path
+
+from llama_chat.errors import ModelError
+
+_LFS_POINTER = b"version https://git-lfs.github.com/"
+_NORESERVE = {"x86_64": 0x4000, "aarch64": 0x4000, "riscv64": 0x4000}
+"""Linux's MAP_NORESERVE, which Python names from 3.13 on only."""
+
+
+def map_file(path: Path) -> mmap.mmap:
+    """The whole file, mapped, not read.
+
+    Raises:
+        ModelError: it cannot be read, is empty, or only stands for a file that Git LFS keeps elsewhere.
+    """
+    try:
+        with path.open("rb") as file:
+            mapped = _map_privately(file.fileno())
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else "the file is empty"
+        raise ModelError(f"{path}: cannot be read: {reason}") from error
+    if mapped[: len(_LFS_POINTER)] == _LFS_POINTER:
+        raise ModelError(
+            f"{path.name}: only a pointer to the real file, which Git LFS did not fetch",
+            hint="Run `git lfs pull` in its folder.",
+        )
+    return mapped
+
+
+def _map_privately(descriptor: int) -> mmap.mmap:
+    """A copy-on-write map: torch wants writable memory, and nothing is ever written.
+
+    Linux sets memory aside for what could be written there, and so refuses a file larger than memory and
+    swap ("Cannot allocate memory"), unless it is asked not to.
+    """
+    if sys.platform == "linux":
+        flags = mmap.MAP_PRIVATE | getattr(mmap, "MAP_NORESERVE", _NORESERVE.get(platform.machine(), 0))
+        return mmap.mmap(descriptor, 0, flags=flags, prot=mmap.PROT_READ | mmap.PROT_WRITE)
+    else:
+        return mmap.mmap(descriptor, 0, access=mmap.ACCESS_COPY)
 
 
 def forget_pages(address: int, nbytes: int) -> None:

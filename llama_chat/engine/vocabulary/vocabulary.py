@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 # Tokens that end a turn in the families that are served, beside those that the file itself names.
 END_TEXTS = ("<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<|end_of_text|>", "<|endoftext|>", "</s>")
+
+SpaceBefore: TypeAlias = Literal["nothing", "start", "controls"]
+"""What gets a space of its own before its first word, as SentencePiece has it: no text, text that begins all
+(or follows the begin-of-text token), or text behind any control token, too.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,3 +30,5 @@ class Vocabulary:
     eos_id: int | None
     adds_bos: bool
     """Whether text begins with the begin-of-text id, unless the template wrote it."""
+    space_before: SpaceBefore = "nothing"
+    """Where there are such spaces, the one that begins a reply is part of its first token, but not shown."""

@@ -17,6 +17,7 @@ from llama_chat.sanitize import sanitize
 from llama_chat.ui import notes
 from llama_chat.ui.bridge import Bridge
 from llama_chat.ui.chat import Chat
+from llama_chat.ui.commands import PREFIX
 from llama_chat.ui.keys import screen_bindings
 from llama_chat.ui.screens import openers
 from llama_chat.ui.screens.sending import plan_command, why_not_now
@@ -26,6 +27,7 @@ from llama_chat.ui.widgets.header import Header, model_line, name_and_type
 from llama_chat.ui.widgets.hint_line import HINT_S, HintLine
 from llama_chat.ui.widgets.prompt import Prompt
 from llama_chat.ui.widgets.sampling_panel import MAIN_SETTINGS, MORE_SETTINGS, SamplingPanel
+from llama_chat.ui.widgets.slider import Slider
 from llama_chat.ui.widgets.status_bar import StatusBar
 from llama_chat.ui.widgets.transcript import Transcript
 from llama_chat.ui.widgets.welcome import Welcome
@@ -174,6 +176,11 @@ class ChatScreen(Screen[None]):
             self._is_download_left = True
             self.bridge.worker.stop_loading()
 
+    @property
+    def unsent(self) -> str:
+        """Words that were written and are not kept anywhere."""
+        return (self.chat.unsent + self.prompt.full_text).strip()
+
     def session_changed(self) -> None:
         """Show it in the list, if there is one."""
         openers.refresh_sessions(self)
@@ -209,7 +216,8 @@ class ChatScreen(Screen[None]):
         except LlamaChatError as error:
             self.hint(str(error), "warning")
             event.prompt.restore(event)
-            event.prompt.select_all()
+            if event.text.strip() != PREFIX:  # that is gone on with; all else is typed anew
+                event.prompt.select_all()
             return
         if run_command is not None:
             self.call_later(run_command)
@@ -231,6 +239,10 @@ class ChatScreen(Screen[None]):
     def _save_sampling(self, event: SamplingPanel.Rested) -> None:
         self.bridge.save_setting("sampling", event.setting, event.value)
 
+    @on(Slider.Refused)
+    def _say_why_not(self, event: Slider.Refused) -> None:
+        self.hint(event.why, "warning")
+
     @on(Transcript.BelowChanged)
     def _show_below(self, event: Transcript.BelowChanged) -> None:
         self.prompt.border_title = f"↓ {event.lines:,} more lines" if event.lines else None
@@ -249,14 +261,14 @@ class ChatScreen(Screen[None]):
             self.prompt.focus()
 
     async def action_interrupt(self) -> None:
-        """Copy the selection, else stop the reply, else ask whether to leave."""
+        """Copy the selection; else stop the reply, and leave at the second press."""
         if selected := self.get_selected_text():
             self.app.copy_to_clipboard(selected)
             self.clear_selection()
             self.hint("Copied.", seconds=2.0)
-        elif self.chat.is_replying:
-            self.chat.stop()
         else:
+            if self.chat.is_replying:
+                self.chat.stop()
             await self.run_action("app.quit_on_second_press")
 
     def action_regenerate(self) -> None:

@@ -44,7 +44,7 @@ class DownloadScreen(Card[bool]):
     def compose(self) -> ComposeResult:
         """Title, progress, hint."""
         with Vertical(classes="card"):
-            title = f"Fetching {sanitize(self._model)}, once"
+            title = f"Downloading {sanitize(self._model)}, once"
             yield Static(Content(title), classes="title")
             yield Static(progress_content(None, 40), classes="progress")
             yield Static(Content(LEAVES_NOTHING), classes="hint")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -27,19 +28,17 @@ def help_lines(width: int) -> list[Content]:
         lines += [Content(""), Content.assemble((group, "$primary bold"))]
         for action in KEY_ACTIONS:
             if action.group == group:
-                others = [key_name(key) for key in action.keys[1:]] + (
-                    [action.command] if action.command else []
-                )
-                name = key_name(action.keys[0]) if action.keys else ""
-                lines += _entry(name, action.help, "  ".join(others), width)
+                ways = [*map(key_name, action.keys), *filter(None, [action.command])]
+                lines += _entry(ways[0], action.help, ways[1:], width)
     lines += [Content(""), Content.assemble(("Sliders", "$primary bold"))]
     for names, what in SLIDER_KEYS:
-        lines += _entry(names, f"{what[0].upper()}{what[1:]}.", "", width)
+        lines += _entry(names, f"{what[0].upper()}{what[1:]}.", (), width)
     return lines[1:]
 
 
-def _entry(key: str, what: str, others: str, width: int) -> list[Content]:
-    text = Content.assemble((what, "$foreground 70%"), f"  {others}" and ("  " + others, "$accent 80%"))
+def _entry(key: str, what: str, others: Sequence[str], width: int) -> list[Content]:
+    also = f"also {', '.join(others)}" if others else ""
+    text = Content.assemble((what, "$foreground 70%"), (f" · {also}" if also else "", "$accent 80%"))
     wrapped = text.wrap(max(10, width - KEY_CELLS))
     names = [
         Content.assemble((key.ljust(KEY_CELLS), "$foreground bold")),

@@ -13,16 +13,20 @@ from textual.content import Content
 from llama_chat.errors import LlamaChatError, StoreError
 from llama_chat.sanitize import sanitize
 from llama_chat.sessions import SessionInfo
-from llama_chat.ui.keys import KEY_ACTIONS, key_name
+from llama_chat.ui import notices
+from llama_chat.ui.keys import KEY_ACTIONS, KeyAction, key_name
 from llama_chat.ui.widgets.sampling_panel import MAIN_SETTINGS, MORE_SETTINGS, SamplingPanel
 
 if TYPE_CHECKING:
     from llama_chat.ui.screens.chat import ChatScreen
     from llama_chat.ui.screens.download import DownloadScreen
+    from llama_chat.ui.widgets.filter_list import Item
 
 T = TypeVar("T")
 
 STORE_PATIENCE_S = 3.0
+PALETTE_HELP_CELLS = 60
+"""A narrower screen has no room for what a command does, beside its name and its key."""
 
 
 # --- sliders ------------------------------------------------------------------------------------------
@@ -35,7 +39,7 @@ def toggle_sampling(screen: ChatScreen) -> None:
     elif screen.query("SamplingPanel.-sheet"):
         close_sheet(screen)
     else:
-        sheet = SamplingPanel(screen.bridge.sampling, MAIN_SETTINGS, compact=True)
+        sheet = SamplingPanel(screen.bridge.sampling, MAIN_SETTINGS + MORE_SETTINGS, compact=True)
         screen.query_one("#center").mount(sheet, before="#prompt-row")
         screen.call_after_refresh(sheet.focus_first)
 
@@ -115,7 +119,7 @@ def open_session(screen: ChatScreen, info: SessionInfo) -> None:
         screen.transcript.scroll_end(animate=False)
         screen.prompt.focus()
     else:
-        screen.chat.when_idle(read)
+        screen.chat.when_idle(read, told=notices.STOPPED)
 
 
 async def _read_session(screen: ChatScreen, info: SessionInfo) -> None:
@@ -147,7 +151,7 @@ async def _open_sessions(screen: ChatScreen) -> None:
     try:
         sessions = await ask_store(screen, screen.bridge.store.list)
     except LlamaChatError as error:
-        screen.notice(str(error), "error")
+        screen.hint(str(error), "error")
         return
     current_id = screen.chat.saved.session_id
     if screen.is_wide:
@@ -194,25 +198,27 @@ def _pick_session(screen: ChatScreen, sessions: list[SessionInfo], current_id: s
 def open_palette(screen: ChatScreen) -> None:
     """Everything that can be done, to be found by typing."""
     from llama_chat.ui.screens.pick import PickScreen
-    from llama_chat.ui.widgets.filter_list import Item
 
     def run(action: str | None) -> None:
         if action is not None:
             namespace = "app" if action == "quit" else "screen"
             screen.call_later(screen.run_action, f"{namespace}.{action}")
 
-    items = []
-    for action in KEY_ACTIONS:
-        if action.palette:
-            keys = key_name(action.keys[0]) if action.keys else action.command
-            content = Content.assemble(
-                (action.label.ljust(15), "bold"),
-                (keys.ljust(11), "$primary"),
-                (action.help, "$foreground 50%"),
-            )
-            search = f"{action.label} {action.help} {action.command}"
-            items.append(Item(action.action, content, search, name=action.label))
+    has_room = screen.size.width >= PALETTE_HELP_CELLS
+    items = [_palette_item(action, has_room) for action in KEY_ACTIONS if action.palette]
     screen.app.push_screen(PickScreen("Commands", items), run)
+
+
+def _palette_item(action: KeyAction, has_room: bool) -> Item:
+    from llama_chat.ui.widgets.filter_list import Item
+
+    keys = key_name(action.keys[0]) if action.keys else action.command
+    help_text = action.help if has_room else ""
+    content = Content.assemble(
+        (action.label.ljust(15), "bold"), (keys.ljust(11), "$primary"), (help_text, "$foreground 50%")
+    )
+    search = f"{action.label} {action.command}"
+    return Item(action.action, content, search, name=action.label, details=action.help)
 
 
 def take_theme(screen: ChatScreen, name: str) -> None:

@@ -11,7 +11,7 @@ from llama_chat.ui.chat import OPENING
 from llama_chat.ui.commands import parse_command, parse_setting
 from llama_chat.ui.live import Status
 from llama_chat.ui.screens import openers
-from llama_chat.ui.widgets.sampling_panel import SamplingPanel, label_of
+from llama_chat.ui.widgets.sampling_panel import SamplingPanel, label_of, value_text
 
 if TYPE_CHECKING:
     from llama_chat.ui.screens.chat import ChatScreen
@@ -37,12 +37,16 @@ def plan_command(screen: ChatScreen, text: str) -> Callable[[], object] | None:
     return partial(screen.run_action, command.action)
 
 
-def _set(screen: ChatScreen, setting: str, value: float) -> None:
+def _set(screen: ChatScreen, setting: str, value: float | None) -> None:
+    if value is None:
+        now = getattr(screen.bridge.sampling.current, setting)
+        screen.hint(f"{label_of(setting)} is {value_text(setting, now)}. /set {setting} 1 would change it.")
+        return
     screen.bridge.sampling.change(**{setting: value})
     screen.bridge.save_setting("sampling", setting, value)
     for panel in screen.query(SamplingPanel):
         panel.show_current()
-    screen.hint(f"{label_of(setting)} is {value:g} from the next token on.")
+    screen.hint(f"{label_of(setting)} is {value_text(setting, value)} from the next token on.")
 
 
 def why_not_now(status: Status) -> str:

@@ -32,12 +32,11 @@ def name_of(message: Message) -> str:
 
 
 def figures_of(reply: Reply | None) -> str:
-    """Speed and length of a reply that is over, in a fixed width so that heads line up."""
+    """Length and speed of a reply that is over."""
     if reply is None or reply.finish_reason is None or not reply.token_ids:
         return ""
-    tokens = format_tokens(len(reply.token_ids))
-    speed = reply.decode_tok_per_s
-    return f"{speed:4.{0 if speed >= 10 else 1}f} tok/s · {tokens:>12}" if speed else tokens
+    tokens, speed = len(reply.token_ids), reply.decode_tok_per_s
+    return format_figures(tokens, speed) if speed else format_tokens(tokens)
 
 
 def foot_line(reply: Reply | None) -> Content | None:
@@ -62,6 +61,22 @@ def foot_line(reply: Reply | None) -> Content | None:
 def format_tokens(count: int) -> str:
     """`1 token`, `1,204 tokens`."""
     return f"{count:,} token{'' if count == 1 else 's'}"
+
+
+def format_speed(tok_per_s: float) -> str:
+    """`8.8 tok/s`, `112 tok/s`; a dash where there is none yet, from one token."""
+    if not tok_per_s:
+        return "– tok/s"
+    return f"{tok_per_s:.{0 if tok_per_s >= 99.95 else 1}f} tok/s"
+
+
+def format_figures(tokens: int, tok_per_s: float) -> str:
+    """`148 tokens · 8.8 tok/s`, while a reply is written and when it is over.
+
+    The speed stands at the end, where its width hardly changes, and the count grows into the empty room at
+    its left: nothing jumps, and nothing is filled up with spaces.
+    """
+    return f"{format_tokens(tokens)} · {format_speed(tok_per_s)}"
 
 
 def one_line(text: str) -> str:

@@ -46,6 +46,12 @@ class FittingLine(Widget):
         super().__init__(classes=classes)
         self._wordings = wordings
 
+    def say(self, *wordings: str) -> None:
+        """Say something else."""
+        if wordings != self._wordings:
+            self._wordings = wordings
+            self.refresh()
+
     def render(self) -> Content:
         """What there is room for."""
         return Content(first_fitting(self._wordings, self.content_size.width))

@@ -5,32 +5,47 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from textual.content import Content
+from textual.geometry import Size
 from textual.reactive import reactive
 from textual.timer import Timer
 from textual.widget import Widget
 
 from llama_chat.sanitize import sanitize
 from llama_chat.ui.view import NoticeKind
-from llama_chat.ui.widgets.fitting import first_fitting, shorter_and_shorter
+from llama_chat.ui.widgets.fitting import cut, shorter_and_shorter
 
 HINT_S = 6.0
 """Long enough to read two sentences."""
+
+LOW_ROWS, NARROW_CELLS = 9, 60
+"""A lower screen has one row for a hint, a narrower one three."""
 
 _SIGNS = {"info": "· ", "warning": "! ", "error": "✗ "}
 _STYLES = {"info": "$foreground 60%", "warning": "$text-warning", "error": "$text-error"}
 
 
+def hint_rows(text: str, cells: int, most: int) -> list[str]:
+    """The text in at most so many rows: as many of its sentences as fit, of the first what fits."""
+    rows: list[str] = []
+    for words in shorter_and_shorter(text):
+        rows = [line.plain.rstrip() for line in Content(words).wrap(max(1, cells))]
+        if len(rows) <= most:
+            return rows
+    return [*rows[: most - 1], cut(" ".join(rows[most - 1 :]), max(0, cells))]
+
+
 class HintLine(Widget):
     """A row that is there only while it says something; the newest words replace those before them.
 
-    What does not fit is left out by whole sentences. All text is foreign: nothing in it is markup.
+    Longer words take a second row, on a narrow screen a third. What does not fit even so is left out by
+    whole sentences. All text is foreign: nothing in it is markup.
     """
 
     DEFAULT_CSS = """
-    HintLine { display: none; height: 1; max-width: 104; padding: 0 1; }
+    HintLine { display: none; height: auto; max-width: 104; padding: 0 1; }
     """
 
-    text: reactive[str] = reactive("")
+    text: reactive[str] = reactive("", layout=True)
 
     def __init__(self) -> None:
         super().__init__()
@@ -93,5 +108,15 @@ class HintLine(Widget):
     def render(self) -> Content:
         """A sign and the sentences that fit."""
         sign = _SIGNS[self._kind]
-        words = first_fitting(shorter_and_shorter(self.text), max(0, self.content_size.width - len(sign)))
-        return Content.styled(sign + words, _STYLES[self._kind])
+        rows = hint_rows(self.text, self.content_size.width - len(sign), self._most_rows)
+        lines = [(sign if n == 0 else " " * len(sign)) + row for n, row in enumerate(rows)]
+        return Content.styled("\n".join(lines), _STYLES[self._kind])
+
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:  # noqa: ARG002  (Textual's)
+        """As many rows as the words take."""
+        return len(hint_rows(self.text, width - len(_SIGNS[self._kind]), self._most_rows))
+
+    @property
+    def _most_rows(self) -> int:
+        width, height = self.app.size
+        return 1 if height < LOW_ROWS else 2 if width >= NARROW_CELLS else 3

@@ -21,10 +21,7 @@ from llama_chat.ui.widgets.slider import Slider
 
 MAIN_SETTINGS = ("temperature", "top_k", "max_new_tokens")
 MORE_SETTINGS = ("top_p", "min_p", "repetition_penalty")
-_SHEET_TITLES = (
-    "sampling     ← → move · ↑ ↓ next · 0…9 a value · d default · ^O back",
-    "sampling  ← → move · ^O back",
-)
+_SHEET_KEYS = "← → move · ↑ ↓ next · 0…9 a value · d default · ^O back", "← → move · ^O back"
 QUIET_S = 0.6
 """A moved value is saved when it has rested so long."""
 
@@ -35,6 +32,21 @@ def label_of(setting: str) -> str:
     """The name of a setting as the user reads it: `top-k`, `max new tokens`."""
     words = setting.replace("_", " ")
     return words.replace("top ", "top-").replace("min p", "min-p")
+
+
+def value_text(setting: str, value: float) -> str:
+    """The value as it is typed: `0.7`, `all`."""
+    zero: str | None = SETTINGS[setting].metadata.get("zero")
+    return zero if zero is not None and value == 0 else f"{value:,}"
+
+
+def sheet_titles(hidden_above: int, hidden_below: int) -> tuple[str, ...]:
+    """The line over a sheet, the longest wording first: where more sliders are, and the keys."""
+    more = f"↓ {hidden_below} more" if hidden_below else f"↑ {hidden_above} more" if hidden_above else ""
+    long, short = _SHEET_KEYS
+    if not more:
+        return f"sampling     {long}", f"sampling  {short}"
+    return f"sampling  {more}     {long}", f"sampling  {more}  {short}", f"{more}  {short}"
 
 
 def slider_of(setting: str, sampling: Sampling, *, compact: bool = False) -> Slider:
@@ -64,7 +76,7 @@ class SamplingPanel(VerticalScroll, can_focus=False):
         &.-sheet {
             padding: 0 1;
             height: auto;
-            & > .title { margin-bottom: 0; }
+            & > .title { dock: top; margin-bottom: 0; }
             & > Slider { margin-bottom: 0; }
             & > .help { display: none; }
         }
@@ -92,10 +104,28 @@ class SamplingPanel(VerticalScroll, can_focus=False):
 
     def compose(self) -> ComposeResult:
         """A title, the sliders, and what the one with the focus means."""
-        yield FittingLine(*(_SHEET_TITLES if self._compact else ("sampling",)), classes="title")
+        yield FittingLine(*(sheet_titles(0, 0) if self._compact else ("sampling",)), classes="title")
         for setting in self._settings:
             yield slider_of(setting, self._live.current, compact=self._compact)
         yield Static("", classes="help")
+
+    def on_mount(self) -> None:
+        """Say what lies above and below, as long as the sheet is there."""
+        if self._compact:
+            self.watch(self, "scroll_y", self._say_what_is_hidden, init=False)
+
+    def on_resize(self) -> None:
+        """Say it for the new height."""
+        if self._compact:
+            self.call_after_refresh(self._say_what_is_hidden)
+
+    def _say_what_is_hidden(self) -> None:
+        sliders = self.query(Slider)
+        shown = self.scrollable_content_region.height - 1  # one line each, below the title
+        above = min(round(self.scroll_y), max(0, len(sliders) - shown))
+        below = max(0, len(sliders) - shown - above)
+        for title in self.query(".title").results(FittingLine):
+            title.say(*sheet_titles(above, below))
 
     def show_current(self) -> None:
         """Put the sliders where the settings are, without telling anybody."""

@@ -12,10 +12,15 @@ from textual.reactive import reactive
 from textual.widget import Widget
 
 from llama_chat.ui.scale import Scale
+from llama_chat.ui.widgets.fitting import cut
 
 LABEL_CELLS = 15
+LONG_LABEL_CELLS = 19
 VALUE_CELLS = 6
-BIG_STEP = 5
+TYPED_CHARACTERS = 9
+"""As long as the greatest value; `VALUE_CELLS` of them are seen."""
+KNOBS = {-1: "◀", 0: "●", 1: "▶"}
+"""An arrow for a value that lies beyond the end of the track."""
 
 
 class Slider(Widget, can_focus=True):
@@ -71,6 +76,20 @@ class Slider(Widget, can_focus=True):
             """The slider that was moved."""
             return self.slider
 
+    class Refused(Message):
+        """What the user typed is no value for this slider, which stays where it was."""
+
+        def __init__(self, slider: Slider, why: str) -> None:
+            super().__init__()
+            self.slider = slider
+            self.why = why
+            """A sentence."""
+
+        @property
+        def control(self) -> Slider:
+            """The slider that was typed into."""
+            return self.slider
+
     def __init__(
         self, setting: str, label: str, scale: Scale, value: float, *, compact: bool = False
     ) -> None:
@@ -107,7 +126,8 @@ class Slider(Widget, can_focus=True):
         width = self.content_size.width
         if not self.is_compact:
             return 0, max(3, width - VALUE_CELLS)
-        label = LABEL_CELLS if width >= LABEL_CELLS + VALUE_CELLS + 10 else min(12, width // 3)
+        wanted = LONG_LABEL_CELLS if width >= 60 else LABEL_CELLS
+        label = wanted if width >= wanted + VALUE_CELLS + 10 else min(12, width // 3)
         return label, max(3, width - label - VALUE_CELLS - 2)
 
     @property
@@ -116,9 +136,18 @@ class Slider(Widget, can_focus=True):
 
     def _value_content(self) -> Content:
         if self.typed:
-            return Content.assemble((f"{self.typed}▏".rjust(VALUE_CELLS), "$accent bold"))
+            end = self.typed[1 - VALUE_CELLS :]
+            return Content.assemble((f"{end}▏".rjust(VALUE_CELLS), "$accent bold"))
         style = "$accent bold" if self.is_changed else "bold"
-        return Content.assemble((self.scale.format(self.value).rjust(VALUE_CELLS), style))
+        return Content.assemble((self._value_text.rjust(VALUE_CELLS), style))
+
+    @property
+    def _value_text(self) -> str:
+        """The value in the cells that there are: `4,096`, `123456`, `1M`."""
+        text = self.scale.format(self.value)
+        if len(text) > VALUE_CELLS:
+            text = text.replace(",", "")
+        return text if len(text) <= VALUE_CELLS else f"{self.value / 1e6:.3g}M"
 
     def _track_content(self, cells: int) -> Content:
         knob = min(cells - 1, round(self.scale.fraction(self.value) * (cells - 1)))
@@ -130,7 +159,7 @@ class Slider(Widget, can_focus=True):
         knob_style = "$accent bold" if self.has_focus else "$primary bold"
         return Content.assemble(
             (line[:knob].replace("─", "━"), "$primary"),
-            ("●", knob_style),
+            (KNOBS[self.scale.beyond(self.value)], knob_style),
             (line[knob + 1 :], "$foreground 25%"),
         )
 
@@ -141,7 +170,7 @@ class Slider(Widget, can_focus=True):
         name_style = "$accent" if self.has_focus else "$foreground 80%"
         mark = Content.assemble(("•" if self.is_changed else " ", "$accent"))
         if self.is_compact:
-            name = Content.assemble((self.label[: column - 1].ljust(column), name_style))
+            name = Content.assemble((cut(self.label, column - 1).ljust(column), name_style))
             return Content("").join(
                 [name, self._track_content(cells), Content(" "), self._value_content(), mark]
             )
@@ -173,13 +202,11 @@ class Slider(Widget, can_focus=True):
         """Collect a typed value; Enter takes it, Esc drops it."""
         character = event.character or ""
         if character and character in "0123456789.,":
-            self.typed = (self.typed + character)[:VALUE_CELLS]
+            self.typed = (self.typed + character)[:TYPED_CHARACTERS]
         elif not self.typed:
             return
         elif event.key == "enter":
-            if (value := self.scale.parse(self.typed)) is not None:
-                self.move_to(value)
-            self.typed = ""
+            self._take_typed()
         elif event.key == "escape":
             self.typed = ""
         elif event.key == "backspace":
@@ -191,9 +218,17 @@ class Slider(Widget, can_focus=True):
 
     def on_blur(self) -> None:
         """Take what was typed, as Enter does."""
-        if self.typed and (value := self.scale.parse(self.typed)) is not None:
-            self.move_to(value)
-        self.typed = ""
+        self._take_typed()
+
+    def _take_typed(self) -> None:
+        """Move to what was typed, if anything was; say why not, where that is no value."""
+        typed, self.typed = self.typed, ""
+        if not typed:
+            return
+        try:
+            self.move_to(self.scale.parse(typed))
+        except ValueError as error:
+            self.post_message(self.Refused(self, f"{self.label}: {typed} {error}."))
 
     # --- the mouse ------------------------------------------------------------------------------------
 

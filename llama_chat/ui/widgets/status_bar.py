@@ -13,11 +13,13 @@ from textual.widget import Widget
 from llama_chat.sanitize import sanitize
 from llama_chat.ui.keys import Moment, footer_actions, key_name
 from llama_chat.ui.live import Status
+from llama_chat.ui.transcript.heads import format_speed
 
 METER_CELLS = 8
+SPEED_CELLS = len("99.9 tok/s")
 KEYS_CELLS = 28
 """Room for two keys, which go before the lesser figures; on a small screen a fifth of it."""
-_LOADING = {"torch": "importing torch", "header": "reading the file", "weights": "loading the weights"}
+_LOADING = {"torch": "starting the engine", "header": "reading the file", "weights": "loading the weights"}
 """What the engine reports of its loading, in words."""
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 
@@ -34,18 +36,13 @@ def state_text(status: Status) -> tuple[str, str]:
     if status.model_state == "failed":
         return "● no model", "$error"
     if status.model_state == "loading":
-        percent = f" {status.fraction * 100:3.0f} %" if status.fraction else ""
+        percent = f" {status.fraction * 100:.0f} %" if status.fraction else ""
         return f"◌ {_LOADING.get(status.doing, status.doing)}{percent}", "$warning"
     if status.is_replying:
         if status.doing == "generating":
-            speed = (
-                f"{status.tok_per_s:5.1f}" if status.tok_per_s else f"{'–':>5}"
-            )  # from the second token on
-            return f"● {speed} tok/s", "$accent"
+            return f"● {format_speed(status.tok_per_s)}".ljust(SPEED_CELLS + 2), "$accent"
         doing = "reading the prompt" if status.doing == "ready" else status.doing  # not taken up yet
         return f"● {doing}", "$accent"
-    if status.tok_per_s:
-        return f"● {status.tok_per_s:5.1f} tok/s", "$success"
     return "● ready", "$success"
 
 
@@ -54,29 +51,41 @@ Figure: TypeAlias = tuple[tuple[str, ...], str]
 
 
 def figures(status: Status) -> list[Figure]:
-    """The figures, the most useful first; those stay where there is little room."""
+    """The figures, the most useful first; those stay where there is little room.
+
+    Those that grow end in spaces: what follows them keeps its place.
+    """
     parts: list[Figure] = []
     if not status.is_saved:
-        parts.append((("not saved yet", "unsaved"), "$warning bold"))
+        words = "not saved yet" if status.can_be_saved else "not saved"
+        parts.append(((words, "unsaved"), "$warning bold"))
     if status.context_length:
-        length = f"{status.context_length:,}"
-        used = f"{status.context_used:,}".rjust(len(length))
-        bar = meter(status.context_used / status.context_length)
-        short, shortest = f"context {used} / {length}", f"{used}/{length}"
-        if n := status.dropped_messages:
-            told = f"{short} · {n:,} message{'' if n == 1 else 's'} left out", f"{short} · {n:,} left out"
-            parts.append(((*told, f"{shortest} · {n:,} out", shortest), "$text-warning"))
-        else:
-            parts.append(((f"{short} ▕{bar}▏", short, shortest), "$foreground 60%"))
+        parts.append(_context(status))
+    if status.tok_per_s and not status.is_replying:
+        speed = format_speed(status.tok_per_s)
+        parts.append(((f"last {speed}", speed), "$foreground 60%"))
     if status.first_token_s is not None:
-        parts.append(((f"first {status.first_token_s:5.2f} s",), "$foreground 60%"))
+        parts.append(((f"first {status.first_token_s:.2f} s".ljust(12),), "$foreground 60%"))
     if status.reused_tokens:
-        parts.append(((f"reused {status.reused_tokens:>6,}",), "$foreground 60%"))
+        parts.append(((f"reused {status.reused_tokens:,}".ljust(12),), "$foreground 60%"))
     if status.engine:
         engine = f"engine {status.engine}"
         reason = sanitize(status.engine_reason)
         parts.append((((f"{engine}: {reason}", engine) if reason else (engine,)), "$foreground 60%"))
     return parts
+
+
+def _context(status: Status) -> Figure:
+    length, used = f"{status.context_length:,}", f"{status.context_used:,}"
+    numbers, shortest = f"{used} / {length}", f"{used}/{length}"
+    if n := status.dropped_messages:
+        left = f"{n:,} message{'' if n == 1 else 's'} left out", f"{n:,} left out"
+        wordings = [f"context {numbers} · {words}" for words in left]
+        return (*wordings, f"{shortest} · {n:,} out", shortest), "$text-warning"
+    bar = meter(status.context_used / status.context_length)
+    numbers = numbers.ljust(2 * len(length) + 3)
+    wordings = [f"context ▕{bar}▏ {numbers}", f"context {numbers}", shortest.ljust(2 * len(length) + 1)]
+    return tuple(wordings), "$foreground 60%"
 
 
 class StatusBar(Widget):
@@ -125,9 +134,11 @@ class StatusBar(Widget):
         left = Content.assemble((text[:1], colour), (text[1:], "$foreground 80%"))
         room = width - cell_len(text)
         for texts, style in figures(self.status):
-            fitting = [text for text in texts if cell_len(text) + 3 + min(KEYS_CELLS, width // 5) <= room]
+            free = room - 3 - min(KEYS_CELLS, width // 5)
+            fitting = [text for text in texts if cell_len(text.rstrip()) <= free]
             if fitting:
-                left = Content("   ").join([left, Content.assemble((fitting[0], style))])
-                room -= cell_len(fitting[0]) + 3
+                figure = fitting[0].rstrip().ljust(min(len(fitting[0]), free))
+                left = Content("   ").join([left, Content.assemble((figure, style))])
+                room -= cell_len(figure) + 3
         keys = Content("   ").join(self._keys(room - 3))
         return Content.assemble(left, " " * max(0, room - keys.cell_length), keys)

@@ -1,0 +1,174 @@
+"""What `llama-chat inspect` found, in lines for a terminal or a pipe."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from llama_chat.cli.tables import Column, Painter, bytes_text, count_text, cut, one_line, table_lines
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from llama_chat.engine.inspect.chosen import Chosen
+    from llama_chat.engine.inspect.listing import Listing, Part, TokenizerFacts, Totals
+    from llama_chat.engine.inspect.statistics import Histogram, TensorStatistics
+    from llama_chat.engine.inspect.tree import Node
+
+INDENT = "  "
+VALUE_CELLS = 100
+"""Where a value is cut that would go on for long, such as a chat template."""
+LISTED_SPECIALS = 12
+HISTOGRAM_ROWS = 3
+_EIGHTHS = " ▁▂▃▄▅▆▇█"
+
+
+def listing_lines(listing: Listing, painter: Painter, width: int | None, *, shows_all: bool) -> Iterator[str]:
+    """The whole listing: each model with metadata, tensors and totals, then documents and tokenizers."""
+    for part in listing.parts:
+        yield from _part_lines(part, listing.path, painter, width, shows_all=shows_all)
+    for name, document in listing.documents.items():
+        yield painter.bold(one_line(name))
+        yield from _pairs(document, width)
+        yield ""
+    for facts in listing.tokenizers:
+        yield from _tokenizer_lines(facts, painter)
+        yield ""
+
+
+def statistics_lines(found: Chosen, painter: Painter) -> Iterator[str]:
+    """One tensor with the figures of its values."""
+    row = found.row
+    shape = " × ".join(map(str, row.shape)) or "one value"
+    yield painter.bold(one_line(row.name)) + one_line(
+        f"{INDENT}{shape}{INDENT}{row.type_name}{INDENT}{bytes_text(row.nbytes)}"
+    )
+    in_gguf = f"; in GGUF: {row.gguf_name}" if row.gguf_name != row.name else ""
+    yield INDENT + painter.dim(one_line(row.file + in_gguf))
+    if found.statistics is None:
+        yield INDENT + one_line(found.problem)
+    else:
+        yield from (INDENT + line for line in _figures(found.statistics))
+    yield ""
+
+
+def _part_lines(
+    part: Part, start: Path, painter: Painter, width: int | None, *, shows_all: bool
+) -> Iterator[str]:
+    from llama_chat.engine.inspect.tree import fold
+
+    names = [
+        str(path.relative_to(start) if path.parent != start.parent else path.name) for path in part.files
+    ]
+    files = names[0] if len(names) == 1 else f"{names[0]} … {names[-1]}"
+    counted = f", {len(part.files)} files" if len(part.files) > 1 else ""
+    yield painter.bold(one_line(files)) + f"{INDENT}{part.format}{counted}"
+    if part.metadata:
+        yield INDENT + painter.dim("metadata")
+        yield from _pairs(part.metadata, width, indent=INDENT * 2)
+    yield INDENT + painter.dim(count_text(len(part.tensors), "tensor"))
+    rows = list(_tree_rows(fold(part.tensors, folds=not shows_all)))
+    columns = [Column(shrinks=True), Column(), Column(), Column(is_right=True)]
+    yield from table_lines(columns, rows, width=width, indent=INDENT * 2)
+    yield INDENT + painter.dim("totals")
+    yield from table_lines([Column(), Column()], list(_total_rows(part.totals)), indent=INDENT * 2)
+    yield ""
+
+
+def _tree_rows(nodes: Sequence[Node], depth: int = 0) -> Iterator[Sequence[str]]:
+    from llama_chat.engine.inspect.tree import Leaf
+
+    for node in nodes:
+        label = INDENT * depth + node.label
+        if isinstance(node, Leaf):
+            row = node.row
+            times = f" × {node.times}" if node.times > 1 else ""
+            yield label, f"{list(row.shape)}{times}", row.type_name, bytes_text(row.nbytes)
+            continue
+        times = f"× {len(node.numbers)}" if len(node.numbers) > 1 else ""
+        yield label, times, "", bytes_text(node.nbytes)
+        yield from _tree_rows(node.children, depth + 1)
+
+
+def _total_rows(totals: Totals) -> Iterator[tuple[str, str]]:
+    yield "parameters", f"{totals.parameters:,}"
+    yield "bytes", f"{totals.nbytes:,} ({bytes_text(totals.nbytes)})"
+    if totals.read_bytes_per_token is not None:
+        yield "read for a token", bytes_text(totals.read_bytes_per_token)
+    if totals.kv_bytes_per_token is not None:
+        yield "kept for a token", f"{bytes_text(totals.kv_bytes_per_token)} of keys and values in 16 bits"
+
+
+def _pairs(pairs: Mapping[str, Any], width: int | None, *, indent: str = INDENT) -> list[str]:
+    rows = [(key, value_text(value)) for key, value in pairs.items()]
+    return table_lines([Column(shrinks=True), Column(shrinks=True)], rows, width=width, indent=indent)
+
+
+def value_text(value: Any) -> str:
+    """A value of metadata in one line; long lists by their length."""
+    if isinstance(value, list) and len(value) > 8:
+        kinds = {type(each).__name__ for each in value}
+        kind = {"bytes": "texts", "str": "texts", "dict": "objects"}.get(kinds.pop(), "numbers")
+        return f"[{len(value):,} {kind if not kinds else 'values'}]"
+    if isinstance(value, str):
+        return cut(one_line(value), VALUE_CELLS)
+    return cut(one_line(json.dumps(value, ensure_ascii=False, default=_text)), VALUE_CELLS)
+
+
+def _text(value: Any) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
+def _tokenizer_lines(facts: TokenizerFacts, painter: Painter) -> Iterator[str]:
+    yield painter.bold("tokenizer") + f"{INDENT}{one_line(facts.file)}"
+    text_of = {i: text for text, i in facts.special_tokens.items()}
+
+    def named(token_id: int) -> str:
+        return f"{token_id} {text_of.get(token_id, '')}".rstrip()
+
+    special = [f"{i} {text}" for text, i in list(facts.special_tokens.items())[:LISTED_SPECIALS]]
+    more = len(facts.special_tokens) - len(special)
+    rows = [
+        ("kind", facts.kind),
+        ("size", f"{facts.size:,} tokens"),
+        ("pattern", facts.pattern or ""),
+        ("begin id", "" if facts.bos_id is None else named(facts.bos_id)),
+        ("end ids", ", ".join(map(named, facts.end_ids))),
+        (
+            "special",
+            f"{len(facts.special_tokens):,}: {', '.join(special)}{f' … {more} more' if more else ''}",
+        ),
+    ]
+    yield from table_lines([Column(), Column()], [row for row in rows if row[1]], indent=INDENT)
+
+
+def _figures(found: TensorStatistics) -> Iterator[str]:
+    values = "  ".join(map(number_text, found.first))
+    rows = [("first values", values + ("  …" if found.count > len(found.first) else ""))]
+    if found.mean is not None and found.std is not None:
+        rows += [("mean", number_text(found.mean)), ("deviation", number_text(found.std))]
+    if found.smallest is not None and found.largest is not None:
+        rows.append(("range", f"{number_text(found.smallest)} … {number_text(found.largest)}"))
+    rows.append(("NaN, infinite", f"{found.nan_count:,}, {found.inf_count:,} of {found.count:,}"))
+    yield from table_lines([Column(), Column()], rows)
+    if found.histogram is not None:
+        yield from histogram_lines(found.histogram)
+
+
+def number_text(value: float) -> str:
+    """The value with six digits: `0.0123457`, `-1.5`, `1.2e-08`."""
+    return f"{value:.6g}"
+
+
+def histogram_lines(histogram: Histogram) -> Iterator[str]:
+    """The counts as bars three lines high, the range below them, and how many lie outside."""
+    most = max(histogram.counts) or 1
+    # A bin that is not empty is seen: at least an eighth of a line.
+    heights = [-(-count * HISTOGRAM_ROWS * 8 // most) for count in histogram.counts]
+    for row in reversed(range(HISTOGRAM_ROWS)):
+        yield "".join(_EIGHTHS[min(8, max(0, height - 8 * row))] for height in heights).rstrip()
+    low, high = number_text(histogram.low), number_text(histogram.high)
+    yield low + high.rjust(max(len(heights) - len(low), len(high) + 2))
+    if histogram.below or histogram.above:
+        yield f"{histogram.below:,} below, {histogram.above:,} above"

@@ -1,0 +1,89 @@
+"""Tokens for a terminal, a pipe and JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from llama_chat.cli.tables import Column, Painter, count_text, one_line, table_lines
+
+if TYPE_CHECKING:
+    from llama_chat.engine.vocabulary.tokenizer import Tokenizer
+
+BORDER = "│"
+"""Stands between tokens where no colours tell them apart."""
+
+
+def text_lines(tokenizer: Tokenizer, ids: Sequence[int], painter: Painter) -> Iterator[str]:
+    """The text cut into its tokens, line by line as it has them; its ids in the same colours; the counts."""
+    between = "" if painter.is_coloured else BORDER
+    line: list[str] = []
+    for n, token_id in enumerate(ids):
+        shown = token_text(tokenizer.piece(token_id))
+        line.append(painter.on(shown, n))
+        if shown.endswith("␊"):
+            yield between.join(line)
+            line = []
+    if line:
+        yield between.join(line)
+    if ids:
+        yield ""
+        yield " ".join(painter.on(str(token_id), n) for n, token_id in enumerate(ids))
+    hidden = tokenizer.vocabulary.hidden_ids
+    nbytes = sum(len(tokenizer.piece(token_id)) for token_id in ids if token_id not in hidden)
+    yield painter.dim(f"{count_text(len(ids), 'token')}, {count_text(nbytes, 'byte')}")
+
+
+def token_table(
+    tokenizer: Tokenizer, ids: Sequence[int], painter: Painter, width: int | None
+) -> Sequence[str]:
+    """A line a token: id, bytes in hexadecimal, text."""
+    columns = [
+        Column("id", is_right=True),
+        Column("bytes", shrinks=True, paint=painter.dim),
+        Column("text", shrinks=True, paint=lambda text: painter.on(text, 0)),
+    ]
+    pieces = [tokenizer.piece(token_id) for token_id in ids]
+    rows = [
+        (str(token_id), piece.hex(" "), token_text(piece))
+        for token_id, piece in zip(ids, pieces, strict=True)
+    ]
+    return table_lines(columns, rows, painter=painter, width=width)
+
+
+def sample_facts(tokenizer: Tokenizer, seed: int) -> list[tuple[str, str]]:
+    """The size of the vocabulary, the tokens that end a reply, and the seed of the sample."""
+    ends = (f"{i} {tokenizer.text_of(i)}" for i in sorted(tokenizer.vocabulary.end_ids))
+    return [
+        ("vocabulary", count_text(len(tokenizer), "token")),
+        ("end tokens", ", ".join(ends) or "none"),
+        ("seed", str(seed)),
+    ]
+
+
+def sample_columns(painter: Painter) -> list[Column]:
+    """How those are shown."""
+    return [Column(paint=painter.dim), Column(shrinks=True)]
+
+
+def as_data(tokenizer: Tokenizer, ids: Sequence[int]) -> list[dict[str, Any]]:
+    """The tokens for JSON. One may end in the middle of a character: its bytes are exact, its text is not."""
+    control_ids = tokenizer.vocabulary.hidden_ids
+    return [
+        {
+            "id": token_id,
+            "bytes": piece.hex(),
+            "text": piece.decode("utf-8", "replace"),
+            "is_control": token_id in control_ids,
+        }
+        for token_id in ids
+        for piece in (tokenizer.piece(token_id),)
+    ]
+
+
+def token_text(piece: bytes) -> str:
+    """The text of a token in one safe line; bytes that are no whole character in hexadecimal.
+
+    A joiner is spelled out: it would join what stands behind it, which is another token.
+    """
+    return one_line(piece.decode("utf-8", "backslashreplace").replace("\u200d", "\\u200d"))

@@ -1,0 +1,137 @@
+"""Models by transformers' own reader: the families that we do not read ourselves."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from llama_chat.engine.devices import is_out_of_memory
+from llama_chat.engine.files.checkpoint import DAMAGED, shown
+from llama_chat.engine.hf.other_model import OtherModel
+from llama_chat.errors import LlamaChatError, ModelError
+
+_log = logging.getLogger(__name__)
+
+
+def silence_library() -> None:
+    """Let transformers say nothing from now on: its warnings and bars would be drawn into the chat.
+
+    They come while a model answers, too, and some only once in a process.
+    """
+    from transformers.utils import logging as library_logging
+
+    library_logging.set_verbosity_error()
+    library_logging.disable_progress_bar()
+
+
+@contextmanager
+def asking_the_library(failed: str) -> Iterator[None]:
+    """Calls into transformers, whose errors are all told in one line, but for those of memory.
+
+    Args:
+        failed: what could not be done, and where.
+
+    Raises:
+        ModelError: whatever the library made of a file; it raises nearly every kind of error.
+    """
+    try:
+        yield
+    except (LlamaChatError, MemoryError):
+        raise
+    except Exception as error:  # ValueError, OSError, KeyError, ImportError, SafetensorError, ...
+        if isinstance(error, RuntimeError) and is_out_of_memory(error):
+            raise
+        _log.error(failed, exc_info=error)
+        lines = str(error).strip().splitlines()
+        reason = f"{type(error).__name__}: {lines[0].strip()}" if lines else type(error).__name__
+        raise ModelError(f"{failed}: {reason}", hint="The log has the details.") from error
+
+
+def read_library_config(model: OtherModel) -> Any:
+    """The library's own reading of the sizes.
+
+    Raises:
+        ModelError: an architecture that it does not know, or a damaged file.
+    """
+    with asking_the_library(f"{model.path.name}: transformers does not know this model"):
+        from transformers import AutoConfig
+
+        return AutoConfig.from_pretrained(local_files_only=True, trust_remote_code=False, **_place_of(model))
+
+
+def build_library_skeleton(model: OtherModel, config: Any) -> Any:
+    """The network of that config, its weights without memory.
+
+    Raises:
+        ModelError: the architecture writes no text.
+    """
+    with asking_the_library(f"{model.path.name}: transformers has no text model for it"):
+        from transformers import AutoModelForCausalLM
+
+        with torch.device("meta"):
+            return AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+
+
+def load_by_library(
+    model: OtherModel, config: Any, dtype: torch.dtype, device_map: Mapping[str, Any] | None
+) -> Any:
+    """The model with its weights, in eval mode.
+
+    Args:
+        model: where it lies.
+        config: from `read_library_config`.
+        dtype: of the weights.
+        device_map: for accelerate: which module goes where; None keeps all on the CPU.
+
+    Raises:
+        ModelError: damaged or incomplete files, or packages that are missing for them.
+    """
+    more: dict[str, Any] = {} if device_map is None else {"device_map": dict(device_map)}
+    with asking_the_library(f"{model.path.name}: transformers cannot load it"):
+        from transformers import AutoModelForCausalLM, GgufConfig
+
+        if model.is_gguf:
+            more["quantization_config"] = GgufConfig(dequantize=True)
+        loaded, report = AutoModelForCausalLM.from_pretrained(
+            config=config,
+            dtype=dtype,
+            local_files_only=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+            **_place_of(model),
+            **more,
+        )
+    missing = sorted(report["missing_keys"])
+    if missing:
+        raise ModelError(
+            f"{model.path.name}: {len(missing)} tensors are missing, {shown(missing[0])} among them",
+            hint=DAMAGED,
+        )
+    return loaded.eval()
+
+
+def _place_of(model: OtherModel) -> dict[str, Any]:
+    if model.is_gguf:
+        return {"pretrained_model_name_or_path": model.path.parent, "gguf_file": model.path.name}
+    return {"pretrained_model_name_or_path": model.path}
+
+
+# How many tokens a model was made for goes by many names.
+_CONTEXT_NAMES = (
+    "max_position_embeddings",
+    "n_positions",
+    "max_seq_len",
+    "max_sequence_length",
+    "seq_length",
+)
+
+
+def context_length_of(config: Any) -> int | None:
+    """Tokens that the model was made for; None where it says nothing, as recurrent ones do."""
+    text = config.get_text_config(decoder=True)
+    found = (getattr(text, name, None) for name in _CONTEXT_NAMES)
+    return next((value for value in found if type(value) is int and value > 0), None)

@@ -1,0 +1,139 @@
+"""A `Network` of transformers: a Llama from our own checkpoint, or any other model by its own reader."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from llama_chat.engine.config import check_context
+from llama_chat.engine.hf.build import build_skeleton, fill
+from llama_chat.engine.hf.library import (
+    asking_the_library,
+    build_library_skeleton,
+    context_length_of,
+    load_by_library,
+    read_library_config,
+    silence_library,
+)
+from llama_chat.engine.hf.network import HfNetwork
+from llama_chat.engine.hf.other_model import OtherModel
+from llama_chat.engine.hf.placement import Placement, does_not_fit, on_one, spread, weights_bytes_of
+from llama_chat.engine.memory import FIRST_CONTEXT
+from llama_chat.engine.model_file import ModelFile
+from llama_chat.engine.network import NetworkInfo
+from llama_chat.errors import ModelError
+
+DTYPES: Mapping[str, torch.dtype] = {"bf16": torch.bfloat16, "f16": torch.float16, "f32": torch.float32}
+_UNSAID_CONTEXT = 8192
+"""Tokens of context where the model names none: recurrent ones have no end, but memory has."""
+
+
+def load_hf(
+    model: ModelFile | OtherModel,
+    dtype: str,
+    device: torch.device,
+    *,
+    context: int = 0,
+    threads: int = 1,
+    free_bytes: Mapping[torch.device, int] | None = None,
+    report: Callable[[float], None] = lambda _: None,
+) -> HfNetwork:
+    """The network of the model.
+
+    Args:
+        model: a Llama whose checkpoint we read, or a folder that the library reads.
+        dtype: `bf16`, `f16` or `f32`.
+        device: where it goes if it fits.
+        context: tokens of context; 0 takes what the model was made for.
+        threads: processor threads in use, for the record.
+        free_bytes: from `free_places`: what it may be spread over; none: it goes to the device, fit or not.
+        report: hears the fraction that is loaded.
+
+    Raises:
+        ModelError: the library cannot run it, or its files are damaged.
+        DeviceError: it fits on no device, nor on all of them.
+    """
+    silence_library()
+    wanted = _Wanted(dtype, device, context, threads, free_bytes or {}, report)
+    return _load_llama(model, wanted) if isinstance(model, ModelFile) else _load_other(model, wanted)
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What `load_hf` was asked for."""
+
+    dtype: str
+    device: torch.device
+    context: int
+    threads: int
+    free_bytes: Mapping[torch.device, int]
+    report: Callable[[float], None]
+
+    @property
+    def compute(self) -> torch.dtype:
+        return DTYPES[self.dtype]
+
+    def place(self, skeleton: Any, cache_bytes: int) -> Placement:
+        """On the one device, unless there is too little memory on it."""
+        needed = weights_bytes_of(skeleton, self.compute) + cache_bytes
+        if self.device not in self.free_bytes or needed <= self.free_bytes[self.device]:
+            return on_one(self.device)
+        if len(self.free_bytes) == 1:
+            raise does_not_fit(needed, self.free_bytes)
+        with asking_the_library("The model cannot be spread over the devices"):
+            return spread(skeleton, self.compute, self.free_bytes)
+
+    def network(
+        self, loaded: Any, placement: Placement, context: int, vocab_size: int, notices: tuple[str, ...] = ()
+    ) -> HfNetwork:
+        info = NetworkInfo(
+            context_length=context,
+            vocab_size=vocab_size,
+            parameters=sum(parameter.numel() for parameter in loaded.parameters()),
+            weights_bytes=weights_bytes_of(loaded),
+            device=placement.label,
+            dtype=self.dtype,
+            threads=self.threads,
+        )
+        return HfNetwork(loaded, info, placement.device, notices)
+
+
+def _load_llama(model: ModelFile, wanted: _Wanted) -> HfNetwork:
+    config = model.config
+    context = check_context(wanted.context, config.context_length, model.checkpoint.path.name)
+    loaded = build_skeleton(config)
+    begins_with = wanted.context or min(context, FIRST_CONTEXT)  # the cache grows as it fills
+    placement = wanted.place(loaded, config.kv_values_per_token * begins_with * wanted.compute.itemsize)
+    fill(loaded, model.checkpoint, config, wanted.compute, placement.device_of, wanted.report)
+    if placement.is_spread:
+        from accelerate import dispatch_model
+
+        loaded = dispatch_model(loaded, placement.accelerate_map)
+    return wanted.network(loaded, placement, context, config.vocab_size)
+
+
+def _load_other(model: OtherModel, wanted: _Wanted) -> HfNetwork:
+    wanted.report(0.0)
+    where = model.path.name
+    config = read_library_config(model)
+    skeleton = build_library_skeleton(model, config)
+    rows = skeleton.get_input_embeddings().weight.shape[0]
+    if len(model.tokenizer) > rows:
+        raise ModelError(
+            f"{where}: {len(model.tokenizer):,} tokens, but {rows:,} rows of embeddings",
+            hint="The tokenizer belongs to another model.",
+        )
+    known, notices = context_length_of(config), tuple[str, ...]()
+    context = wanted.context or _UNSAID_CONTEXT
+    if known is not None:
+        context = check_context(wanted.context, known, where)
+    elif not wanted.context:
+        notices = (f"{model.name} names no length of context; {_UNSAID_CONTEXT:,} tokens are taken.",)
+    placement = wanted.place(skeleton, 0)
+    is_plain = placement.label == "cpu"
+    loaded = load_by_library(model, config, wanted.compute, None if is_plain else placement.accelerate_map)
+    wanted.report(1.0)
+    return wanted.network(loaded, placement, context, len(model.tokenizer), notices)

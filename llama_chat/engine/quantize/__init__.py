@@ -1,0 +1,45 @@
+"""Weights in few bits: how GGUF's blocks and plain values become what torch's products take; the products.
+
+One room a width; `blocks` unpacks, `kernels` knows which product runs on which device.
+"""
+
+from llama_chat.engine.quantize.blocks import GROUP, plain_view, unpack
+from llama_chat.engine.quantize.int4 import INT4_TYPES, Int4Groups, int4_groups_from_gguf, quantize_int4
+from llama_chat.engine.quantize.int4_linear import (
+    Int4Linear,
+    TiledInt4Linear,
+    Trials,
+    UnpackingInt4Linear,
+    XpuInt4Linear,
+    build_int4_linear,
+    takes_int4,
+)
+from llama_chat.engine.quantize.int8 import (
+    Int8Embedding,
+    Int8Linear,
+    Int8RowEmbedding,
+    RescoredHead,
+    takes_int8,
+)
+
+__all__ = [
+    "GROUP",
+    "INT4_TYPES",
+    "Int4Groups",
+    "Int4Linear",
+    "Int8Embedding",
+    "Int8Linear",
+    "Int8RowEmbedding",
+    "RescoredHead",
+    "TiledInt4Linear",
+    "Trials",
+    "UnpackingInt4Linear",
+    "XpuInt4Linear",
+    "build_int4_linear",
+    "int4_groups_from_gguf",
+    "plain_view",
+    "quantize_int4",
+    "takes_int4",
+    "takes_int8",
+    "unpack",
+]

@@ -1,0 +1,1 @@
+"""The two engines held against each other on the same weights: figures, bounds, a verdict."""
