@@ -40,7 +40,7 @@ class ModelSettings:
     model: str = field(
         default="",
         metadata={
-            "help": "A folder, a .gguf file or a name of `llama-chat models`. Empty: the default model."
+            "help": "A folder, a file, owner/name of the Hub or a name of `models list`. Empty: the default."
         },
     )
     engine: str = field(default="auto", metadata={"help": "What runs the model.", "choices": ENGINES})

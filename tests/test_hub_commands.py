@@ -163,7 +163,7 @@ def test_ctrl_c_ends_it_at_once_and_what_came_is_kept(
     try:
         wait_for_half(fake_hub)
         process.send_signal(signal.SIGINT)
-        _, told = process.communicate(timeout=5)
+        _, told = process.communicate(timeout=30)
     finally:
         process.kill()
     assert process.returncode == 130

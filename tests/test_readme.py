@@ -33,7 +33,7 @@ def test_what_it_links_to_is_there(target):
 @pytest.mark.parametrize("line", COMMANDS)
 def test_its_commands_are_understood(line):
     """Each is parsed by the command line as it is, down to the last option; none is run."""
-    words = shlex.split(line)[1:]
+    words = shlex.split(line, comments=True)[1:]
     with cli.make_context("llama-chat", list(words)) as outer:
         rest = [*outer._protected_args, *outer.args]
         command: click.Command | None = cli

@@ -124,9 +124,9 @@ def check_is_model(path: Path) -> None:
     Raises:
         ModelError: it is none, or none that can be run.
     """
-    from llama_chat.engine.model_file import read_model_file  # numpy, tiktoken: 0.35 s (2026-11)
+    from llama_chat.engine.choose import read_model  # numpy, tiktoken: 0.35 s (2026-11)
 
-    read_model_file(path)
+    read_model(path, "auto")
 
 
 def as_data(model: ModelFile) -> dict[str, Any]:

@@ -238,7 +238,8 @@ class Chat:
 
     def _rest(self) -> None:
         doing = {"ready": "ready", "failed": "no model"}.get(self.status.model_state, self.status.doing)
-        self._update(replace(self.status, is_replying=False, doing=doing))
+        fraction = self.status.fraction if self.status.model_state == "loading" else None
+        self._update(replace(self.status, is_replying=False, doing=doing, fraction=fraction))
 
     def _ended(self) -> None:
         self._replying = None
@@ -310,9 +311,9 @@ class Chat:
         if (replying := self._current(note.reply_id)) is None:
             return
         prompt = note.prompt
-        replying.begin(model=self.model_label, context_start=prompt.context_start)
+        replying.begin(prompt, model=self.model_label)
         self._view.drop_notices(notices.ABOUT_PROMPT)
-        status = replace(self.status, context_used=prompt.tokens, dropped_messages=prompt.dropped_messages)
+        status = replace(self.status, dropped_messages=prompt.dropped_messages)
         self._update(replying.figures.status(status))
         notices.mark_context(self._view, self.conversation, prompt.dropped_messages)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
 from llama_chat.conversation import Message, Role
-from llama_chat.events import Event, Finished, ModelInfo, Prefilled, Token
+from llama_chat.events import Event, Finished, Loading, ModelInfo, Prefilled, Token
 
 ModelState: TypeAlias = Literal["loading", "ready", "failed"]
 
@@ -79,6 +79,8 @@ class LiveFigures:
     prompt_tokens: int = 0
     reused_tokens: int = 0
     prefill_s: float = 0.0
+    fraction: float | None = None
+    """How much of a long prompt is read."""
     first_token_s: float | None = None
     tokens: int = 0
     decode_s: float = 0.0
@@ -88,7 +90,10 @@ class LiveFigures:
     def feed(self, event: Event) -> None:
         """Take one event into account."""
         match event:
+            case Loading():
+                self.fraction = event.fraction
             case Prefilled():
+                self.fraction = None
                 self.prompt_tokens, self.reused_tokens = event.prompt_tokens, event.reused_tokens
                 self.prefill_s = event.seconds
             case Token():
@@ -118,6 +123,7 @@ class LiveFigures:
         return replace(
             before,
             doing="stopping" if before.doing == "stopping" else doing,
+            fraction=self.fraction,
             tok_per_s=self.tok_per_s,
             first_token_s=self.first_token_s,
             context_used=self.prompt_tokens + self.tokens,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from llama_chat.conversation import Conversation, Message
 from llama_chat.events import Event
@@ -11,6 +12,9 @@ from llama_chat.reply_builder import ReplyBuilder
 from llama_chat.ui.live import LiveFigures
 from llama_chat.ui.transcript.heads import format_figures
 from llama_chat.worker import Turn
+
+if TYPE_CHECKING:
+    from llama_chat.turn import Prompt  # brings jinja2, which the first paint need not wait for
 
 
 @dataclass(slots=True)
@@ -54,11 +58,12 @@ class Replying:
         conversation.leaf_id = self.leaf_before
         return words
 
-    def begin(self, *, model: str, context_start: str | None) -> None:
-        """The model of this name has taken the turn, and sees the messages from `context_start` on."""
+    def begin(self, prompt: Prompt, *, model: str) -> None:
+        """The model of this name has taken the turn, and reads that prompt."""
+        self.figures.prompt_tokens = prompt.tokens
         reply = self.turn.reply.reply
         assert reply is not None
-        record = replace(reply, model=model, context_start=context_start)
+        record = replace(reply, model=model, context_start=prompt.context_start)
         self._builder = ReplyBuilder(replace(self.turn.reply, reply=record))
 
     def feed(self, events: Iterable[Event]) -> str:

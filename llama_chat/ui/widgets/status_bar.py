@@ -35,14 +35,14 @@ def state_text(status: Status) -> tuple[str, str]:
     """A dot with words, and the colour of the dot."""
     if status.model_state == "failed":
         return "● no model", "$error"
+    percent = f" {status.fraction * 100:.0f} %" if status.fraction else ""
     if status.model_state == "loading":
-        percent = f" {status.fraction * 100:.0f} %" if status.fraction else ""
         return f"◌ {_LOADING.get(status.doing, status.doing)}{percent}", "$warning"
     if status.is_replying:
         if status.doing == "generating":
             return f"● {format_speed(status.tok_per_s)}".ljust(SPEED_CELLS + 2), "$accent"
         doing = "reading the prompt" if status.doing == "ready" else status.doing  # not taken up yet
-        return f"● {doing}", "$accent"
+        return f"● {doing}{percent if doing == 'reading the prompt' else ''}", "$accent"
     return "● ready", "$success"
 
 
