@@ -36,6 +36,20 @@ class ModelError(LlamaChatError):
     """A model cannot be found, read or run."""
 
 
+class NotOursError(ModelError):
+    """A model that the from-scratch engine does not run, but transformers may.
+
+    Args:
+        message: as `LlamaChatError`.
+        hint: as `LlamaChatError`.
+        by_auto: whether `--engine auto` hands it on; otherwise only who asks for `--engine hf` gets it tried.
+    """
+
+    def __init__(self, message: str, *, hint: str = "", by_auto: bool = True) -> None:
+        super().__init__(message, hint=hint)
+        self.by_auto = by_auto
+
+
 class DeviceError(LlamaChatError):
     """The device that was asked for is not there."""
 

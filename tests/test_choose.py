@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from test_hf_engine import ids_of, open_model, refusal, reply
@@ -20,7 +21,7 @@ from llama_chat.engine.hf import load as hf_load
 from llama_chat.engine.hf import placement
 from llama_chat.engine.hf.other_model import OtherModel
 from llama_chat.engine.model_file import ModelFile
-from llama_chat.errors import DeviceError, LlamaChatError, ModelError
+from llama_chat.errors import DeviceError, LlamaChatError, ModelError, NotOursError
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +94,115 @@ def test_a_damaged_llama_is_not_handed_on(llama: Path, tmp_path: Path) -> None:
         assert "mlp.gate_proj.weight has the shape" in refusal(folder, engine=engine).message
     for engine in ("auto", "hf"):
         assert "no such file or folder" in refusal(tmp_path / "none", engine=engine).message
+
+
+@pytest.mark.parametrize("by_auto", [True, False])
+def test_who_goes_to_transformers_is_told_by_the_refusal_not_by_its_words(
+    qwen: Path, monkeypatch: pytest.MonkeyPatch, by_auto: bool
+) -> None:
+    def refuse(path: Path) -> ModelFile:
+        raise NotOursError("config.json: something odd", hint="Reworded.", by_auto=by_auto)
+
+    monkeypatch.setattr("llama_chat.engine.choose.read_model_file", refuse)
+    model = read_model(qwen, "hf")
+    assert isinstance(model, OtherModel)
+    assert model.why == "something odd"
+    for engine in ("scratch", *(() if by_auto else ("auto",))):
+        with pytest.raises(NotOursError, match="Reworded"):
+            read_model(qwen, engine)
+    if by_auto:
+        assert isinstance(read_model(qwen, "auto"), OtherModel)
+
+
+def test_a_hint_at_the_other_engine_hands_nothing_on(qwen: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path) -> ModelFile:
+        raise ModelError("config.json: something odd", hint="Not even --engine hf.")
+
+    monkeypatch.setattr("llama_chat.engine.choose.read_model_file", refuse)
+    for engine in ("scratch", "auto", "hf"):
+        with pytest.raises(ModelError, match="Not even"):
+            read_model(qwen, engine)
+
+
+def test_quantised_weights_go_to_transformers_only_when_asked(tmp_path: Path) -> None:
+    folder = TinyHF(config={"quantization_config": {"quant_method": "gptq"}}).write(tmp_path / "gptq")
+    with pytest.raises(ModelError, match="quantised"):
+        read_model(folder, "auto")
+    assert isinstance(read_model(folder, "hf"), OtherModel)
+
+
+def test_a_gguf_whose_text_is_cut_in_an_unknown_way_goes_to_transformers_only_when_asked(
+    tmp_path: Path,
+) -> None:
+    path = TinyModel(metadata={"tokenizer.ggml.pre": "frobnicator"}).write(tmp_path / "odd.gguf")
+    with pytest.raises(ModelError, match="which is not known"):
+        read_model(path, "auto")
+    assert isinstance(read_model(path, "hf"), OtherModel)
+
+
+# --- what transformers would leave out -------------------------------------------------------------------
+
+BIAS = {"blk.0.attn_q.bias": np.full(256, 0.1, dtype=np.float32)}
+
+
+@pytest.mark.parametrize(
+    ("tiny", "lost"),
+    [
+        (TinyModel(metadata={"llama.rope.scaling.type": "yarn"}), "the scaling of RoPE (yarn)"),
+        (TinyModel(metadata={"llama.rope.scaling.type": "frobnicate"}), "the scaling of RoPE (frobnicate)"),
+        (TinyModel(metadata={"llama.rope.scaling.type": "a\nb"}), "the scaling of RoPE ('a\\nb')"),
+        (
+            TinyModel(architecture="qwen2", metadata={"qwen2.rope.scaling.type": "linear"}),
+            "the scaling of RoPE (linear)",
+        ),
+        (TinyModel(extra=BIAS, rope_freqs=np.linspace(1, 8, 16)), "the tensor rope_freqs.weight"),
+        (TinyModel(extra=BIAS), "the tensor blk.0.attn_q.bias"),
+    ],
+    ids=["yarn", "unknown", "two lines", "linear", "divisors", "bias"],
+)
+@pytest.mark.parametrize("engine", ["auto", "hf"])
+def test_a_gguf_that_transformers_would_read_in_part_is_refused(
+    tmp_path: Path, tiny: TinyModel, lost: str, engine: str
+) -> None:
+    error = refusal(tiny.write(tmp_path / "odd.gguf"), engine=engine)
+    assert error.message == f"odd.gguf: transformers leaves {lost} out of a GGUF file"
+    assert "config.json" in error.hint
+
+
+def test_a_gguf_that_says_its_rope_is_not_scaled_is_read(tmp_path: Path) -> None:
+    biases = {
+        f"blk.{layer}.attn_{name}.bias": np.full(width, 0.1, dtype=np.float32)
+        for layer in range(2)
+        for name, width in (("q", 256), ("k", 64), ("v", 64))
+    }
+    said = {"qwen2.rope.scaling.type": "none"}
+    path = TinyModel(architecture="qwen2", extra=biases, metadata=said).write(tmp_path / "plain.gguf")
+    assert open_model(path).info.engine == "hf"
+
+
+def test_tensors_that_transformers_has_no_use_for_are_no_small_matter(tmp_path: Path) -> None:
+    extra = {f"model.layers.{n}.self_attn.q_proj.bias": torch.zeros(256) for n in range(2)}
+    error = refusal(TinyHF(extra=extra).write(tmp_path / "biased"))
+    assert error.message == (
+        "biased: transformers has no use for 2 of the tensors, "
+        "model.layers.0.self_attn.q_proj.bias among them"
+    )
+    harmless = {"model.vision_tower.patch.weight": torch.zeros(4), "mtp.norm.weight": torch.zeros(4)}
+    assert open_model(TinyHF(extra=harmless).write(tmp_path / "seeing")).info.engine == "hf"
+
+
+@pytest.mark.parametrize("rope", [{"rope_type": "frobnicate", "factor": 2.0}, {"type": 5}, {"rope_type": []}])
+def test_an_unknown_rope_type_ends_in_one_line(
+    tmp_path: Path, home: Path, capsys: pytest.CaptureFixture[str], rope: dict[str, Any]
+) -> None:
+    folder = TinyHF(config={"rope_scaling": rope}).write(tmp_path / "odd")
+    assert run("--threads", "1", "--model", str(folder), "Hello") == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "Traceback" not in err
+    first, *hint = err.splitlines()
+    assert first.startswith("llama-chat: odd: transformers ")
+    assert len(hint) <= 1
 
 
 def test_both_engines_read_a_llama_the_same_way(llama: Path) -> None:

@@ -34,7 +34,13 @@ def test_a_slip_is_named_and_does_not_go_to_the_model(text, words):
 
 @pytest.mark.parametrize(
     ("words", "value"),
-    [("temperature", None), ("temperature 0.3", 0.3), ("top-k=all", 0), ("max_new_tokens 7", 7), ("top_p = 1", 1)],
+    [
+        ("temperature", None),
+        ("temperature 0.3", 0.3),
+        ("top-k=all", 0),
+        ("max_new_tokens 7", 7),
+        ("top_p = 1", 1),
+    ],
 )
 def test_a_setting_and_its_value(words, value):
     assert parse_setting(words)[1] == value

@@ -11,14 +11,18 @@ import pytest
 import torch
 from gguf.constants import GGMLQuantizationType as GGMLType
 from test_cli import run
+from tiny_library import FAMILIES, write_family
 from tiny_models import TinyModel
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from llama_chat.engine import device_report, devices
+from llama_chat.engine.choose import read_model
 from llama_chat.engine.device_report import advice, list_devices
 from llama_chat.engine.devices import free_memory, gpu_architecture, is_bf16_fast
 from llama_chat.engine.hardware import Machine, Memory
+from llama_chat.engine.hf.load import load_hf, needs_of_other
+from llama_chat.engine.hf.placement import cache_bytes_of
 from llama_chat.engine.precision import choose_precision
 from llama_chat.engine.quantize import (
     Int4Groups,
@@ -31,6 +35,7 @@ from llama_chat.engine.quantize import (
     quantize_int4,
 )
 from llama_chat.engine.quantize.kernels import agrees, has_int4_product
+from llama_chat.errors import DeviceError
 
 GPU = torch.device("cuda", 0)
 GIB = 1 << 30
@@ -446,7 +451,7 @@ def test_a_product_that_fails_once_is_not_tried_again(monkeypatch: pytest.Monkey
 def test_8_bits_unpacked_for_the_product(dtype: torch.dtype) -> None:
     weight = torch.randn(80, 64, generator=torch.Generator().manual_seed(3))
     x_TD = torch.randn(20, 64, generator=torch.Generator().manual_seed(5)).to(dtype)
-    linear = Int8Linear(weight.split(16), dtype)
+    linear = Int8Linear(weight.split(16), (80, 64), dtype)
     wanted = x_TD.float() @ weight.T
     assert relative(linear.unpacked_product(x_TD), wanted) < 0.014
     assert relative(linear.unpacked_product(x_TD), linear(x_TD).float()) < 0.01
@@ -494,6 +499,92 @@ def test_the_command_holds_a_model_against_each_device(
     out = capsys.readouterr().out
     assert "With a context of 100 tokens:" in out
     assert [line.split()[1] for line in out.splitlines() if line.startswith("cpu")][1:] == ["int8"]
+
+
+@pytest.fixture
+def qwen(tmp_path: Path) -> Path:
+    return write_family(tmp_path / "tiny-qwen", "qwen2")
+
+
+def test_of_a_model_that_only_transformers_runs_weights_and_cache_are_held(
+    home: Path, qwen: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("devices", "--model", str(qwen), "--device", "cpu", "--json") == 0
+    by_dtype = {fit["dtype"]: fit for fit in json.loads(capsys.readouterr().out)["fits"]}
+    assert set(by_dtype) == {"auto", "bf16", "f16", "f32"}
+    f32, bf16 = by_dtype["f32"], by_dtype["bf16"]
+    stored = (qwen / "model.safetensors").stat().st_size  # f32, and a header
+    assert stored - 4096 < f32["weights_bytes"] <= stored
+    assert f32["cache_bytes"] == 512 * 2 * 2 * 2 * 16 * 4  # tokens, K and V, layers, heads, values, bytes
+    assert f32["cache_bytes"] == 2 * bf16["cache_bytes"]
+    assert f32["total_bytes"] == f32["weights_bytes"] + f32["cache_bytes"]
+    assert f32["working_bytes"] is f32["largest_context"] is None
+    assert f32["verdict"] == "fits"
+    assert run("devices", "--model", str(qwen), "--device", "cpu", "--dtype", "f32", "--context", "100") == 0
+    out = capsys.readouterr().out
+    assert "With a context of 100 tokens:" in out
+    assert out.endswith("transformers runs this model; what is not known (?) is not counted.\n")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--engine", "scratch"), "qwen2"),
+        (("--dtype", "int4"), "--dtype int4 is made by the from-scratch engine, not by transformers"),
+        (("--context", "9999"), "512"),
+    ],
+)
+def test_what_cannot_be_said_of_it_is_one_clear_line(
+    home: Path, qwen: Path, capsys: pytest.CaptureFixture[str], options: tuple[str, str], words: str
+) -> None:
+    assert run("devices", "--model", str(qwen), *options) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("llama-chat: ")
+    assert words in err
+    assert "Traceback" not in err
+
+
+def test_a_family_that_not_even_transformers_knows(
+    home: Path, qwen: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = json.loads((qwen / "config.json").read_text())
+    (qwen / "config.json").write_text(json.dumps(config | {"model_type": "teapot", "architectures": ["Tea"]}))
+    assert run("devices", "--model", str(qwen)) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("llama-chat: tiny-qwen: transformers does not know this model")
+
+
+@pytest.mark.parametrize(
+    ("family", "tokens"), [("gpt2", 2 * 100), ("mistral", 2 * 24), ("gemma3_text", None), ("mamba", None)]
+)
+def test_the_cache_of_other_families_by_what_their_configs_name(family: str, tokens: int | None) -> None:
+    from transformers import AutoConfig
+
+    config = AutoConfig.for_model(family, **FAMILIES[family])
+    if family == "gemma3_text":
+        config = AutoConfig.for_model(
+            family, **FAMILIES[family] | {"layer_types": ["sliding_attention", "full_attention"]}
+        )
+        tokens = 24 + 100
+    found = cache_bytes_of(config, 100, torch.bfloat16)
+    kv_heads = 4 if family == "gpt2" else 2
+    assert found == (None if tokens is None else tokens * 2 * kv_heads * 16 * 2)
+
+
+def test_a_cache_that_does_not_fit_is_known_before_another_family_is_loaded(
+    qwen: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = read_model(qwen, "auto")
+    need = needs_of_other(model, ["f32"], 0)["f32"]  # type: ignore[arg-type]  # a qwen is no ModelFile
+    assert need.cache_bytes is not None
+    cpu = torch.device("cpu")
+    free = {cpu: need.weights_bytes + need.cache_bytes}
+    load_hf(model, "f32", cpu, free_bytes=free).close()
+    free[cpu] -= 1
+    with pytest.raises(DeviceError, match="in transformers; free are"):
+        load_hf(model, "f32", cpu, free_bytes=free)
 
 
 def test_a_model_that_is_none_fails_in_one_line(home: Path, capsys: pytest.CaptureFixture[str]) -> None:

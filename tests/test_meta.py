@@ -29,7 +29,7 @@ from llama_chat.engine.scratch import ScratchNetwork, load_scratch
 from llama_chat.engine.vocabulary.llama3_template import LLAMA3_TEMPLATE
 from llama_chat.engine.weights import Precision
 from llama_chat.errors import ModelError
-from llama_chat.events import Finished, LiveSampling, Sampling, Special, Text, Token
+from llama_chat.events import Failed, Finished, LiveSampling, Sampling, Special, Text, Token
 from llama_chat.settings import ModelSettings
 
 TOKENIZER_MODEL = Path(meta_package.__file__).with_name("tokenizer.model")
@@ -178,6 +178,43 @@ def test_shards_of_different_models(tmp_path: Path, other: TinyMeta, message: st
     error = refusal(folder)
     assert message in error.message
     assert error.hint == "The shards belong to different models, or one is damaged."
+
+
+@pytest.mark.parametrize("engine", ["auto", "scratch"])
+def test_shards_of_different_models_of_one_shape(tmp_path: Path, engine: str) -> None:
+    folder = TinyMeta(shards=2).write(tmp_path / "tiny")
+    TinyMeta(shards=2, seed=1).write(tmp_path / "other")
+    (tmp_path / "other" / "consolidated.01.pth").replace(folder / "consolidated.01.pth")
+    with pytest.raises(ModelError) as caught:
+        load_engine(folder, ModelSettings(threads=1, engine=engine))
+    assert caught.value.message == (
+        "consolidated.01.pth: layers.0.attention_norm.weight has other values than in consolidated.00.pth, "
+        "and is not cut"
+    )
+    assert caught.value.hint == "The shards belong to different models, or one is damaged."
+
+
+def test_norms_are_held_against_each_other_bit_for_bit(tmp_path: Path) -> None:
+    """What is no number is not equal to itself, and yet no reason to doubt the shards."""
+    norm = np.full(64, np.nan, dtype=np.float32)
+    tiny = TinyMeta(shards=2, values={"blk.1.ffn_norm.weight": norm})
+    checkpoint = read_meta_folder(tiny.write(tmp_path / "tiny")).checkpoint
+    assert checkpoint.values("blk.1.ffn_norm.weight").isnan().all()
+    states = tiny.state_dicts()
+    states[1]["norm.weight"][63] += 2**-23
+    torch.save(states[1], tmp_path / "tiny" / "consolidated.01.pth")
+    assert "consolidated.01.pth: norm.weight has other values" in refusal(tmp_path / "tiny").message
+
+
+def test_weights_that_are_no_numbers_end_the_reply(tmp_path: Path) -> None:
+    values = np.ones((96, 64), dtype=np.float32)
+    values[3, 5] = np.nan
+    folder = TinyMeta(shards=2, values={"blk.1.ffn_gate.weight": values}).write(tmp_path / "tiny")
+    for engine in ("scratch", "hf"):
+        loaded = load_engine(folder, ModelSettings(threads=1, engine=engine))
+        last = list(loaded.stream([Text("the answer")], sampling=LiveSampling(Sampling()), seed=3))[-1]
+        assert isinstance(last, Failed)
+        assert "no number (NaN)" in last.error.message
 
 
 # --- where things lie ------------------------------------------------------------------------------

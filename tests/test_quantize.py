@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -20,14 +21,22 @@ from llama_chat.engine.files.gguf_model import GGUFCheckpoint
 from llama_chat.engine.quantize import (
     Int4Groups,
     Int4Linear,
+    Int4Matrix,
+    Int4Slices,
     Int8Embedding,
     Int8Linear,
+    Trials,
+    UnpackingInt4Linear,
+    build_int4_linear,
     int4_groups_from_gguf,
+    int4_linear,
     quantize_int4,
     takes_int4,
     takes_int8,
     unpack,
 )
+from llama_chat.engine.quantize.int4 import first_rows
+from llama_chat.engine.quantize.kernels import TRIED_ROWS, agrees
 from llama_chat.engine.weights import WeightBuilder, choose_precision
 from llama_chat.errors import ModelError
 
@@ -176,6 +185,57 @@ def test_stacked_groups_keep_their_rows() -> None:
     assert torch.equal(Int4Groups.stack(parts).dense(), torch.cat([part.dense() for part in parts]))
 
 
+def test_parts_of_any_size_are_packed_as_one_matrix() -> None:
+    """The CPU's layout is blocks of 64 rows: parts that end elsewhere must not end a block."""
+    whole = quantize_int4(torch.randn(304, 64, generator=torch.Generator().manual_seed(3)))
+    ends = [0, 16, 80, 81, 272, 304]
+    parts = [whole.rows(start, stop) for start, stop in pairwise(ends)]
+    linear = Int4Linear(Int4Slices((304, 64), lambda: iter(parts)))
+    packed = torch.ops.aten._convert_weight_to_int4pack_for_cpu(whole.q.int(), 1)
+    assert torch.equal(linear.packed, packed)
+    assert torch.equal(linear.scales_and_zeros, Int4Linear(whole).scales_and_zeros)
+
+
+def test_first_rows() -> None:
+    whole = quantize_int4(torch.randn(48, 64))
+    parts = Int4Slices((48, 64), lambda: iter([whole.rows(0, 20), whole.rows(20, 48)]))
+    for count, rows in ((5, 5), (20, 20), (30, 30), (1024, 48)):
+        assert torch.equal(first_rows(parts, count).dense(), whole.dense()[:rows])
+
+
+def test_a_product_that_passed_its_trial_is_built_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For the trial some rows are unpacked, once for a shape; the whole matrix only where it failed."""
+    built: list[tuple[int, int]] = []
+
+    class Unpacking(UnpackingInt4Linear):
+        def __init__(self, matrix: Int4Matrix, device: torch.device, dtype: torch.dtype) -> None:
+            built.append(matrix.shape)
+            super().__init__(matrix, device, dtype)
+
+    monkeypatch.setattr(int4_linear, "UnpackingInt4Linear", Unpacking)
+    monkeypatch.setattr(int4_linear, "_is_cpu", lambda device: False)
+    monkeypatch.setattr(int4_linear, "_own_linear", lambda matrix, device, dtype: Int4Linear(matrix))
+    groups = quantize_int4(torch.randn(2048, 64, generator=torch.Generator().manual_seed(3)))
+    trials: Trials = {}
+    for _ in range(2):
+        assert isinstance(build_int4_linear(groups, CPU, torch.bfloat16, trials), Int4Linear)
+    assert (built, trials) == ([(1024, 64)], {(2048, 64): True})
+    trials[2048, 64] = False
+    assert isinstance(build_int4_linear(groups, CPU, torch.bfloat16, trials), Unpacking)
+    assert built[1:] == [(2048, 64)]
+
+
+def test_a_trial_compares_some_rows() -> None:
+    weight = torch.randn(TRIED_ROWS + 64, 64, generator=torch.Generator().manual_seed(3))
+    wrong = weight.clone()
+    wrong[TRIED_ROWS - 64 :] *= -1
+    linear = torch.nn.Linear(64, len(weight), bias=False)
+    linear.weight = torch.nn.Parameter(weight)
+    assert agrees(linear, weight[:TRIED_ROWS], torch.float32)
+    assert agrees(linear, weight, torch.float32)
+    assert not agrees(linear, wrong, torch.float32)
+
+
 @pytest.mark.parametrize("rows", [1, 2, 7, 64])
 @pytest.mark.parametrize("shape", [(16, 32), (48, 96), (304, 576)])
 def test_int4_product(shape: tuple[int, int], rows: int) -> None:
@@ -202,10 +262,24 @@ def test_int8_product(shape: tuple[int, int], rows: int, dtype: torch.dtype) -> 
     weight = torch.randn(shape, generator=generator)
     x_TD = torch.randn(rows, shape[1], generator=generator).to(dtype)
     assert takes_int8(shape[1])
-    got = Int8Linear(weight.split(5), dtype)(x_TD)
+    got = Int8Linear(weight.split(5), shape, dtype)(x_TD)
     assert (tuple(got.shape), got.dtype) == ((rows, shape[0]), dtype)
     # A row of normal numbers reaches to about 3.2: steps of 3.2 / 127, whose rounding is 0.7% of the row.
     assert difference(got, x_TD.float() @ weight.T) < 0.014
+
+
+def test_int8_in_f16_holds_large_values() -> None:
+    """Sums of whole numbers up to 127 would pass 65,504 long before the product itself does."""
+    weight = torch.full((16, 64), 0.01)
+    weight[:, ::2] *= -0.5
+    weight[1] *= 1e-3  # its scale is below f16's normal numbers
+    x_TD = torch.full((3, 64), 800.0).to(torch.float16)
+    linear = Int8Linear([weight], (16, 64), torch.float16)
+    wanted = x_TD.float() @ weight.T
+    for got in (linear.unpacked_product(x_TD), linear(x_TD)):
+        assert got.dtype == torch.float16
+        assert difference(got[:, 2:], wanted[:, 2:]) < 0.014
+    assert difference(linear.unpacked_product(x_TD)[:, 1], wanted[:, 1]) < 0.02
 
 
 def test_int8_does_not_take_rows_that_its_kernel_would_read_past() -> None:
@@ -213,14 +287,14 @@ def test_int8_does_not_take_rows_that_its_kernel_would_read_past() -> None:
 
 
 def test_int8_row_of_zeros_stays_zero() -> None:
-    linear = Int8Linear([torch.zeros(16, 32)], torch.bfloat16)
+    linear = Int8Linear([torch.zeros(16, 32)], (16, 32), torch.bfloat16)
     assert not linear(torch.ones(1, 32, dtype=torch.bfloat16)).any()
 
 
 def test_int8_embedding_is_exact() -> None:
     blocks, info = blocks_of(GGMLType.Q8_0, (20, 96))
     ids = torch.tensor([3, 0, 19, 3])
-    got = Int8Embedding(blocks, 96, torch.bfloat16)(ids)
+    got = Int8Embedding(blocks.split(7), (20, 96), torch.bfloat16)(ids)
     assert torch.equal(got, unpack(blocks, info)[ids].bfloat16())
 
 

@@ -1,5 +1,6 @@
 """`llama-chat run` as a user calls it: a process, the real default model, stdout and stderr."""
 
+import io
 import json
 import os
 import signal
@@ -8,13 +9,16 @@ import sys
 import time
 from pathlib import Path
 
+import pyte
 import pytest
 from fake_engine import INFO
 
 from llama_chat.cli.answer import Printer, read_prompt
+from llama_chat.cli.engines import LoadingLine
 from llama_chat.cli.history import History
 from llama_chat.conversation import Conversation, Role
-from llama_chat.events import Prefilled, Sampling
+from llama_chat.errors import ModelError
+from llama_chat.events import Loading, Prefilled, Sampling
 from llama_chat.paths import user_paths
 from llama_chat.sessions import SessionStore
 from llama_chat.settings import Settings
@@ -229,6 +233,74 @@ def test_what_the_encoding_of_stdout_lacks_becomes_a_question_mark(home_with_mod
     )
     assert (done.returncode, done.stderr) == (0, b"")
     assert b"?" in done.stdout
+
+
+# --- while the model loads -------------------------------------------------------------------------
+
+
+class FakeTerminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_a_terminal_shows_how_far_the_model_is_and_then_nothing():
+    stream = FakeTerminal()
+    with LoadingLine("Tiny\x1b[2J", stream) as line:
+        line(Loading(0.0, "torch"))
+        line(Loading(0.399, "weights"))
+        line(Loading(0.391, "weights"))
+        line(Loading(1.0, "weights"))
+    shown = [text.strip() for text in stream.getvalue().split("\r") if text.strip()]
+    assert shown == ["Loading Tiny␛[2J…", "Loading Tiny␛[2J… 39 %", "Loading Tiny␛[2J… 100 %"]
+    screen = pyte.Screen(80, 3)
+    pyte.Stream(screen).feed(stream.getvalue())
+    assert "".join(screen.display).strip() == ""
+    assert (screen.cursor.x, screen.cursor.y) == (0, 0)
+
+
+def test_the_line_is_gone_when_loading_fails_and_is_never_wider_than_the_terminal(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "20")
+    stream = FakeTerminal()
+
+    def fail():
+        with LoadingLine("羊駝" * 20, stream) as line:
+            line(Loading(0.0, "torch"))
+            raise ModelError("broken")
+
+    with pytest.raises(ModelError):
+        fail()
+    screen = pyte.Screen(20, 3)
+    pyte.Stream(screen).feed(stream.getvalue())
+    assert "".join(screen.display).strip() == ""
+    assert screen.cursor.y == 0
+
+
+@pytest.mark.parametrize("stream", [io.StringIO(), None])
+def test_where_nobody_looks_nothing_is_shown(stream):
+    with LoadingLine("Tiny", stream) as line:
+        line(Loading(0.5, "weights"))
+    assert stream is None or stream.getvalue() == ""
+
+
+def test_a_terminal_that_went_away_does_not_stop_the_loading():
+    stream = FakeTerminal()
+    with LoadingLine("Tiny", stream) as line:
+        stream.close()
+        line(Loading(0.0, "torch"))
+        line(Loading(0.5, "weights"))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+def test_run_at_a_terminal_shows_the_loading_before_the_answer(home_with_model):
+    from pty_terminal import Terminal
+
+    arguments = ("run", "--max-new-tokens", "4", "--temperature", "0", "What is two plus two?")
+    with Terminal(*arguments, environment={}) as terminal:
+        terminal.wait_for(lambda: b"Loading SmolLM2-135M-Instruct" in terminal.raw)
+        assert terminal.wait_for_end(60) == 0
+        assert b" %" in terminal.raw
+        assert terminal.text.startswith("Two plus two")
+        assert "Loading" not in terminal.text
 
 
 # --- going on with a session -----------------------------------------------------------------------

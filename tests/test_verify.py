@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +22,12 @@ from tiny_models import TinyModel
 from llama_chat.cli import invoke
 from llama_chat.cli.talk import exit_status
 from llama_chat.cli.verify import as_data, as_lines, parse_positions
+from llama_chat.engine import load as loading
 from llama_chat.engine.choose import read_model
 from llama_chat.engine.hf import build
+from llama_chat.engine.memory import estimate
+from llama_chat.engine.model_file import ModelFile
+from llama_chat.engine.precision import choose_precision
 from llama_chat.engine.verify import plan as planning
 from llama_chat.engine.verify import verify as verifying
 from llama_chat.engine.verify.figures import difference
@@ -30,10 +36,11 @@ from llama_chat.engine.verify.probe import Said
 from llama_chat.engine.verify.text import TEXT, long_ids
 from llama_chat.engine.verify.verdict import bound_of, check_dtype, check_f32
 from llama_chat.engine.verify.verify import Verification
-from llama_chat.errors import Interrupted, ModelError, UsageError
+from llama_chat.errors import DeviceError, Interrupted, ModelError, UsageError
 from llama_chat.settings import ModelSettings
 
 CONTEXT = 1024
+CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +78,7 @@ def test_the_engines_agree_and_it_is_told_step_by_step(tiny: Path) -> None:
     assert exact.greedy == type(exact.greedy)(16, 16, None)
     assert 1e-4 < ours.places[0].max_relative < 0.1
     assert (found.dtype, found.device, found.positions) == ("bf16", "cpu", (1, 40, 600))
+    assert found.transformers == version("transformers")
     assert found.text_tokens == len(read_model(tiny, "auto").tokenizer.encode(TEXT[:400]))
     assert heard[0] == "transformers, f32: loading"
     assert heard[-1] == "from scratch, auto: going on by itself"
@@ -127,14 +135,82 @@ def test_weights_that_are_no_numbers_are_named(tmp_path: Path) -> None:
     assert as_data(found)["comparisons"][0]["places"][0]["mean_kl"] is None
 
 
-def test_f32_is_left_out_where_it_does_not_fit(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(verifying, "f32_bytes", lambda config: 10**15)
-    found = run_verify(tiny)
+def assert_without_f32(found: Verification, why: str) -> None:
     assert [(c.ours, c.reference) for c in found.comparisons] == [("scratch bf16", "hf bf16")]
     assert found.left_out[0].what == "f32"
-    assert found.left_out[0].why.startswith("needs 1000000.0 GB, cpu has ")
+    assert re.match(why, found.left_out[0].why)
     assert found.passed
     assert len(found.checks) == 3
+
+
+@pytest.mark.parametrize("dtype", ["auto", "bf16", "f32"])
+def test_f32_is_left_out_where_it_does_not_fit(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch, dtype: str
+) -> None:
+    """The weights alone would fit, but not the cache and the working memory beside them."""
+    config, tensors = (model := as_llama(tiny)).config, model.checkpoint.tensors
+    in_f32, in_bf16 = (
+        estimate(config, tensors, choose_precision(kind, CPU), CONTEXT) for kind in ("f32", "bf16")
+    )
+    free = in_f32.total_bytes - 1
+    assert in_f32.weights_bytes < free
+    assert in_bf16.total_bytes < free
+    monkeypatch.setattr(loading, "free_memory", lambda device: free)
+    heard: list[str] = []
+    assert_without_f32(
+        run_verify(tiny, heard.append, dtype=dtype), r"This needs \d+ MB; cpu has \d+ MB free$"
+    )
+    assert heard[0] == "transformers, bf16: loading"
+
+
+@pytest.mark.parametrize("step", ["build_hf", "build_scratch", "say_text", "say_at", "go_on"])
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: not enough memory")])
+def test_memory_that_ends_in_f32_leaves_it_out(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch, step: str, error: Exception
+) -> None:
+    fails_once(monkeypatch, step, error)
+    found = run_verify(tiny, positions=(1, 40))
+    assert_without_f32(
+        found, "cpu has not enough memory for tiny: |cpu had no room for the .* that this needs"
+    )
+    assert found.positions == (1, 40)
+
+
+@pytest.mark.parametrize("step", ["build_hf", "build_scratch", "go_on"])
+def test_memory_that_ends_for_good_is_one_clear_error(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    def no_room(*arguments: Any) -> Any:
+        raise torch.OutOfMemoryError("out of memory. Tried to allocate 2 GiB.")
+
+    monkeypatch.setattr(verifying, step, no_room)
+    with pytest.raises(DeviceError, match=r"cpu ha[sd] (not enough memory|no room) for") as caught:
+        run_verify(tiny)
+    assert caught.value.hint
+
+
+def test_other_errors_are_no_want_of_memory(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fails_once(monkeypatch, "build_hf", RuntimeError("size mismatch"))
+    with pytest.raises(RuntimeError, match="size mismatch"):
+        run_verify(tiny)
+
+
+def fails_once(monkeypatch: pytest.MonkeyPatch, step: str, error: Exception) -> None:
+    """The step of `verify` fails the first time it is taken."""
+    whole, waiting = getattr(verifying, step), [error]
+
+    def call(*arguments: Any) -> Any:
+        if waiting:
+            raise waiting.pop()
+        return whole(*arguments)
+
+    monkeypatch.setattr(verifying, step, call)
+
+
+def as_llama(path: Path) -> ModelFile:
+    model = read_model(path, "auto")
+    assert isinstance(model, ModelFile)
+    return model
 
 
 def test_one_network_at_a_time(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from llama_chat.engine.fitting import Fit
 
 _MODEL_HELP = """With --model, each device is held against weights, KV cache and working memory of that model
-in every precision, before anything of it is loaded. --context, --device and --dtype narrow that down."""
+in every precision, before anything of it is loaded. --context, --device and --dtype narrow that down.
+Of a model that only transformers runs the working memory is not known."""
 
 
 @click.command(short_help="The devices that torch sees, and what fits on them.", epilog=_MODEL_HELP)
@@ -37,10 +38,11 @@ def devices(ctx: click.Context, as_json: bool) -> None:
     fits: list[Fit] | None = None
     if "model" in options.flags:
         from llama_chat.cli.engines import find_or_fetch
+        from llama_chat.engine.choose import read_model
         from llama_chat.engine.fitting import list_fits
-        from llama_chat.engine.model_file import read_model_file
 
-        fits = list_fits(read_model_file(find_or_fetch(loaded.settings, paths)), found, loaded.settings.model)
+        settings = loaded.settings.model
+        fits = list_fits(read_model(find_or_fetch(loaded.settings, paths), settings.engine), found, settings)
     if as_json:
         click.echo(json.dumps(_as_data(torch_build(), found, advice(), fits), indent=2))
         return
@@ -107,4 +109,6 @@ def _lines(
         context = f"{fits[0].context:,} tokens" if fits else "no device"
         lines += ["", f"With a context of {context}:", ""]
         lines += table_lines(columns, rows, painter=painter, width=width)
+        if any(fit.working_bytes is None for fit in fits):
+            lines += ["", "transformers runs this model; what is not known (?) is not counted."]
     return lines

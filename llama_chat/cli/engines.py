@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import TextIO
 
 from llama_chat.catalogue import find_model
 from llama_chat.errors import ModelError
@@ -49,10 +52,59 @@ def fetched_path(model: str, models_folder: Path) -> Path:
 def load_for_command(settings: Settings, paths: Paths, cancel: threading.Event) -> Engine:
     """The engine that the settings name, after fetching the model if it is not at hand.
 
+    A terminal at stderr shows meanwhile how far it is.
+
     Raises:
         LlamaChatError: there is no such model or device, or it cannot be fetched or read.
     """
-    return engine_loader(find_or_fetch(settings, paths, cancel), settings.model)(lambda _: None, cancel)
+    path = find_or_fetch(settings, paths, cancel)
+    from llama_chat.engine.files.checkpoint import model_name
+
+    with LoadingLine(model_name(path.absolute()), sys.stderr) as line:
+        return engine_loader(path, settings.model)(line, cancel)
+
+
+class LoadingLine:
+    """One line that tells how far a model is loaded, drawn again and again; gone without a trace at the end.
+
+    Args:
+        name: of the model.
+        stream: where it is told; nothing is, unless it is a terminal. None: stderr is closed.
+    """
+
+    def __init__(self, name: str, stream: TextIO | None) -> None:
+        self._name, self._stream = name, stream
+        self._is_terminal = stream is not None and stream.isatty()
+        self._shown = ""
+
+    def __enter__(self) -> LoadingLine:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._draw("")
+
+    def __call__(self, loading: Loading) -> None:
+        """Show how far it is; before the weights come, that it has begun."""
+        if not self._is_terminal:
+            return
+        from llama_chat.cli.tables import cut, one_line
+
+        percent = f" {int(100 * loading.fraction)} %" if loading.what == "weights" else ""
+        cells = shutil.get_terminal_size().columns - 1
+        self._draw(cut(one_line(f"Loading {self._name}…{percent}"), cells))
+
+    def _draw(self, text: str) -> None:
+        """Put the text in the place of what is shown."""
+        if text == self._shown or self._stream is None:
+            return
+        from llama_chat.cli.tables import cells_of
+
+        try:
+            self._stream.write(f"\r{' ' * cells_of(self._shown)}\r{text}")
+            self._stream.flush()
+        except (OSError, ValueError):  # nobody looks any more: the loading goes on
+            self._is_terminal = False
+        self._shown = text
 
 
 def find_or_fetch(settings: Settings, paths: Paths, cancel: threading.Event | None = None) -> Path:

@@ -6,16 +6,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from llama_chat.engine.files.checkpoint import DAMAGED
 from llama_chat.engine.model_file import ModelFile, read_model_file
-from llama_chat.errors import ModelError
+from llama_chat.errors import ModelError, NotOursError
 from llama_chat.template_markers import forgeable_markers, forgery_notice
 
 if TYPE_CHECKING:
     from llama_chat.engine.hf.other_model import OtherModel
-
-_POINTER = "--engine hf"
-"""What every refusal hints at that transformers may do better."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,16 +43,12 @@ def read_model(path: Path, engine: str) -> ModelFile | OtherModel:
 def _read(path: Path, engine: str) -> ModelFile | OtherModel:
     try:
         return read_model_file(path)
-    except ModelError as refusal:
-        if engine == "scratch" or not _may_run_elsewhere(refusal, engine):
+    except NotOursError as refusal:
+        if engine == "scratch" or not (refusal.by_auto or engine == "hf"):
             raise
         from llama_chat.engine.hf.other_model import read_other_model
 
         return read_other_model(path, _why(refusal))
-
-
-def _may_run_elsewhere(refusal: ModelError, engine: str) -> bool:
-    return _POINTER in refusal.hint or (engine == "hf" and refusal.hint not in ("", DAMAGED))
 
 
 def _why(refusal: ModelError) -> str:

@@ -14,7 +14,7 @@ from llama_chat.engine.files.checkpoint import (
     Stored,
     shown,
 )
-from llama_chat.errors import ModelError
+from llama_chat.errors import ModelError, NotOursError
 
 OTHER_ENGINE = "The transformers engine may run it: --engine hf."
 
@@ -101,7 +101,7 @@ def _check_extras(config: LlamaConfig, tensors: Mapping[str, Stored], where: str
     """
     known = expected_shapes(config).keys() | {ROPE_DIVISORS}
     for name in sorted(tensors.keys() - known):
-        raise ModelError(
+        raise NotOursError(
             f"{where}: the from-scratch engine has no use for the tensor {shown(name)}", hint=OTHER_ENGINE
         )
     divisors = tensors.get(ROPE_DIVISORS)

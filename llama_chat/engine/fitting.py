@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from llama_chat.engine.config import check_context
 from llama_chat.engine.device_report import DeviceFacts
 from llama_chat.engine.devices import device_label, find_device
-from llama_chat.engine.memory import estimate, largest_context, plan_precision, verdict
+from llama_chat.engine.load import FEW_BITS, library_dtype
+from llama_chat.engine.memory import Need, estimate, largest_context, plan_precision, verdict
 from llama_chat.engine.model_file import ModelFile
 from llama_chat.engine.precision import Precision, choose_precision
 from llama_chat.errors import DeviceError
 from llama_chat.settings import DTYPES, ModelSettings
+
+if TYPE_CHECKING:
+    from llama_chat.engine.hf.load import OtherNeed
+    from llama_chat.engine.hf.other_model import OtherModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,31 +29,64 @@ class Fit:
     dtype: str
     context: int
     weights_bytes: int
-    cache_bytes: int
-    working_bytes: int
+    cache_bytes: int | None
+    working_bytes: int | None
     total_bytes: int
+    """Of what is known: transformers says nothing of its working memory, nor always of the cache."""
     verdict: str
     """`fits`, `tight`, `does not fit`, `unknown`."""
     largest_context: int | None
-    """Tokens that fit; None where the free memory is not known."""
+    """Tokens that fit; None where that is not known."""
 
 
-def list_fits(model: ModelFile, found: Sequence[DeviceFacts], settings: ModelSettings) -> list[Fit]:
+def list_fits(
+    model: ModelFile | OtherModel, found: Sequence[DeviceFacts], settings: ModelSettings
+) -> list[Fit]:
     """The fits on all devices that answered, for all precisions; `--device` and `--dtype` leave one of each.
 
+    Of a model that only transformers runs, the weights count, and the cache where its config tells.
+
     Raises:
-        ModelError: a context beyond the model's.
+        ModelError: a context beyond the model's; a model, or a dtype, that transformers does not know.
         DeviceError: the device that was asked for is not there.
     """
-    context = check_context(settings.context, model.config.context_length, model.checkpoint.path.name)
     wanted = None if settings.device == "auto" else device_label(find_device(settings.device))
+    asked = [facts for facts in found if not facts.problem and wanted in (None, facts.name)]
     dtypes = DTYPES if settings.dtype == "auto" else (settings.dtype,)
+    if not isinstance(model, ModelFile):
+        return _other_fits(model, asked, dtypes, settings.context)
+    context = check_context(settings.context, model.config.context_length, model.checkpoint.path.name)
+    return [_fit(model, facts, dtype, context) for facts in asked for dtype in dtypes]
+
+
+def _other_fits(
+    model: OtherModel, asked: Sequence[DeviceFacts], dtypes: Sequence[str], context: int
+) -> list[Fit]:
+    from llama_chat.engine.hf.load import DTYPES as LIBRARY_DTYPES
+    from llama_chat.engine.hf.load import needs_of_other
+
+    needs = needs_of_other(model, LIBRARY_DTYPES, context)
+    dense = [name for name in dtypes if name not in FEW_BITS] or dtypes  # alone, they are refused below
     return [
-        _fit(model, facts, dtype, context)
-        for facts in found
-        if not facts.problem and wanted in (None, facts.name)
-        for dtype in dtypes
+        _other_fit(facts, name, needs[library_dtype(name, find_device(facts.name))])
+        for facts in asked
+        for name in dense
     ]
+
+
+def _other_fit(facts: DeviceFacts, dtype: str, need: OtherNeed) -> Fit:
+    total = Need(need.weights_bytes, need.cache_bytes or 0, 0)
+    return Fit(
+        facts.name,
+        dtype,
+        need.context,
+        need.weights_bytes,
+        need.cache_bytes,
+        None,
+        total.total_bytes,
+        verdict(total, facts.free_bytes),
+        None,
+    )
 
 
 def _fit(model: ModelFile, facts: DeviceFacts, dtype: str, context: int) -> Fit:

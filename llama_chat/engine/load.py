@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -72,13 +73,34 @@ def build_engine(
         report(Loading(fraction, "weights"))
 
     choice, plan = _choose(model, settings, device)
-    try:
-        network: ScratchNetwork | HfNetwork
+    network: ScratchNetwork | HfNetwork
+    with telling_out_of_memory(model, settings, device, plan):
         if plan is not None and isinstance(model, ModelFile):
             network, notices = build_scratch(model, settings, plan, threads, on_progress), plan.notices
         else:
             network = build_hf(model, settings, device, threads, on_progress)
             notices = network.notices
+    on_progress(1.0)
+    return LocalEngine(network, model.tokenizer, _model_info(model, network, choice, notices))
+
+
+@contextmanager
+def telling_out_of_memory(
+    model: ModelFile | OtherModel, settings: ModelSettings, device: torch.device, plan: Plan | None = None
+) -> Iterator[None]:
+    """Work for which the memory may end: then what it took is given back, and the error says what was needed.
+
+    Args:
+        model: is loaded, or runs.
+        settings: its context counts.
+        device: where it goes.
+        plan: of the from-scratch engine while it loads; None for other work.
+
+    Raises:
+        DeviceError: the memory has ended.
+    """
+    try:
+        yield
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
@@ -87,8 +109,6 @@ def build_engine(
         if plan is not None and isinstance(model, ModelFile):
             raise _no_room(model, settings, plan) from error
         raise _out_of_memory(model, device, error) from error
-    on_progress(1.0)
-    return LocalEngine(network, model.tokenizer, _model_info(model, network, choice, notices))
 
 
 def _choose(

@@ -1,13 +1,14 @@
 """From a checkpoint to the modules of the network: which tensor goes where, and in which form.
 
 GGUF's 4-bit types keep their own numbers in a packed layout of the device, 8-bit and odd types become 8-bit
-rows; a dense `--dtype` unpacks them. Tensors are copied a few thousand rows at a time, and the pages that
-were read are given back at once.
+rows; a dense `--dtype` unpacks them. Memory is allocated once and filled a few rows at a time, and the pages
+that were read are given back at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from math import prod
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +20,7 @@ from llama_chat.engine.files.checkpoint import (
     OUTPUT_NORM,
     PLAIN_TYPES,
     ROPE_DIVISORS,
+    Blocks,
     Checkpoint,
     Stored,
     dominant_type,
@@ -41,7 +43,9 @@ from llama_chat.engine.precision import (
     linear_form,
 )
 from llama_chat.engine.quantize import (
+    INT4_TYPES,
     Int4Groups,
+    Int4Slices,
     Int8Embedding,
     Int8Linear,
     Int8RowEmbedding,
@@ -50,11 +54,10 @@ from llama_chat.engine.quantize import (
     build_int4_linear,
     int4_groups_from_gguf,
     quantize_int4,
+    rows_at_once,
 )
 
 __all__ = ["Precision", "WeightBuilder", "build_llama", "choose_precision", "running_dtype"]
-
-_SLICE_ROWS = 4096
 
 
 class WeightBuilder:
@@ -77,12 +80,30 @@ class WeightBuilder:
         return out
 
     def _slices(self, *names: str) -> Iterator[Tensor]:
-        """The rows of the tensors, a few thousand at a time, so that a large table is never whole in f32."""
+        """The rows of the tensors, a few at a time, so that a large table is never whole in f32."""
         for name in names:
-            rows = self.checkpoint.tensors[name].shape[0]
-            for start in range(0, rows, _SLICE_ROWS):
-                yield self.checkpoint.values(name, start, min(start + _SLICE_ROWS, rows))
+            for start, stop in self._cuts(name):
+                yield self.checkpoint.values(name, start, stop)
+                self.checkpoint.forget(name)
+
+    def _block_slices(self, name: str) -> Iterator[Blocks]:
+        """The same of a quantised matrix as it lies in the file."""
+        blocks = self.checkpoint.blocks(name)
+        assert blocks is not None, f"{name} is quantised"
+        for start, stop in self._cuts(name):
+            yield blocks._replace(raw=blocks.raw[start:stop])
             self.checkpoint.forget(name)
+
+    def _cuts(self, name: str) -> Iterator[tuple[int, int]]:
+        rows, *inner = self.checkpoint.tensors[name].shape
+        at_once = rows_at_once(prod(inner))
+        for start in range(0, rows, at_once):
+            yield start, min(start + at_once, rows)
+
+    def _shape(self, names: Sequence[str]) -> tuple[int, int]:
+        """[N, D] of the matrices under each other."""
+        shapes = [self.checkpoint.tensors[name].shape for name in names]
+        return sum(shape[0] for shape in shapes), shapes[0][1]
 
     def norm(self, name: str, eps: float) -> RMSNorm:
         """An RMSNorm with that weight."""
@@ -92,14 +113,15 @@ class WeightBuilder:
         """One product for the rows of all the named matrices, in order."""
         form = linear_form([self.checkpoint.tensors[name] for name in names], self.precision)
         if form == "int4":
-            groups = Int4Groups.stack([self._groups(name) for name in names])
-            return build_int4_linear(groups, self.precision.device, self.precision.compute, self._trials)
+            matrix = Int4Slices(self._shape(names), lambda: self._groups(*names))
+            return build_int4_linear(matrix, self.precision.device, self.precision.compute, self._trials)
         if form == "int8":
             return self._int8(*names)
         return _dense_linear(self.dense(*names, dtype=self.precision.compute))
 
     def _int8(self, *names: str) -> Int8Linear:
-        return Int8Linear(self._on_device(*names), self.precision.compute, self.precision.device)
+        compute, device = self.precision.compute, self.precision.device
+        return Int8Linear(self._on_device(*names), self._shape(names), compute, device)
 
     def _on_device(self, *names: str) -> Iterator[Tensor]:
         """The slices where they will be used, which is where numbers are best worked out for them."""
@@ -107,25 +129,23 @@ class WeightBuilder:
             # Apple's GPUs have no f64.
             yield (part.float() if part.dtype is torch.float64 else part).to(self.precision.device)
 
-    def _groups(self, name: str) -> Int4Groups:
-        """4-bit numbers: the file's own, or the nearest."""
-        blocks = self.checkpoint.blocks(name)
-        own = None if blocks is None else int4_groups_from_gguf(blocks)
-        if own is None:
-            return Int4Groups.stack([quantize_int4(part) for part in self._on_device(name)])
-        self.checkpoint.forget(name)
-        return own
+    def _groups(self, *names: str) -> Iterator[Int4Groups]:
+        """4-bit numbers, a few rows at a time: the file's own, or the nearest."""
+        for name in names:
+            if self.checkpoint.tensors[name].type_name not in INT4_TYPES:
+                yield from map(quantize_int4, self._on_device(name))
+                continue
+            for blocks in self._block_slices(name):
+                own = int4_groups_from_gguf(blocks)
+                assert own is not None, f"{blocks.type.name} has a reader"
+                yield own
 
     def embedding(self, name: str = EMBEDDING) -> nn.Module:
         """The rows of the token table."""
         form = embedding_form(self.checkpoint.tensors[name], self.precision)
         if form == "q8_0":
-            blocks = self.checkpoint.blocks(name)
-            assert blocks is not None, "Q8_0 is quantised"
-            compute, device = self.precision.compute, self.precision.device
-            table = Int8Embedding(blocks.raw, blocks.width, compute, device)
-            self.checkpoint.forget(name)
-            return table
+            parts = (blocks.raw for blocks in self._block_slices(name))
+            return Int8Embedding(parts, self._shape([name]), self.precision.compute, self.precision.device)
         if form == "int8":
             return Int8RowEmbedding(self._int8(name), self.precision.compute)
         rows = self.dense(name, dtype=self.precision.compute)

@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias
 
 from llama_chat.catalogue import GIVE_A_MODEL
 from llama_chat.engine.files.checkpoint import shown
-from llama_chat.errors import ModelError
+from llama_chat.errors import ModelError, NotOursError
 
 FoundKind: TypeAlias = Literal["gguf", "hf", "meta"]
 
@@ -220,8 +220,8 @@ def _nothing(folder: Path, names: Sequence[str]) -> ModelError:
     return ModelError(f"{folder}: there are no weights in this folder", hint=GIVE_A_MODEL)
 
 
-def _pickled(folder: Path, names: Sequence[str]) -> ModelError:
-    return ModelError(
+def _pickled(folder: Path, names: Sequence[str]) -> NotOursError:
+    return NotOursError(
         f"{folder}: holds {_listed(names)}, pickled weights, which the from-scratch engine does not read",
         hint="Take the model's safetensors or GGUF, or save it anew with transformers "
         "(from_pretrained, then save_pretrained), or try --engine hf.",

@@ -21,7 +21,7 @@ from llama_chat.engine.files.checkpoint import (
 )
 from llama_chat.engine.files.gguf import GGUFFile, TensorInfo
 from llama_chat.engine.files.pages import forget_pages
-from llama_chat.errors import ModelError
+from llama_chat.errors import ModelError, NotOursError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -166,12 +166,12 @@ def config_from_gguf(file: GGUFFile, tensors: Mapping[str, Stored] | None = None
     """
     architecture = file.get("general.architecture", str)
     if architecture not in SCRATCH_ARCHITECTURES:
-        raise ModelError(
+        raise NotOursError(
             f"{file.path.name}: the architecture is '{shown(architecture)}', not of the Llama family",
             hint=OTHER_ENGINE,
         )
     if file.get("llama.expert_count", int, 0):
-        raise ModelError(
+        raise NotOursError(
             f"{file.path.name}: a mixture of experts, which the from-scratch engine does not run",
             hint=OTHER_ENGINE,
         )
@@ -221,9 +221,9 @@ def _rope_divisor(file: GGUFFile) -> float:
     """
     kind = file.get("llama.rope.scaling.type", str, "none")
     if kind not in ("none", "linear"):
-        raise ModelError(
+        raise NotOursError(
             f"{file.path.name}: RoPE is scaled as '{shown(kind)}'; the from-scratch engine knows 'linear'",
-            hint=OTHER_ENGINE,
+            hint="transformers may run it in its Hugging Face form (config.json, safetensors), not as GGUF.",
         )
     factor = float(file.get("llama.rope.scaling.factor", (int, float), 1.0)) if kind == "linear" else 1.0
     if not 1 <= factor <= 1e6:
@@ -234,7 +234,7 @@ def _rope_divisor(file: GGUFFile) -> float:
 def _check_rope(config: LlamaConfig, file: GGUFFile) -> None:
     rope_dim = file.get("llama.rope.dimension_count", int, config.head_dim)
     if rope_dim != config.head_dim:
-        raise ModelError(
+        raise NotOursError(
             f"{file.path.name}: RoPE turns {rope_dim} of {config.head_dim} values of a head; "
             "the from-scratch engine turns all",
             hint=OTHER_ENGINE,

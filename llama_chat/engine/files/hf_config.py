@@ -12,7 +12,7 @@ from typing import Any
 
 from llama_chat.engine.config import OTHER_ENGINE, LlamaConfig, RopeScaling
 from llama_chat.engine.files.checkpoint import DAMAGED, shown
-from llama_chat.errors import ModelError
+from llama_chat.errors import ModelError, NotOursError
 
 _MAX_SIZE = 1 << 24
 _MAX_FACTOR = 1e6
@@ -149,12 +149,12 @@ def _family_of(fields: _Fields) -> _Family:
         raise ModelError(f"{fields.where}: there is no model_type", hint=DAMAGED)
     family = FAMILIES.get(model_type)
     if family is None:
-        raise ModelError(
+        raise NotOursError(
             f"{fields.where}: the architecture is '{shown(model_type)}', not of the Llama family",
             hint=OTHER_ENGINE,
         )
     if architectures not in (None, [family.architecture]):
-        raise ModelError(
+        raise NotOursError(
             f"{fields.where}: the architecture is {shown(str(architectures)[:80])}, "
             f"wanted {family.architecture}",
             hint=OTHER_ENGINE,
@@ -167,10 +167,11 @@ def _check_extras(fields: _Fields) -> None:
     quantised = fields.get("quantization_config")
     if quantised is not None:
         method = quantised.get("quant_method", "?") if isinstance(quantised, dict) else "?"
-        raise ModelError(
+        raise NotOursError(
             f"{fields.where}: the weights are quantised ('{shown(str(method)[:80])}'), "
             "which the from-scratch engine does not read",
             hint="Take the model in 16 bits, which --dtype int8 or int4 packs while loading, or as GGUF.",
+            by_auto=False,
         )
     activation = fields.get("hidden_act", "silu")
     if activation not in ("silu", "swish"):
@@ -180,8 +181,8 @@ def _check_extras(fields: _Fields) -> None:
             raise _unfit(fields, f"{of} biases ({key})")
 
 
-def _unfit(fields: _Fields, what: str) -> ModelError:
-    return ModelError(
+def _unfit(fields: _Fields, what: str) -> NotOursError:
+    return NotOursError(
         f"{fields.where}: {what}, which the from-scratch engine does not run", hint=OTHER_ENGINE
     )
 
@@ -225,7 +226,7 @@ def _rope_of(fields: _Fields) -> _Fields:
         raise _unfit(fields, f"RoPE turns a part of each head ({rope.get('partial_rotary_factor')!r:.80})")
     kind = _rope_type(rope)
     if kind not in ("default", "linear", "llama3"):
-        raise ModelError(
+        raise NotOursError(
             f"{fields.where}: RoPE is scaled as '{shown(str(kind)[:80])}'; "
             "the from-scratch engine knows 'linear' and 'llama3'",
             hint=OTHER_ENGINE,

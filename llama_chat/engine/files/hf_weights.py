@@ -22,7 +22,7 @@ from llama_chat.engine.files.checkpoint import (
 from llama_chat.engine.files.gguf_model import hash_ends
 from llama_chat.engine.files.json_file import read_json
 from llama_chat.engine.files.safetensors import MAX_TENSORS, SafetensorsFile
-from llama_chat.errors import ModelError
+from llama_chat.errors import ModelError, NotOursError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -147,11 +147,12 @@ class SafetensorsCheckpoint:
         return digest.hexdigest()[:16]
 
 
-def _is_quantised(file: SafetensorsFile, name: str, dtype: str) -> ModelError:
-    return ModelError(
+def _is_quantised(file: SafetensorsFile, name: str, dtype: str) -> NotOursError:
+    return NotOursError(
         f"{file.path.name}: {shown(name)} is stored as {dtype}; "
         f"{', '.join(sorted(PLAIN_TYPES))} can be read from safetensors",
         hint="Take the model in 16 bits, which --dtype int8 or int4 packs while loading, or as GGUF.",
+        by_auto=False,
     )
 
 

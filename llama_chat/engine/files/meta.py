@@ -28,7 +28,7 @@ from llama_chat.engine.files.checkpoint import (
 )
 from llama_chat.engine.files.gguf_model import hash_ends
 from llama_chat.engine.files.pth import PthFile, forget_tensor
-from llama_chat.errors import ModelError
+from llama_chat.errors import ModelError, NotOursError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -243,7 +243,7 @@ def _canonical_or_refuse(name: str, shard: PthFile) -> str:
             hint="Take the bfloat16 checkpoint; --dtype int8 or int4 makes few bits of it.",
         )
     if canonical is None:
-        raise ModelError(
+        raise NotOursError(
             f"{shard.path.name}: the network has no use for the tensor {shown(name)}",
             hint="Text models of Llama 3 can be read; of others, try the Hugging Face form and --engine hf.",
         )
@@ -262,9 +262,13 @@ def _canonical_or_refuse(name: str, shard: PthFile) -> str:
 def _shares(name: str, canonical: str, shards: Sequence[PthFile], width: int) -> _Shares:
     """The tensor's parts out of all shards.
 
+    Norms are looked at, too: every rank has them whole, so they tell shards of models of one shape apart.
+
     Raises:
         ModelError: they do not fit together.
     """
+    import torch
+
     parts = tuple(shard.tensors[name] for shard in shards)
     first, axis = parts[0], 0
     is_whole = first.dim() == 1
@@ -280,7 +284,20 @@ def _shares(name: str, canonical: str, shards: Sequence[PthFile], width: int) ->
                 f"in {shards[0].path.name} {_described(first)}",
                 hint=_OTHER_SHARDS,
             )
+        if is_whole and not torch.equal(_bits(part), _bits(first)):
+            raise ModelError(
+                f"{shard.path.name}: {shown(name)} has other values than in {shards[0].path.name}, "
+                "and is not cut",
+                hint=_OTHER_SHARDS,
+            )
     return _Shares(name, parts[:1] if is_whole else parts, axis if first.dim() == 2 else 0)
+
+
+def _bits(values: Tensor) -> Tensor:
+    """Its bytes: of the values themselves, NaN is not equal to NaN."""
+    import torch
+
+    return values.contiguous().view(torch.uint8)
 
 
 def _described(tensor: Tensor) -> str:

@@ -18,7 +18,7 @@ from llama_chat.engine.files.checkpoint import (
     OUTPUT_NORM,
     Stored,
 )
-from llama_chat.errors import ModelError
+from llama_chat.errors import ModelError, NotOursError
 
 PARAMS = "params.json"
 _PUT_IT_THERE = f"Put the {PARAMS} that came with the weights beside them."
@@ -186,7 +186,10 @@ class _Params:
             )
         other = [key for key in ("moe_args", "vision_args", "vision_model") if params.get(key)]
         if other or (params.get("vision_chunk_size") or -1) != -1:
-            raise self._wrong("is of another family than the text models of Llama 2 and 3", OTHER_ENGINE)
+            raise NotOursError(
+                f"{where}: its {PARAMS} is of another family than the text models of Llama 2 and 3",
+                hint=OTHER_ENGINE,
+            )
 
     def _wrong(self, what: str, hint: str = _PUT_IT_THERE) -> ModelError:
         return ModelError(f"{self._where}: its {PARAMS} {what}", hint=hint)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from llama_chat.engine.devices import is_out_of_memory
 from llama_chat.engine.files.checkpoint import DAMAGED, shown
+from llama_chat.engine.files.gguf import GGUFFile
+from llama_chat.engine.files.gguf_model import SCRATCH_ARCHITECTURES
 from llama_chat.engine.hf.other_model import OtherModel
 from llama_chat.errors import LlamaChatError, ModelError
 
@@ -51,12 +55,46 @@ def asking_the_library(failed: str) -> Iterator[None]:
         raise ModelError(f"{failed}: {reason}", hint="The log has the details.") from error
 
 
+# What may be left out of a text model: RoPE's tables, state of the training, and networks beside the text's.
+_HARMLESS = re.compile(
+    r"(.*\.)?(rotary_emb\.inv_freq|position_ids|masked_bias|num_batches_tracked|_extra_state)"
+    r"|(.*\.)?(visual|vision_\w+|audio_\w+|multi_modal_projector|mtp|nextn)\..*"
+)
+_TAKE_THE_FOLDER = "Take the model in its Hugging Face form: a folder with config.json and safetensors."
+
+
+def check_gguf(path: Path) -> None:
+    """Refuse a GGUF file of which the library leaves something out without a word, and then talks nonsense.
+
+    It reads no `rope.scaling.*` (gpt-oss's it looks for, but in the wrong place), and drops tensors that its
+    network has no place for: RoPE's divisors, and all biases of a Llama (transformers 5.23).
+
+    Raises:
+        ModelError: naming what it would leave out.
+    """
+    file = GGUFFile(path)
+    architecture = file.get("general.architecture", str)
+    kind = file.metadata.get(f"{architecture}.rope.scaling.type", "none")
+    lost = sorted(name for name in file.tensors if name.startswith(("rope_freqs.", "rope_factors_")))
+    if architecture in SCRATCH_ARCHITECTURES:
+        lost += sorted(name for name in file.tensors if name.endswith(".bias"))
+    if kind != "none":
+        what = f"the scaling of RoPE ({shown(str(kind))})"
+    elif lost:
+        what = f"the tensor {shown(lost[0])}"
+    else:
+        return
+    raise ModelError(f"{path.name}: transformers leaves {what} out of a GGUF file", hint=_TAKE_THE_FOLDER)
+
+
 def read_library_config(model: OtherModel) -> Any:
     """The library's own reading of the sizes.
 
     Raises:
-        ModelError: an architecture that it does not know, or a damaged file.
+        ModelError: an architecture that it does not know, a damaged file, or one that it reads in part.
     """
+    if model.is_gguf:
+        check_gguf(model.path)
     with asking_the_library(f"{model.path.name}: transformers does not know this model"):
         from transformers import AutoConfig
 
@@ -88,7 +126,8 @@ def load_by_library(
         device_map: for accelerate: which module goes where; None keeps all on the CPU.
 
     Raises:
-        ModelError: damaged or incomplete files, or packages that are missing for them.
+        ModelError: damaged or incomplete files, tensors that the network does not have, or packages that
+            are missing for them.
     """
     more: dict[str, Any] = {} if device_map is None else {"device_map": dict(device_map)}
     with asking_the_library(f"{model.path.name}: transformers cannot load it"):
@@ -110,6 +149,13 @@ def load_by_library(
         raise ModelError(
             f"{model.path.name}: {len(missing)} tensors are missing, {shown(missing[0])} among them",
             hint=DAMAGED,
+        )
+    unknown = sorted(name for name in report["unexpected_keys"] if not _HARMLESS.fullmatch(name))
+    if unknown:
+        raise ModelError(
+            f"{model.path.name}: transformers has no use for {len(unknown)} of the tensors, "
+            f"{shown(unknown[0])} among them",
+            hint="The config.json is of another model, or the model needs code of its own.",
         )
     return loaded.eval()
 

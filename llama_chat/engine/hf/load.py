@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,14 @@ from llama_chat.engine.hf.library import (
 )
 from llama_chat.engine.hf.network import HfNetwork
 from llama_chat.engine.hf.other_model import OtherModel
-from llama_chat.engine.hf.placement import Placement, does_not_fit, on_one, spread, weights_bytes_of
+from llama_chat.engine.hf.placement import (
+    Placement,
+    cache_bytes_of,
+    does_not_fit,
+    on_one,
+    spread,
+    weights_bytes_of,
+)
 from llama_chat.engine.memory import FIRST_CONTEXT
 from llama_chat.engine.model_file import ModelFile
 from llama_chat.engine.network import NetworkInfo
@@ -29,6 +36,13 @@ from llama_chat.errors import ModelError
 DTYPES: Mapping[str, torch.dtype] = {"bf16": torch.bfloat16, "f16": torch.float16, "f32": torch.float32}
 _UNSAID_CONTEXT = 8192
 """Tokens of context where the model names none: recurrent ones have no end, but memory has."""
+
+
+def library_version() -> str:
+    """The version of transformers."""
+    from transformers import __version__
+
+    return str(__version__)
 
 
 def load_hf(
@@ -126,14 +140,54 @@ def _load_other(model: OtherModel, wanted: _Wanted) -> HfNetwork:
             f"{where}: {len(model.tokenizer):,} tokens, but {rows:,} rows of embeddings",
             hint="The tokenizer belongs to another model.",
         )
-    known, notices = context_length_of(config), tuple[str, ...]()
-    context = wanted.context or _UNSAID_CONTEXT
-    if known is not None:
-        context = check_context(wanted.context, known, where)
-    elif not wanted.context:
-        notices = (f"{model.name} names no length of context; {_UNSAID_CONTEXT:,} tokens are taken.",)
-    placement = wanted.place(skeleton, 0)
+    context, notices = _context_of(model, config, wanted.context)
+    begins_with = wanted.context or min(context, FIRST_CONTEXT)
+    placement = wanted.place(skeleton, cache_bytes_of(config, begins_with, wanted.compute) or 0)
     is_plain = placement.label == "cpu"
     loaded = load_by_library(model, config, wanted.compute, None if is_plain else placement.accelerate_map)
     wanted.report(1.0)
     return wanted.network(loaded, placement, context, len(model.tokenizer), notices)
+
+
+def _context_of(model: OtherModel, config: Any, asked: int) -> tuple[int, tuple[str, ...]]:
+    """Tokens of context, and what is to be said of it."""
+    known = context_length_of(config)
+    if known is not None:
+        return check_context(asked, known, model.path.name), ()
+    if asked:
+        return asked, ()
+    said = f"{model.name} names no length of context; {_UNSAID_CONTEXT:,} tokens are taken."
+    return _UNSAID_CONTEXT, (said,)
+
+
+@dataclass(frozen=True, slots=True)
+class OtherNeed:
+    """What can be known of the memory for a model that only transformers runs."""
+
+    context: int
+    weights_bytes: int
+    cache_bytes: int | None
+    """Keys and values of the whole context; None where the model's config does not tell."""
+
+
+def needs_of_other(model: OtherModel, dtypes: Collection[str], context: int) -> dict[str, OtherNeed]:
+    """What the model takes, by the dtype: `bf16`, `f16`, `f32`. Nothing of its weights is read.
+
+    Args:
+        model: from `read_model`.
+        dtypes: that are asked about.
+        context: tokens; 0 takes what the model was made for.
+
+    Raises:
+        ModelError: transformers does not know the model, or a context beyond the model's.
+    """
+    silence_library()
+    config = read_library_config(model)
+    length, _ = _context_of(model, config, context)
+    skeleton = build_library_skeleton(model, config)
+    return {
+        name: OtherNeed(
+            length, weights_bytes_of(skeleton, DTYPES[name]), cache_bytes_of(config, length, DTYPES[name])
+        )
+        for name in dtypes
+    }

@@ -116,6 +116,38 @@ def does_not_fit(needed_bytes: int, free_bytes: Mapping[torch.device, int]) -> D
     )
 
 
+def cache_bytes_of(config: Any, context: int, dtype: torch.dtype) -> int | None:
+    """Keys and values of so many tokens; None where the config does not name what they go by.
+
+    Args:
+        config: the library's own, of any family.
+        context: tokens; layers with a window keep no more than the window.
+        dtype: they are kept in.
+    """
+    text = config.get_text_config(decoder=True)
+    layers, heads = _size(text, "num_hidden_layers"), _size(text, "num_attention_heads")
+    head_dim = _size(text, "head_dim") or ((_size(text, "hidden_size") or 0) // heads if heads else None)
+    kv_heads = _size(text, "num_key_value_heads") or heads
+    if not (layers and kv_heads and head_dim):
+        return None
+    window, chunk = _size(text, "sliding_window"), _size(text, "attention_chunk_size")
+    most = {
+        "full_attention": context,
+        "sliding_attention": min(window or context, context),
+        "chunked_attention": min(chunk or context, context),
+    }
+    usual = "sliding_attention" if window else "chunked_attention" if chunk else "full_attention"
+    types = getattr(text, "layer_types", None) or [usual] * layers
+    tokens = sum(most.get(kind, 0) for kind in types)  # the other kinds keep a state instead
+    return 2 * tokens * kv_heads * head_dim * dtype.itemsize
+
+
+def _size(config: Any, name: str) -> int | None:
+    """A positive number of that name; None where there is none, or one for each layer."""
+    found = getattr(config, name, None)
+    return found if type(found) is int and found > 0 else None
+
+
 def _whole_modules(skeleton: Any) -> list[str]:
     """Classes of modules that stay on one device: layers, whose residual connections cannot be cut."""
     return sorted(getattr(skeleton, "_no_split_modules", None) or ())

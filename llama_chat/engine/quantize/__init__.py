@@ -3,8 +3,15 @@
 One room a width; `blocks` unpacks, `kernels` knows which product runs on which device.
 """
 
-from llama_chat.engine.quantize.blocks import GROUP, plain_view, unpack
-from llama_chat.engine.quantize.int4 import INT4_TYPES, Int4Groups, int4_groups_from_gguf, quantize_int4
+from llama_chat.engine.quantize.blocks import GROUP, plain_view, rows_at_once, unpack
+from llama_chat.engine.quantize.int4 import (
+    INT4_TYPES,
+    Int4Groups,
+    Int4Matrix,
+    Int4Slices,
+    int4_groups_from_gguf,
+    quantize_int4,
+)
 from llama_chat.engine.quantize.int4_linear import (
     Int4Linear,
     TiledInt4Linear,
@@ -27,6 +34,8 @@ __all__ = [
     "INT4_TYPES",
     "Int4Groups",
     "Int4Linear",
+    "Int4Matrix",
+    "Int4Slices",
     "Int8Embedding",
     "Int8Linear",
     "Int8RowEmbedding",
@@ -39,6 +48,7 @@ __all__ = [
     "int4_groups_from_gguf",
     "plain_view",
     "quantize_int4",
+    "rows_at_once",
     "takes_int4",
     "takes_int8",
     "unpack",

@@ -16,6 +16,14 @@ from llama_chat.errors import ModelError
 GROUP = 32
 """Values that share a scale in Q4_0, Q4_1, Q8_0, in a sub-block of Q4_K, and in the 4 bits made here."""
 
+_VALUES_AT_ONCE = 1 << 20  # 4 MB in f32, of which working out few bits takes a handful
+_WHOLE_ROWS = 64
+
+
+def rows_at_once(width: int) -> int:
+    """Rows of that width to be worked on together: a multiple of 64, whole blocks of every packed layout."""
+    return max(1, _VALUES_AT_ONCE // (width * _WHOLE_ROWS)) * _WHOLE_ROWS
+
 
 def unpack(blocks: Tensor, info: TensorInfo, dtype: torch.dtype = torch.float32) -> Tensor:
     """The tensor's values, in its shape, from its raw blocks (uint8 [rows, bytes of a row]).

@@ -5,15 +5,40 @@ Shapes: N output features, D input features.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple, Protocol
 
 import torch
 from gguf.constants import GGMLQuantizationType as GGMLType
 from torch import Tensor
 
 from llama_chat.engine.files.checkpoint import Blocks
-from llama_chat.engine.quantize.blocks import GROUP, halves
+from llama_chat.engine.quantize.blocks import GROUP, halves, rows_at_once
+
+
+class Int4Matrix(Protocol):
+    """A matrix of 4-bit numbers, from which a layout takes a few rows after the others."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """[N, D]."""
+        ...
+
+    def slices(self) -> Iterator[Int4Groups]:
+        """The rows in order, a few at a time; can be asked for again."""
+        ...
+
+
+class Int4Slices:
+    """A matrix whose numbers are worked out when they are asked for, so that it is never whole in bytes."""
+
+    def __init__(self, shape: tuple[int, int], make: Callable[[], Iterator[Int4Groups]]) -> None:
+        self.shape = shape
+        self._make = make
+
+    def slices(self) -> Iterator[Int4Groups]:
+        """The rows in order, worked out anew."""
+        return self._make()
 
 
 class Int4Groups:
@@ -26,6 +51,22 @@ class Int4Groups:
 
     def __init__(self, q: Tensor, scale: Tensor, zero: Tensor) -> None:
         self.q, self.scale, self.zero = q, scale, zero
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """[N, D]."""
+        n, d = self.q.shape
+        return n, d
+
+    def rows(self, start: int, stop: int) -> Int4Groups:
+        """The rows from `start` up to `stop`; views."""
+        return Int4Groups(self.q[start:stop], self.scale[start:stop], self.zero[start:stop])
+
+    def slices(self) -> Iterator[Int4Groups]:
+        """The rows in order, a few at a time."""
+        n, d = self.shape
+        for start in range(0, n, rows_at_once(d)):
+            yield self.rows(start, start + rows_at_once(d))
 
     @classmethod
     def stack(cls, parts: Sequence[Int4Groups]) -> Int4Groups:
@@ -40,6 +81,31 @@ class Int4Groups:
         """The values, f32 [N, D]."""
         groups = self.q.view(*self.scale.shape, GROUP).float() - 8
         return (groups * self.scale[..., None] + self.zero[..., None]).view(self.q.shape)
+
+
+def in_whole_blocks(parts: Iterable[Int4Groups], rows: int) -> Iterator[Int4Groups]:
+    """The same rows, each part but the last one a multiple of `rows`."""
+    rest: Int4Groups | None = None
+    for part in parts:
+        joined = part if rest is None else Int4Groups.stack([rest, part])
+        n = joined.shape[0]
+        whole = n - n % rows
+        if whole:
+            yield joined.rows(0, whole)
+        rest = joined.rows(whole, n) if whole < n else None
+    if rest is not None:
+        yield rest
+
+
+def first_rows(matrix: Int4Matrix, count: int) -> Int4Groups:
+    """So many of the first rows, or all where there are fewer."""
+    parts: list[Int4Groups] = []
+    for part in matrix.slices():
+        parts.append(part.rows(0, count))
+        count -= parts[-1].shape[0]
+        if not count:
+            break
+    return Int4Groups.stack(parts)
 
 
 def int4_groups_from_gguf(blocks: Blocks) -> Int4Groups | None:

@@ -6,21 +6,21 @@ a 3072×576 matrix takes 83 µs in 4-bit blocks and 265 µs in bf16.
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import torch
 import torch.nn.functional as F  # noqa: N812  (the name that every PyTorch reader expects)
 from torch import Tensor, nn
 
 from llama_chat.engine.quantize.blocks import GROUP
-from llama_chat.engine.quantize.int4 import Int4Groups
-from llama_chat.engine.quantize.kernels import agrees, has_int4_product
+from llama_chat.engine.quantize.int4 import Int4Matrix, first_rows, in_whole_blocks
+from llama_chat.engine.quantize.kernels import TRIED_ROWS, agrees, has_int4_product
 
 _ROWS_OF = 16  # the packed products take multiples of this many output features
 
 # The CPU's layout is made of blocks of 64 rows (32 and 16 on smaller vector units), so that slices of a
-# multiple can be packed one by one: their int32 copy would take 8 times the packed matrix.
-_PACK_ROWS = 4096
+# multiple can be packed one by one: an int32 copy of all would take 8 times the packed matrix.
+_BLOCK_ROWS = 64
 
 _UNPACK_VALUES = 1 << 24  # unpacked at a time: 32 MB of bf16
 
@@ -39,12 +39,18 @@ class Int4Linear(nn.Module):
     packed: Tensor
     scales_and_zeros: Tensor
 
-    def __init__(self, groups: Int4Groups) -> None:
+    def __init__(self, matrix: Int4Matrix) -> None:
         super().__init__()
+        n, d = matrix.shape
         pack = torch.ops.aten._convert_weight_to_int4pack_for_cpu
-        parts = [pack(part.to(torch.int32), 1) for part in groups.q.split(_PACK_ROWS)]
-        self.register_buffer("packed", torch.cat(parts) if len(parts) > 1 else parts[0])
-        self.register_buffer("scales_and_zeros", _interleaved(groups, torch.bfloat16))
+        self.register_buffer("packed", torch.empty(n, d // 2, dtype=torch.uint8))
+        self.register_buffer("scales_and_zeros", torch.empty(d // GROUP, n, 2, dtype=torch.bfloat16))
+        at = 0
+        for part in in_whole_blocks(matrix.slices(), _BLOCK_ROWS):
+            rows = slice(at, at + part.shape[0])
+            self.packed[rows] = pack(part.q.to(torch.int32), 1)
+            self.scales_and_zeros[:, rows] = _interleaved(part.scale, part.zero)
+            at = rows.stop
 
     def forward(self, x_TD: Tensor) -> Tensor:
         """The product, bf16 [T, N]."""
@@ -54,9 +60,39 @@ class Int4Linear(nn.Module):
         return out
 
 
-def _interleaved(groups: Int4Groups, dtype: torch.dtype) -> Tensor:
+def _interleaved(scale: Tensor, zero: Tensor) -> Tensor:
     """[D / 32, N, 2]: scale and zero side by side, as the kernels read them."""
-    return torch.stack([groups.scale, groups.zero], dim=-1).transpose(0, 1).contiguous().to(dtype)
+    return torch.stack([scale, zero], dim=-1).transpose(0, 1).contiguous()
+
+
+class _Pairs(NamedTuple):
+    """A matrix on its device, two columns a byte."""
+
+    packed: Tensor
+    """uint8 [N, D / 2]."""
+    scale: Tensor
+    """[N, D / 32]."""
+    zero: Tensor
+    """[N, D / 32]."""
+
+
+def _in_pairs(
+    matrix: Int4Matrix, device: torch.device, dtype: torch.dtype, *, even_high: bool = False
+) -> _Pairs:
+    """The even column in the low half of each byte, or in the high one."""
+    n, d = matrix.shape
+    packed = torch.empty(n, d // 2, dtype=torch.uint8, device=device)
+    scale = torch.empty(n, d // GROUP, dtype=dtype, device=device)
+    zero = torch.empty_like(scale)
+    at = 0
+    for part in matrix.slices():
+        rows = slice(at, at + part.shape[0])
+        q = part.q.to(device)
+        low, high = (q[:, 1::2], q[:, ::2]) if even_high else (q[:, ::2], q[:, 1::2])
+        packed[rows] = low | (high << 4)
+        scale[rows], zero[rows] = part.scale, part.zero
+        at = rows.stop
+    return _Pairs(packed, scale, zero)
 
 
 class TiledInt4Linear(nn.Module):
@@ -68,14 +104,13 @@ class TiledInt4Linear(nn.Module):
     packed: Tensor
     scales_and_zeros: Tensor
 
-    def __init__(self, groups: Int4Groups, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(self, matrix: Int4Matrix, device: torch.device, dtype: torch.dtype) -> None:
         super().__init__()
-        q = groups.q.to(device)
-        pairs = (q[:, ::2] << 4) | q[:, 1::2]
+        pairs, scale, zero = _in_pairs(matrix, device, dtype, even_high=True)
         # 16 · k columns are read at once, the more the faster; they must come out even.
-        inner_tiles = next(tiles for tiles in (8, 4, 2) if q.shape[1] % (16 * tiles) == 0)
+        inner_tiles = next(tiles for tiles in (8, 4, 2) if matrix.shape[1] % (16 * tiles) == 0)
         self.register_buffer("packed", torch.ops.aten._convert_weight_to_int4pack(pairs, inner_tiles))
-        self.register_buffer("scales_and_zeros", _interleaved(groups, dtype).to(device))
+        self.register_buffer("scales_and_zeros", _interleaved(scale, zero))
 
     def forward(self, x_TD: Tensor) -> Tensor:
         """The product, [T, N]."""
@@ -97,12 +132,13 @@ class XpuInt4Linear(nn.Module):
     points: Tensor
     zero: Tensor
 
-    def __init__(self, groups: Int4Groups, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(self, matrix: Int4Matrix, device: torch.device, dtype: torch.dtype) -> None:
         super().__init__()
-        self.register_buffer("packed", _packed_pairs(groups.q).view(torch.int32).to(device))
-        self.register_buffer("scale", groups.scale.T.contiguous().to(device, dtype))
+        pairs, scale, zero = _in_pairs(matrix, device, dtype)
+        self.register_buffer("packed", pairs.view(torch.int32))
+        self.register_buffer("scale", scale.T.contiguous())
         self.register_buffer("points", torch.full_like(self.scale, 8, dtype=torch.int8))
-        self.register_buffer("zero", groups.zero.T.contiguous().to(device, dtype))
+        self.register_buffer("zero", zero.T.contiguous())
 
     def forward(self, x_TD: Tensor) -> Tensor:
         """The product, [T, N]."""
@@ -112,11 +148,6 @@ class XpuInt4Linear(nn.Module):
         )
         sums = x_TD.unflatten(-1, (-1, GROUP)).sum(-1)
         return torch.addmm(out, sums, self.zero)
-
-
-def _packed_pairs(q_ND: Tensor) -> Tensor:
-    """uint8 [N, D / 2], the even column in the low half."""
-    return (q_ND[:, ::2] | (q_ND[:, 1::2] << 4)).contiguous()
 
 
 class UnpackingInt4Linear(nn.Module):
@@ -129,11 +160,12 @@ class UnpackingInt4Linear(nn.Module):
     scale: Tensor
     zero: Tensor
 
-    def __init__(self, groups: Int4Groups, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(self, matrix: Int4Matrix, device: torch.device, dtype: torch.dtype) -> None:
         super().__init__()
-        self.register_buffer("packed", _packed_pairs(groups.q).to(device))
-        self.register_buffer("scale", groups.scale.to(device, dtype))
-        self.register_buffer("zero", groups.zero.to(device, dtype))
+        pairs, scale, zero = _in_pairs(matrix, device, dtype)
+        self.register_buffer("packed", pairs)
+        self.register_buffer("scale", scale)
+        self.register_buffer("zero", zero)
 
     def rows(self, start: int, stop: int) -> Tensor:
         """The rows [n, D] from `start` up to `stop`, unpacked."""
@@ -155,40 +187,46 @@ Trials: TypeAlias = dict[tuple[int, int], bool]
 
 
 def build_int4_linear(
-    groups: Int4Groups, device: torch.device, dtype: torch.dtype, trials: Trials
+    matrix: Int4Matrix, device: torch.device, dtype: torch.dtype, trials: Trials
 ) -> nn.Module:
     """The product for the device: its own, where torch has one and it is right, or the one that unpacks.
 
     Args:
-        groups: a matrix that `takes_int4`.
+        matrix: one that `takes_int4`.
         device: where it will run.
         dtype: of x.
         trials: what was found for other matrices; the new finding is added.
     """
     if not has_int4_product(device, dtype):
-        return UnpackingInt4Linear(groups, device, dtype)
+        return UnpackingInt4Linear(matrix, device, dtype)
     if _is_cpu(device):
-        return Int4Linear(groups)
-    unpacking = UnpackingInt4Linear(groups, device, dtype)
-    shape = (groups.q.shape[0], groups.q.shape[1])
+        return Int4Linear(matrix)
+    shape = matrix.shape
     if trials.get(shape, True):
-        own = _own_linear(groups, device, dtype)
+        own = _own_linear(matrix, device, dtype)
         if shape not in trials:
-            trials[shape] = own is not None and agrees(own, unpacking.rows(0, shape[0]), dtype)
+            trials[shape] = own is not None and agrees(own, _some_dense(matrix, device, dtype), dtype)
         if own is not None and trials[shape]:
             return own
-    return unpacking
+        del own  # before its place is taken: there may be no room for both
+    return UnpackingInt4Linear(matrix, device, dtype)
+
+
+def _some_dense(matrix: Int4Matrix, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """The first rows unpacked, as many as a trial compares."""
+    some = first_rows(matrix, TRIED_ROWS)
+    return UnpackingInt4Linear(some, device, dtype).rows(0, some.shape[0])
 
 
 def _is_cpu(device: torch.device) -> bool:
     return device.type == "cpu"
 
 
-def _own_linear(groups: Int4Groups, device: torch.device, dtype: torch.dtype) -> nn.Module | None:
+def _own_linear(matrix: Int4Matrix, device: torch.device, dtype: torch.dtype) -> nn.Module | None:
     """The packed matrix; None where this torch cannot pack it."""
     kind = XpuInt4Linear if device.type == "xpu" else TiledInt4Linear
     try:
-        return kind(groups, device, dtype)
+        return kind(matrix, device, dtype)
     except torch.OutOfMemoryError:
         raise
     except (RuntimeError, NotImplementedError):  # torch's words for "not here"

@@ -10,14 +10,14 @@ Shapes: T positions, N output features, D input features, V vocabulary, C candid
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import torch
 import torch.nn.functional as F  # noqa: N812  (the name that every PyTorch reader expects)
 from torch import Tensor, nn
 
 from llama_chat.engine.quantize.blocks import GROUP
-from llama_chat.engine.quantize.kernels import agrees
+from llama_chat.engine.quantize.kernels import TRIED_ROWS, agrees
 
 RESCORED = 64
 """Tokens that the output head scores again: as many as are kept as candidates."""
@@ -51,20 +51,36 @@ class Int8Linear(nn.Module):
     exact_scale: Tensor
 
     def __init__(
-        self, parts: Iterable[Tensor], dtype: torch.dtype, device: torch.device | None = None
+        self,
+        parts: Iterable[Tensor],
+        shape: tuple[int, int],
+        dtype: torch.dtype,
+        device: torch.device | None = None,
     ) -> None:
-        """Args: parts: the rows [n, D] in order, in slices, so that a large table is never whole in f32."""
+        """Allocates its memory once, and fills it.
+
+        Args:
+            parts: the rows [n, D] in order, in slices, so that a large table is never whole in f32.
+            shape: of them all, [N, D].
+            dtype: of x.
+            device: where it will run; the CPU where none is given.
+        """
         super().__init__()
         device = device or torch.device("cpu")
-        quantized = [_int8_rows(part.float()) for part in parts]
-        exact_scale = torch.cat([scale for _, scale in quantized]).to(device)
-        self.register_buffer("weight", torch.cat([weight for weight, _ in quantized]).to(device))
+        weight = torch.empty(shape, dtype=torch.int8, device=device)
+        exact_scale = torch.empty(shape[0], device=device)
+        at = 0
+        for part in parts:
+            rows = slice(at, at + len(part))
+            weight[rows], exact_scale[rows] = _int8_rows(part.float())
+            at = rows.stop
+        self.register_buffer("weight", weight)
         self.register_buffer("scale", exact_scale.to(dtype))
         self.register_buffer("exact_scale", exact_scale)
         # Apple's product takes whole 32s of rows (torch's Quantized.mm).
         self.uses_kernel = device.type != "mps" or len(exact_scale) % _ROWS_OF == 0
         if self.uses_kernel and device.type != "cpu":
-            some = slice(0, min(len(exact_scale), 1024))
+            some = slice(0, TRIED_ROWS)
             dense = self.weight[some].float() * exact_scale[some, None]
             self.uses_kernel = agrees(_Kernel(self.weight[some], self.scale[some]), dense, dtype)
 
@@ -76,10 +92,26 @@ class Int8Linear(nn.Module):
         return self.unpacked_product(x_TD)
 
     def unpacked_product(self, x_TD: Tensor) -> Tensor:
-        """The same in plain products: 8 bits are whole numbers in every dtype, and the scales come after."""
+        """The same in plain products: 8 bits are whole numbers in every dtype, and the scales come after.
+
+        Not in f16, which ends at 65,504: there the weights are scaled first.
+        """
+        if x_TD.dtype is torch.float16:
+            at_once = max(1, _UNPACK_VALUES // 2 // x_TD.shape[-1])  # f32 on its way to f16
+            return _joined([F.linear(x_TD, rows) for rows in self._scaled_rows(at_once, x_TD.dtype)])
         at_once = max(1, _UNPACK_VALUES // x_TD.shape[-1])
         parts = [F.linear(x_TD, part.to(x_TD.dtype)) for part in self.weight.split(at_once)]
-        return (torch.cat(parts, dim=-1) if len(parts) > 1 else parts[0]) * self.scale
+        return _joined(parts) * self.scale
+
+    def _scaled_rows(self, at_once: int, dtype: torch.dtype) -> Iterator[Tensor]:
+        """The weights themselves, so many rows at a time."""
+        scale_N1 = self.exact_scale[:, None]
+        for part, scale in zip(self.weight.split(at_once), scale_N1.split(at_once), strict=True):
+            yield part.float().mul_(scale).to(dtype)
+
+
+def _joined(parts: list[Tensor]) -> Tensor:
+    return torch.cat(parts, dim=-1) if len(parts) > 1 else parts[0]
 
 
 def _int8_product(x_TD: Tensor, weight_ND: Tensor, scale_N: Tensor) -> Tensor:
@@ -128,14 +160,25 @@ class Int8Embedding(nn.Module):
     scale: Tensor
 
     def __init__(
-        self, blocks: Tensor, width: int, dtype: torch.dtype, device: torch.device | None = None
+        self,
+        parts: Iterable[Tensor],
+        shape: tuple[int, int],
+        dtype: torch.dtype,
+        device: torch.device | None = None,
     ) -> None:
+        """Args: parts: the blocks of the rows in order, in slices; shape: [V, D]."""
         super().__init__()
-        raw = blocks.view(-1, width // GROUP, 34)
+        rows, groups = shape[0], shape[1] // GROUP
         self.dtype = dtype
-        scale = raw[..., :2].contiguous().view(torch.float16)[..., 0].clone()
-        self.register_buffer("q", raw[..., 2:].contiguous().view(torch.int8).to(device))
-        self.register_buffer("scale", scale.to(device))
+        self.register_buffer("q", torch.empty(rows, groups, GROUP, dtype=torch.int8, device=device))
+        self.register_buffer("scale", torch.empty(rows, groups, dtype=torch.float16, device=device))
+        at = 0
+        for part in parts:
+            raw = part.view(-1, groups, 34)
+            here = slice(at, at + len(raw))
+            self.q[here] = raw[..., 2:].contiguous().view(torch.int8)
+            self.scale[here] = raw[..., :2].contiguous().view(torch.float16)[..., 0]
+            at = here.stop
 
     def exact(self, ids: Tensor) -> Tensor:
         """The rows in f32, [..., D] for ids of any shape."""

@@ -24,7 +24,10 @@ from llama_chat.engine.devices import AMD_MATRIX_CORES, gpu_architecture, is_out
 AGREES = 0.02
 """Largest relative difference of a product from that of the unpacked weights; bf16 rounds to 0.003."""
 
-_TRIAL_ROWS = (1, 17)  # a decode step and a prefill often run different kernels
+TRIED_ROWS = 1024
+"""Output features that a trial compares: all of a large matrix would be as large again in f32."""
+
+_POSITIONS = (1, 17)  # a decode step and a prefill often run different kernels
 
 
 def has_int4_product(device: torch.device, dtype: torch.dtype) -> bool:
@@ -48,15 +51,21 @@ def _capability(architecture: str) -> int:
 def agrees(linear: nn.Module, dense_ND: Tensor, dtype: torch.dtype) -> bool:
     """Whether the product gives what the unpacked weights give, on the device of the weights.
 
+    Args:
+        linear: runs as a whole, but of its output only the first features are compared.
+        dense_ND: its rows unpacked, or the first `TRIED_ROWS` of them.
+        dtype: of x.
+
     Raises:
         torch.OutOfMemoryError: there is no room to try it.
     """
     generator = torch.Generator().manual_seed(1)
-    for rows in _TRIAL_ROWS:
-        x_TD = torch.randn(rows, dense_ND.shape[1], generator=generator).to(dense_ND.device, dtype)
-        wanted = x_TD.float() @ dense_ND.float().T
+    some_ND = dense_ND[:TRIED_ROWS].float()
+    for positions in _POSITIONS:
+        x_TD = torch.randn(positions, dense_ND.shape[1], generator=generator).to(dense_ND.device, dtype)
+        wanted = x_TD.float() @ some_ND.T
         try:
-            got = linear(x_TD).float()
+            got = linear(x_TD)[:, : len(some_ND)].float()
             # Written so that a NaN fails.
             if not bool((got - wanted).norm() <= AGREES * wanted.norm()):
                 return False

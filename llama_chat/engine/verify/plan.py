@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from llama_chat.engine.config import LlamaConfig, expected_shapes
+from llama_chat.engine.config import LlamaConfig
 
 USUAL_POSITIONS = (1, 512, 2048, 8192, 16_384, 32_768, 65_536, 131_072)
 MAX_USUAL_S = 20.0
@@ -66,10 +66,3 @@ def _why_not(
     if not is_asked and seconds > MAX_USUAL_S:
         return f"would take {seconds:,.0f} s or more in each network; ask for it with --positions {position}"
     return ""
-
-
-def f32_bytes(config: LlamaConfig) -> int:
-    """What the weights take in f32, with room to compute."""
-    shapes = expected_shapes(config).values()
-    values = sum(shape[0] * (shape[1] if len(shape) > 1 else 1) for shape in shapes)
-    return values * _F32_BYTES + _ROOM

@@ -13,13 +13,21 @@ from dataclasses import dataclass, field, replace
 import torch
 
 from llama_chat.engine.devices import device_label, find_device, free_memory, set_threads, torch_build
+from llama_chat.engine.hf.load import library_version
 from llama_chat.engine.hf.other_model import OtherModel
-from llama_chat.engine.load import FEW_BITS, build_hf, build_scratch, library_dtype, plan_scratch
+from llama_chat.engine.load import (
+    FEW_BITS,
+    build_hf,
+    build_scratch,
+    library_dtype,
+    plan_scratch,
+    telling_out_of_memory,
+)
 from llama_chat.engine.model_file import ModelFile
 from llama_chat.engine.network import Network
 from llama_chat.engine.verify.damage import bad_tensors
 from llama_chat.engine.verify.figures import Difference, Greedy, differences, greedy
-from llama_chat.engine.verify.plan import LeftOut, Plan, f32_bytes, plan_positions
+from llama_chat.engine.verify.plan import LeftOut, Plan, plan_positions
 from llama_chat.engine.verify.probe import (
     GREEDY_PROMPT_TOKENS,
     GREEDY_TOKENS,
@@ -30,7 +38,7 @@ from llama_chat.engine.verify.probe import (
 )
 from llama_chat.engine.verify.text import TEXT, long_ids
 from llama_chat.engine.verify.verdict import Check, check_dtype, check_f32
-from llama_chat.errors import Interrupted, ModelError
+from llama_chat.errors import DeviceError, Interrupted, ModelError
 from llama_chat.settings import ModelSettings
 
 
@@ -90,7 +98,7 @@ def verify(
 
     Raises:
         ModelError: only one of the engines runs the model.
-        DeviceError: the device is not there, or has not enough memory.
+        DeviceError: the device is not there, or has not enough memory even without f32.
         Interrupted: `cancel` was set.
     """
     if not isinstance(model, ModelFile):
@@ -124,7 +132,6 @@ class _Work:
         if self.damage:
             self.tell("looking for the tensors that are damaged")
             self.damage += bad_tensors(self.model.checkpoint)
-        from transformers import __version__ as library_version
 
         assert self.plan is not None
         return Verification(
@@ -133,7 +140,7 @@ class _Work:
             device=device_label(self.device),
             threads=self.threads,
             torch=torch_build(),
-            transformers=library_version,
+            transformers=library_version(),
             dtype=dtype,
             text_tokens=len(self.text_ids()),
             positions=self.plan.positions,
@@ -148,13 +155,10 @@ class _Work:
         """The engines in f32 if that fits, then both in the dtype that is wanted."""
         comparisons, checks = [], []
         exact: Said | None = None
-        if (why := self.f32_does_not_fit()) is None:
-            exact, _ = self.ask("hf", "f32")
-            ours, _ = self.ask("scratch", "f32")
+        if (in_f32 := self.ask_in_f32()) is not None:
+            exact, ours = in_f32
             comparisons.append(_compared("scratch f32", ours, "hf f32", exact))
             checks += check_f32(comparisons[-1].places, comparisons[-1].greedy)
-        else:
-            self.left_out.append(LeftOut("f32", why))
         if self.settings.dtype == "f32" and exact is not None:
             return comparisons, checks, "f32"
         wanted = "auto" if self.settings.dtype == "f32" else self.settings.dtype
@@ -170,13 +174,16 @@ class _Work:
             checks += check_dtype(dtype, comparisons[-1].places)
         return comparisons, checks, dtype
 
-    def f32_does_not_fit(self) -> str | None:
-        """Why f32 is left out, if so."""
-        free = free_memory(self.device)
-        needed = f32_bytes(self.model.config)
-        if free is None or needed <= free:
+    def ask_in_f32(self) -> tuple[Said, Said] | None:
+        """What transformers says in f32, and the from-scratch engine; None where f32 is left out."""
+        try:
+            plan_scratch(self.model, replace(self.settings, dtype="f32"), self.device)  # it needs the most
+            exact, _ = self.ask("hf", "f32")
+            ours, _ = self.ask("scratch", "f32")
+        except DeviceError as refusal:
+            self.left_out.append(LeftOut("f32", refusal.message.rstrip(".")))
             return None
-        return f"needs {needed / 1e9:.1f} GB, {device_label(self.device)} has {free / 1e9:.1f} GB free"
+        return exact, ours
 
     def text_ids(self) -> list[int]:
         tokenizer = self.model.tokenizer
@@ -188,7 +195,11 @@ class _Work:
         label = f"{'transformers' if engine == 'hf' else 'from scratch'}, {dtype}"
         self.tell(f"{label}: loading")
         settings = replace(self.settings, dtype=dtype)
-        network = self.load(engine, settings)
+        with telling_out_of_memory(self.model, settings, self.device):
+            return self.ask_network(self.load(engine, settings), label)
+
+    def ask_network(self, network: Network, label: str) -> tuple[Said, str]:
+        """What it says, and what it ran in; it is closed afterwards."""
         try:
             ids = self.text_ids()
             self.tell(f"{label}: a text of {len(ids):,} tokens")
@@ -221,7 +232,8 @@ class _Work:
         if engine == "hf":
             return build_hf(self.model, settings, self.device, self.threads, on_progress)
         plan = plan_scratch(self.model, settings, self.device)
-        return build_scratch(self.model, settings, plan, self.threads, on_progress)
+        with telling_out_of_memory(self.model, settings, self.device, plan):
+            return build_scratch(self.model, settings, plan, self.threads, on_progress)
 
     def check_cancel(self) -> None:
         if self.cancel is not None and self.cancel.is_set():

@@ -13,7 +13,7 @@ from llama_chat.engine.vocabulary.byte_level import byte_pieces, bytes_of, merge
 from llama_chat.engine.vocabulary.sentencepiece import ScoredTokens, sentencepiece_encoder, spaced_bytes
 from llama_chat.engine.vocabulary.tokenizer import Tokenizer
 from llama_chat.engine.vocabulary.vocabulary import END_TEXTS, Vocabulary
-from llama_chat.errors import ModelError
+from llama_chat.errors import ModelError, NotOursError
 
 # GGUF's token types.
 _NORMAL, _UNKNOWN, _CONTROL, _USER_DEFINED, _UNUSED, _BYTE = 1, 2, 3, 4, 5, 6
@@ -33,9 +33,10 @@ def tokenizer_from_gguf(file: GGUFFile) -> Tokenizer:
         return _byte_pair_tokenizer(file)
     if kind == "llama":
         return _sentencepiece_tokenizer(file)
-    raise ModelError(
+    raise NotOursError(
         f"{file.path.name}: the tokenizer is '{shown(kind)}'; byte-pair vocabularies ('gpt2') and those of "
-        "SentencePiece ('llama') can be read"
+        "SentencePiece ('llama') can be read",
+        by_auto=False,
     )
 
 
@@ -79,9 +80,10 @@ def _byte_pair_tokenizer(file: GGUFFile) -> Tokenizer:
     where = file.path.name
     name = file.get("tokenizer.ggml.pre", str, "gpt-2")
     if name not in PRE_TOKENIZERS:
-        raise ModelError(
+        raise NotOursError(
             f"{where}: the text is to be cut as '{shown(name)}', which is not known",
             hint=f"Known are {', '.join(PRE_TOKENIZERS)}.",
+            by_auto=False,
         )
     tokens = _read_tokens(file)
     pieces = byte_pieces(tokens.texts, tokens.reserved, where)
