@@ -592,3 +592,10 @@ def test_a_model_that_is_none_fails_in_one_line(home: Path, capsys: pytest.Captu
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith("llama-chat: ")
+
+
+def test_the_command_says_when_the_device_that_is_asked_for_is_missing(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("devices", "--device", "rocm") == 1
+    assert "No rocm device" in capsys.readouterr().err

@@ -32,8 +32,10 @@ def devices(ctx: click.Context, as_json: bool) -> None:
     loaded, paths = options.load()
     say_notices(loaded.notices)
     from llama_chat.engine.device_report import advice, list_devices
-    from llama_chat.engine.devices import torch_build
+    from llama_chat.engine.devices import find_device, torch_build
 
+    if "device" in options.flags:
+        find_device(loaded.settings.model.device)  # says what is missing, and what to install for it
     found = list_devices()
     fits: list[Fit] | None = None
     if "model" in options.flags:

@@ -223,7 +223,7 @@ def not_reached(model: HubModel, why: str) -> PullError:
     """The error for a Hub that does not answer."""
     return PullError(
         f"{_host()} cannot be reached for {model.name}: {why}.",
-        hint="Look at the network connection, then pull again.",
+        hint="Look at the network connection, then try again.",
     )
 
 
