@@ -6,15 +6,14 @@ gigabyte of memory) is a fault, and the file that shows it is kept.
 
 from __future__ import annotations
 
-import argparse
 import random
 import struct
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from fuzzing import SLOW_S, run
 from tiny_models import TinyModel
 
 from llama_chat.engine.files.gguf import GGUFFile
@@ -22,8 +21,6 @@ from llama_chat.engine.files.gguf_model import config_from_gguf
 from llama_chat.engine.vocabulary.from_gguf import tokenizer_from_gguf
 from llama_chat.errors import ModelError
 
-SLOW_S = 5.0
-MEMORY_LIMIT_BYTES = 2 << 30
 _EVIL = (0, 1, 2, 7, 8, 9, 12, 31, 32, 255, 1 << 15, 1 << 31, (1 << 32) - 1, 1 << 60, 1 << 63, (1 << 64) - 1)
 
 
@@ -80,19 +77,6 @@ def outcome(path: Path) -> str:
     return found if seconds < SLOW_S else f"took {seconds:.1f} s"
 
 
-def limit_memory(nbytes: int) -> bool:
-    """Whether this process can take no more than that much above what it has now (POSIX only)."""
-    try:
-        import resource
-    except ImportError:
-        return False
-    in_use = 0
-    if sys.platform == "linux":
-        in_use = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (in_use + nbytes, resource.RLIM_INFINITY))
-    return True
-
-
 def fuzz(folder: Path, rounds: int, seed: int) -> tuple[dict[str, int], list[str]]:
     """How many files were read and refused, and a line for each fault."""
     whole = TinyModel(dim=32, n_heads=2, n_kv_heads=1, ffn_dim=32, n_layers=1).write(folder / "whole.gguf")
@@ -111,21 +95,5 @@ def fuzz(folder: Path, rounds: int, seed: int) -> tuple[dict[str, int], list[str
     return counts, faults
 
 
-def main() -> int:
-    """The exit code: 1 when a fault was found."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=100_000)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--folder", type=Path, help="keeps the files that show a fault")
-    options = parser.parse_args()
-    limit_memory(MEMORY_LIMIT_BYTES)
-    folder = options.folder or Path(tempfile.mkdtemp(prefix="fuzz-gguf-"))
-    counts, faults = fuzz(folder, options.rounds, options.seed)
-    print(f"{counts['read']:,} read, {counts['refused']:,} refused, {len(faults)} faults", *faults, sep="\n")
-    if faults:
-        print(f"kept in {folder}")
-    return 1 if faults else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(__doc__, "gguf", fuzz))

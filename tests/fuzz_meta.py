@@ -6,13 +6,11 @@ gigabyte of memory) is a fault, and the files that show it are kept.
 
 from __future__ import annotations
 
-import argparse
 import json
 import random
 import shutil
 import struct
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +18,7 @@ from typing import Any
 from zipfile import ZipFile
 
 import torch
-from fuzz_gguf import MEMORY_LIMIT_BYTES, limit_memory
+from fuzzing import run
 from tiny_meta import TinyMeta
 
 from llama_chat.engine.files.meta_folder import read_meta_folder
@@ -146,21 +144,5 @@ def fuzz(folder: Path, rounds: int, seed: int) -> tuple[dict[str, int], list[str
     return counts, faults
 
 
-def main() -> int:
-    """The exit code: 1 when a fault was found."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=100_000)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--folder", type=Path, help="keeps the files that show a fault")
-    options = parser.parse_args()
-    limit_memory(MEMORY_LIMIT_BYTES)
-    folder = options.folder or Path(tempfile.mkdtemp(prefix="fuzz-meta-"))
-    counts, faults = fuzz(folder, options.rounds, options.seed)
-    print(f"{counts['read']:,} read, {counts['refused']:,} refused, {len(faults)} faults", *faults, sep="\n")
-    if faults:
-        print(f"kept in {folder}")
-    return 1 if faults else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(__doc__, "meta", fuzz))

@@ -18,12 +18,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from fuzz_gguf import MEMORY_LIMIT_BYTES, SLOW_S, limit_memory
+from fuzzing import MEMORY_LIMIT_BYTES, SLOW_S, limit_memory
 from tiny_hf import TinyHF, safetensors_image
 from tiny_models import TinyModel
 
-from llama_chat.engine.files.hf_config import end_ids_of
-from llama_chat.engine.files.hf_folder import GENERATION_CONFIG_NAME, open_checkpoint
+from llama_chat.engine.files.hf_config import GENERATION_CONFIG_NAME, end_ids_of
+from llama_chat.engine.files.hf_folder import open_checkpoint
 from llama_chat.engine.files.json_file import read_json
 from llama_chat.engine.files.safetensors import SafetensorsFile
 from llama_chat.errors import ModelError

@@ -6,19 +6,17 @@ never to a control token, and decodes every id. Anything else is a fault; the fo
 
 from __future__ import annotations
 
-import argparse
 import copy
 import json
 import random
 import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from fuzz_gguf import MEMORY_LIMIT_BYTES, limit_memory
+from fuzzing import run
 from tokenizer_folders import byte_level, llama3_split, smollm_split, spaced, train_sentencepiece, with_bos
 
 from llama_chat.engine.vocabulary.from_json import chat_template_of, tokenizer_from_json
@@ -175,21 +173,5 @@ def fuzz(folder: Path, rounds: int, seed: int) -> tuple[dict[str, int], list[str
     return counts, faults
 
 
-def main() -> int:
-    """The exit code: 1 when a fault was found."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=100_000)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--folder", type=Path, help="keeps the folders that show a fault")
-    options = parser.parse_args()
-    limit_memory(MEMORY_LIMIT_BYTES)
-    folder = options.folder or Path(tempfile.mkdtemp(prefix="fuzz-tokenizer-json-"))
-    counts, faults = fuzz(folder, options.rounds, options.seed)
-    print(f"{counts['read']:,} read, {counts['refused']:,} refused, {len(faults)} faults", *faults, sep="\n")
-    if faults:
-        print(f"kept in {folder}")
-    return 1 if faults else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(__doc__, "tokenizer-json", fuzz))

@@ -317,7 +317,8 @@ def test_a_real_header_cut_short(tmp_path: Path, default_model: Path) -> None:
 def test_two_thousand_mutations_in_bounded_memory(tmp_path: Path) -> None:
     """In a process that may take 512 MB more than it has at the start, where the system can see to that."""
     code = (
-        "import sys; from pathlib import Path; import fuzz_gguf as f; f.limit_memory(512 << 20);"
+        "import sys; from pathlib import Path; import fuzz_gguf as f, fuzzing;"
+        "fuzzing.limit_memory(512 << 20);"
         "counts, faults = f.fuzz(Path(sys.argv[1]), 2000, 5); print(counts, *faults, sep='\\n');"
         "sys.exit(bool(faults) or counts['read'] < 100 or counts['refused'] < 1000)"
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TypeAlias
@@ -104,6 +104,12 @@ class Checkpoint(Protocol):
 def shown(name: str) -> str:
     """A name out of the file as an error may show it: short, in one line, nothing that a terminal obeys."""
     return name if name.isprintable() and len(name) <= 80 else f"{name[:80]!r}"
+
+
+def listed(names: Sequence[str], most: int = 5) -> str:
+    """The first of the names for an error, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(map(shown, names[:most])) + more
 
 
 def dominant_type(tensors: Iterable[Stored]) -> str:

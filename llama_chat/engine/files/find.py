@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from llama_chat.catalogue import GIVE_A_MODEL
-from llama_chat.engine.files.checkpoint import shown
+from llama_chat.engine.files.checkpoint import listed, shown
 from llama_chat.errors import ModelError, NotOursError
 
 FoundKind: TypeAlias = Literal["gguf", "hf", "meta"]
@@ -127,7 +127,7 @@ def _in_folder(folder: Path) -> Found:
     if len(ggufs) > 1:
         first = folder / next(iter(ggufs.values()))
         raise ModelError(
-            f"{folder}: there are {len(ggufs)} models in it: {_listed(list(ggufs.values()))}",
+            f"{folder}: there are {len(ggufs)} models in it: {listed(list(ggufs.values()))}",
             hint=f"Name one of them, as {first}",
         )
     if ggufs:
@@ -150,7 +150,7 @@ def _taken(folder: Path, what: str, others: Sequence[str]) -> tuple[str, ...]:
     if not others:
         return ()
     return (
-        f"{shown(folder.name)} holds more than one format: {what} was taken, not {_listed(others)} "
+        f"{shown(folder.name)} holds more than one format: {what} was taken, not {listed(others)} "
         "(give that path to take it instead).",
     )
 
@@ -182,7 +182,7 @@ def _hf_files(folder: Path, names: Sequence[str]) -> tuple[Path, ...]:
     }
     if len(models) > 1:
         raise ModelError(
-            f"{folder}: there are {len(models)} models in it: {_listed(sorted(models.values()))}",
+            f"{folder}: there are {len(models)} models in it: {listed(sorted(models.values()))}",
             hint=f"Name one of them, as {folder / min(models.values())}",
         )
     if models:
@@ -222,12 +222,7 @@ def _nothing(folder: Path, names: Sequence[str]) -> ModelError:
 
 def _pickled(folder: Path, names: Sequence[str]) -> NotOursError:
     return NotOursError(
-        f"{folder}: holds {_listed(names)}, pickled weights, which the from-scratch engine does not read",
+        f"{folder}: holds {listed(names)}, pickled weights, which the from-scratch engine does not read",
         hint="Take the model's safetensors or GGUF, or save it anew with transformers "
         "(from_pretrained, then save_pretrained), or try --engine hf.",
     )
-
-
-def _listed(names: Sequence[str], most: int = 5) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(map(shown, names[:most])) + more

@@ -8,11 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from llama_chat.engine.config import OTHER_ENGINE, LlamaConfig, RopeScaling
 from llama_chat.engine.files.checkpoint import DAMAGED, shown
+from llama_chat.engine.files.json_file import read_json
 from llama_chat.errors import ModelError, NotOursError
+
+GENERATION_CONFIG_NAME = "generation_config.json"
+MAX_CONFIG_BYTES = 1 << 20
 
 _MAX_SIZE = 1 << 24
 _MAX_FACTOR = 1e6
@@ -131,7 +136,7 @@ def config_from_hf(config: Mapping[str, Any], where: str) -> HFConfig:
 
 
 def end_ids_of(config: Mapping[str, Any], where: str) -> frozenset[int]:
-    """The ids that end a reply, in config.json or generation_config.json: one, several or none.
+    """The ids that end a reply, in config.json (or its part about text) or generation_config.json.
 
     Raises:
         ModelError: they are no ids.
@@ -140,7 +145,21 @@ def end_ids_of(config: Mapping[str, Any], where: str) -> frozenset[int]:
     ids = found if isinstance(found, list) else [] if found is None else [found]
     if not all(type(token_id) is int and token_id < _MAX_SIZE for token_id in ids):
         raise _Fields(config, where).wrong("eos_token_id", "the id of a token, or a list of such")
-    return frozenset(token_id for token_id in ids if token_id >= 0)  # -1 is how some say "none"
+    text = config.get("text_config")
+    of_text = end_ids_of(text, where) if isinstance(text, dict) else frozenset()
+    return of_text.union(token_id for token_id in ids if token_id >= 0)  # -1 is how some say "none"
+
+
+def end_ids_in(folder: Path, of_config: frozenset[int]) -> frozenset[int]:
+    """The ids of config.json together with those of the folder's generation_config.json, where there is one.
+
+    Raises:
+        ModelError: it cannot be read, or names no ids.
+    """
+    path = folder / GENERATION_CONFIG_NAME
+    if not path.is_file():
+        return of_config
+    return of_config | end_ids_of(read_json(path, MAX_CONFIG_BYTES), path.name)
 
 
 def _family_of(fields: _Fields) -> _Family:

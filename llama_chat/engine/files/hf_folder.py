@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from llama_chat.engine.config import LlamaConfig, check_config, expected_shapes
 from llama_chat.engine.files.checkpoint import DAMAGED, OUTPUT, model_name, shown
 from llama_chat.engine.files.find import CONFIG_NAME
-from llama_chat.engine.files.hf_config import HFConfig, config_from_hf, end_ids_of
+from llama_chat.engine.files.hf_config import MAX_CONFIG_BYTES, HFConfig, config_from_hf, end_ids_in
 from llama_chat.engine.files.hf_weights import INDEX_NAME, SafetensorsCheckpoint, hf_name, open_indexed
 from llama_chat.engine.files.json_file import read_json
 from llama_chat.engine.files.safetensors import SafetensorsFile
 from llama_chat.engine.model_file import ModelFile, check_vocabulary
 from llama_chat.engine.vocabulary.tokenizer import Tokenizer
 from llama_chat.errors import ModelError
-
-GENERATION_CONFIG_NAME = "generation_config.json"
-MAX_CONFIG_BYTES = 1 << 20
 
 
 def read_hf_folder(folder: Path, weights: Sequence[Path] = ()) -> ModelFile:
@@ -35,7 +32,7 @@ def read_hf_folder(folder: Path, weights: Sequence[Path] = ()) -> ModelFile:
     from llama_chat.engine.vocabulary.from_json import chat_template_of, tokenizer_from_json
 
     found, checkpoint = open_checkpoint(folder, weights)
-    tokenizer = tokenizer_from_json(folder, end_ids=_all_end_ids(folder, found))
+    tokenizer = tokenizer_from_json(folder, end_ids=end_ids_in(folder, found.end_ids))
     tokenizer = with_padding(tokenizer, found.llama.vocab_size)
     name = model_name(folder.absolute())
     check_vocabulary(tokenizer, found.llama, name)
@@ -111,12 +108,3 @@ def _check_complete(checkpoint: SafetensorsCheckpoint, config: LlamaConfig) -> N
     for name in expected_shapes(config):
         if name not in checkpoint.tensors:
             raise ModelError(f"{_label(checkpoint)}: there is no tensor {hf_name(name)}", hint=DAMAGED)
-
-
-def _all_end_ids(folder: Path, config: HFConfig) -> Collection[int]:
-    """Those of config.json and of generation_config.json, where there is one."""
-    path = folder / GENERATION_CONFIG_NAME
-    if not path.is_file():
-        return config.end_ids
-    generation = read_json(path, MAX_CONFIG_BYTES)
-    return config.end_ids | end_ids_of(generation, path.name)

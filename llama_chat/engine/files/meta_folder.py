@@ -9,7 +9,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from llama_chat.engine.files.checkpoint import DAMAGED, shown
+from llama_chat.engine.files.checkpoint import DAMAGED, listed, shown
+from llama_chat.engine.files.find import ORIGINAL
 from llama_chat.engine.files.json_file import read_json
 from llama_chat.engine.files.meta import MetaCheckpoint
 from llama_chat.engine.files.meta_params import PARAMS, config_from_meta
@@ -20,8 +21,6 @@ from llama_chat.engine.vocabulary.llama3_template import LLAMA3_TEMPLATE
 from llama_chat.errors import ModelError
 
 TOKENIZER = "tokenizer.model"
-ORIGINAL = "original"
-"""Where the Hub keeps Meta's own files."""
 MAX_PARAMS_BYTES = 1 << 20
 MAX_SHARDS = 1024
 
@@ -87,13 +86,13 @@ def find_shards(folder_or_pth: Path) -> tuple[list[Path], list[str]]:
         shards = _complete(shards, folder)
         taken = f"{shards[0]} was" if len(shards) == 1 else f"{shards[0]} to {shards[-1]} were"
         where = folder.absolute().name
-        notice = f"{where}: {taken} taken, not {_listed(others)} (give that path to take it instead)."
+        notice = f"{where}: {taken} taken, not {listed(others)} (give that path to take it instead)."
         return [folder / name for name in shards], [notice] if others and folder_or_pth.is_dir() else []
     if len(others) == 1:
         return [folder / others[0]], []
     if others:
         raise ModelError(
-            f"{folder}: there are {len(others)} checkpoints in it: {_listed(others)}",
+            f"{folder}: there are {len(others)} checkpoints in it: {listed(others)}",
             hint=f"Name one of them, as {folder / others[0]}",
         )
     raise ModelError(f"{folder}: there is no consolidated.00.pth in this folder")
@@ -119,7 +118,7 @@ def _complete(shards: Sequence[str], folder: Path) -> list[str]:
     missing = [f"consolidated.{n:0{digits}}.pth" for n in range(last) if n not in by_number]
     if missing:
         raise ModelError(
-            f"{where}: {_listed(missing)} {'is' if len(missing) == 1 else 'are'} missing",
+            f"{where}: {listed(missing)} {'is' if len(missing) == 1 else 'are'} missing",
             hint="The model runs with all of its shards only: fetch the rest.",
         )
     return [by_number[n] for n in range(last + 1)]
@@ -158,8 +157,3 @@ def _template_for(name: str, paths: Sequence[Path]) -> tuple[str | None, list[st
     if not any(map(_INSTRUCT.search, names)) and any(map(_BASE.search, names)):
         return None, [f"{shown(name)}: by its name a base model, so it starts raw, without turns."]
     return LLAMA3_TEMPLATE, []
-
-
-def _listed(names: Sequence[str], most: int = 5) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(map(shown, names[:most])) + more

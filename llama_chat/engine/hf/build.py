@@ -12,17 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from llama_chat.engine.config import LlamaConfig
-from llama_chat.engine.files.checkpoint import EMBEDDING, OUTPUT, OUTPUT_NORM, ROPE_DIVISORS, Checkpoint
+from llama_chat.engine.config import LlamaConfig, expected_shapes
+from llama_chat.engine.files.checkpoint import ROPE_DIVISORS, Checkpoint
+from llama_chat.engine.files.hf_weights import hf_name
 
 _SLICE_ROWS = 4096
-
-_OF_MODEL = {"model.embed_tokens": EMBEDDING, "model.norm": OUTPUT_NORM}
-_OF_LAYER = {
-    "self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v",
-    "self_attn.o_proj": "attn_output", "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up",
-    "mlp.down_proj": "ffn_down", "input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm",
-}  # fmt: skip
 
 
 def build_skeleton(config: LlamaConfig) -> Any:
@@ -110,13 +104,7 @@ def fill(
 
 def tensor_names(config: LlamaConfig) -> Mapping[str, str]:
     """The library's name of every weight, and GGUF's."""
-    names = {f"{theirs}.weight": ours for theirs, ours in _OF_MODEL.items()}
-    for layer in range(config.n_layers):
-        names |= {
-            f"model.layers.{layer}.{theirs}.weight": f"blk.{layer}.{ours}.weight"
-            for theirs, ours in _OF_LAYER.items()
-        }
-    return names if config.tied_output else names | {"lm_head.weight": OUTPUT}
+    return {hf_name(ours): ours for ours in expected_shapes(config)}
 
 
 def _weight(

@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from llama_chat.engine.files.checkpoint import model_name, shown
 from llama_chat.engine.files.find import CONFIG_NAME, find_model_files
 from llama_chat.engine.files.gguf import GGUFFile
 from llama_chat.engine.files.gguf_model import hash_ends
-from llama_chat.engine.files.hf_config import end_ids_of
-from llama_chat.engine.files.hf_folder import (
-    GENERATION_CONFIG_NAME,
-    MAX_CONFIG_BYTES,
-)
+from llama_chat.engine.files.hf_config import MAX_CONFIG_BYTES, end_ids_in, end_ids_of
 from llama_chat.engine.files.json_file import read_json
 from llama_chat.engine.vocabulary.from_gguf import tokenizer_from_gguf
 from llama_chat.engine.vocabulary.tokenizer import Tokenizer
@@ -93,7 +87,7 @@ def _read_folder(folder: Path, why: str) -> OtherModel:
     from llama_chat.engine.vocabulary.from_json import chat_template_of
 
     config = read_json(folder / CONFIG_NAME, MAX_CONFIG_BYTES)
-    tokenizer, notices = _folder_tokenizer(folder, _end_ids(folder, config))
+    tokenizer, notices = _folder_tokenizer(folder, end_ids_in(folder, end_ids_of(config, CONFIG_NAME)))
     return OtherModel(
         path=folder,
         name=model_name(folder.absolute()),
@@ -103,17 +97,6 @@ def _read_folder(folder: Path, why: str) -> OtherModel:
         why=why,
         notices=notices,
     )
-
-
-def _end_ids(folder: Path, config: Mapping[str, Any]) -> frozenset[int]:
-    """The ids that end a reply, by config.json, the part of it that is about text, and its companion."""
-    found = end_ids_of(config, CONFIG_NAME)
-    if isinstance(text := config.get("text_config"), dict):
-        found |= end_ids_of(text, CONFIG_NAME)
-    if (folder / GENERATION_CONFIG_NAME).is_file():
-        generation = read_json(folder / GENERATION_CONFIG_NAME, MAX_CONFIG_BYTES)
-        found |= end_ids_of(generation, GENERATION_CONFIG_NAME)
-    return found
 
 
 def _folder_tokenizer(folder: Path, end_ids: frozenset[int]) -> tuple[Tokenizer, tuple[str, ...]]:

@@ -10,7 +10,6 @@ from llama_chat.errors import ModelError
 
 JSON_NAME = "tokenizer.json"
 META_NAME = "tokenizer.model"
-_MAX_CONFIG_BYTES = 1 << 20
 
 
 def read_tokenizer(path: Path) -> Tokenizer:
@@ -68,12 +67,10 @@ def _from_meta(path: Path) -> Tokenizer:
 
 
 def _from_json(folder: Path) -> Tokenizer:
-    from llama_chat.engine.files.hf_config import end_ids_of
+    from llama_chat.engine.files.hf_config import MAX_CONFIG_BYTES, end_ids_in, end_ids_of
     from llama_chat.engine.files.json_file import read_json
     from llama_chat.engine.vocabulary.from_json import tokenizer_from_json
 
-    end_ids: set[int] = set()
-    for path in (folder / "config.json", folder / "generation_config.json"):
-        if path.is_file():
-            end_ids |= end_ids_of(read_json(path, _MAX_CONFIG_BYTES), path.name)
-    return tokenizer_from_json(folder, end_ids)
+    path = folder / "config.json"
+    of_config = end_ids_of(read_json(path, MAX_CONFIG_BYTES), path.name) if path.is_file() else frozenset()
+    return tokenizer_from_json(folder, end_ids_in(folder, of_config))
