@@ -126,12 +126,20 @@ def find_model(model: str, models_folder: Path) -> Path | Fetchable:
                 return candidate
     except (OSError, RuntimeError, ValueError) as error:  # too long, no such ~user, a NUL byte
         why = error.strerror if isinstance(error, OSError) else None
-        raise ModelError(f"No model '{_plain(model)}': {why or _plain(str(error))}.") from error
+        raise ModelError(
+            f"No model '{_plain(model)}': {why or _plain(str(error))}.", hint=GIVE_A_MODEL
+        ) from error
     if hub_model := hub.parse_hub_id(model):
         if cached := hub.cached_path(hub_model):
             return cached
         if not Path(model).parent.exists():
             return hub_model
+    if path.is_symlink():
+        target = _plain(str(path.readlink()))
+        raise ModelError(
+            f"No model '{_plain(model)}': it is a link to {target}, which is not there.",
+            hint="Put that file back, or give another one.",
+        )
     raise ModelError(
         f"No model '{_plain(model)}': no such file or folder.", hint=_nearest_hint(model, path, models_folder)
     )

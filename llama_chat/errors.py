@@ -7,7 +7,7 @@ class LlamaChatError(Exception):
     """Something that could not be done; one clear line, and a hint where one helps.
 
     Args:
-        message: what, where, got and wanted, in one line.
+        message: what, where, got and wanted, in one line: the breaks in a file's name become spaces.
         hint: the next step for the user, as a full sentence; empty where there is none.
     """
 
@@ -15,8 +15,8 @@ class LlamaChatError(Exception):
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
-        self.message = message
-        self.hint = hint
+        self.message = " ".join(message.splitlines())
+        self.hint = " ".join(hint.splitlines())
 
     def __str__(self) -> str:
         return f"{self.message} {self.hint}".rstrip()

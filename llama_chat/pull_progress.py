@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from llama_chat.units import bytes_of_total, bytes_text
+
 MEASURED_S = 2.0
 """No time is foretold before there is so much to go by: the first chunks come in bursts."""
 HALF_LIFE_S = 4.0
@@ -57,11 +59,9 @@ class PullProgress:
     @property
     def figures(self) -> str:
         """Bytes, share, speed and time left in a line whose parts keep their places."""
-        line = (
-            f"{self.done_bytes / 1e6:7.1f} of {self.total_bytes / 1e6:.1f} MB  {100 * self.fraction:3.0f} %"
-        )
+        line = f"{bytes_of_total(self.done_bytes, self.total_bytes)}  {100 * self.fraction:3.0f} %"
         if self.bytes_per_s and not self.is_complete:
-            line += f"  {self.bytes_per_s / 1e6:6.1f} MB/s"
+            line += f"  {bytes_text(self.bytes_per_s):>9}/s"
         if (left_s := self.left_s) is not None:
             line += f"  {int(left_s) // 60}:{int(left_s) % 60:02d} left"
         return line

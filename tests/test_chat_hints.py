@@ -264,14 +264,14 @@ def test_a_speed_has_one_form(tok_per_s: float, speed: str) -> None:
 def test_after_a_reply_the_bar_is_ready_and_names_the_last_speed() -> None:
     status = Status(model_state="ready", doing="ready", tok_per_s=8.8, first_token_s=0.21, reused_tokens=30)
     assert state_text(status)[0] == "● ready"
-    assert [texts[0].rstrip() for texts, _ in figures(status)] == [
+    assert [figure.texts[0].rstrip() for figure in figures(status)] == [
         "last 8.8 tok/s",
         "first 0.21 s",
         "reused 30",
     ]
     running = replace(status, is_replying=True, doing="generating")
     assert state_text(running)[0].rstrip() == "● 8.8 tok/s"
-    assert not any("tok/s" in texts[0] for texts, _ in figures(running))
+    assert not any("tok/s" in figure.texts[0] for figure in figures(running))
 
 
 # --- help and palette -------------------------------------------------------------------------------------

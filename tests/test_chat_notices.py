@@ -12,8 +12,8 @@ from test_chat_app import NARROW, SMALL, WIDE, Home, User, chat, home  # noqa: F
 from textual.widgets import Input, OptionList
 
 from llama_chat.conversation import Message, Reply, Role
-from llama_chat.events import Event, LiveSampling, Piece, Sampling
-from llama_chat.ui.chat import OPENING
+from llama_chat.events import Event, Forward, LiveSampling, Piece, Sampling
+from llama_chat.ui.opening import OPENING
 from llama_chat.ui.live import LiveFigures, Status
 from llama_chat.ui.screens.modal import Card
 from llama_chat.ui.screens.pick import PickScreen
@@ -41,6 +41,7 @@ class SlowReader(FakeEngine):
         sampling: LiveSampling,
         seed: int,
         forced_ids: Sequence[int] = (),
+        plan: Sequence[Forward] = (),
         cancel: threading.Event | None = None,
     ) -> Iterator[Event]:
         assert self.go_on.wait(10)
@@ -271,7 +272,7 @@ async def test_a_session_that_is_opened_again_is_ready(home: Home) -> None:  # n
         await user.say("remember me")
         await user.idle()
         assert "● ready " in user.screen.query_one(StatusBar).render().plain
-        assert " last 112 tok/s " in user.screen.query_one(StatusBar).render().plain
+        assert " last 112 tok/s   scratch " in user.screen.query_one(StatusBar).render().plain
     gate = threading.Event()
     async with chat(home.setup(loader=loader_of(FakeEngine(), gate=gate), continue_last=True), WIDE) as user:
         await user.sees("remember me")
@@ -326,8 +327,8 @@ async def test_the_status_bar_tells_what_was_left_out(home: Home, width: int, to
 
 
 def test_one_message_is_one_message() -> None:
-    (texts, _), *_ = figures(replace(Status(), context_length=8192, dropped_messages=1))
-    assert texts[0].endswith("· 1 message left out")
+    figure, *_ = figures(replace(Status(), context_length=8192, dropped_messages=1))
+    assert figure.texts[0].endswith("· 1 message left out")
 
 
 async def test_the_first_token_is_one_token_without_a_speed(home: Home) -> None:  # noqa: F811

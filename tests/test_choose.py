@@ -201,7 +201,9 @@ def test_an_unknown_rope_type_ends_in_one_line(
     assert out == ""
     assert "Traceback" not in err
     first, *hint = err.splitlines()
-    assert first.startswith("llama-chat: odd: transformers ")
+    assert first.startswith("llama-chat: odd/config.json: RoPE is scaled as ")
+    assert "transformers knows no RoPE of the type " in first
+    assert "llama3, longrope" in first
     assert len(hint) <= 1
 
 

@@ -55,7 +55,7 @@ def test_show_of_a_folder_without_a_model_that_can_be_read(
     assert run("models", "show", str(folder)) == 1
     out, (what, hint) = shown(capsys)
     assert (out, words in what) == ("", True)
-    assert hint.endswith(GIVE_A_MODEL if not name else "fetch it again.")
+    assert hint.endswith(GIVE_A_MODEL if not name else "into the same folder.")
 
 
 def test_show_of_a_gguf_that_was_cut_short(

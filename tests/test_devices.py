@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,7 +23,7 @@ from llama_chat.engine.choose import read_model
 from llama_chat.engine.device_report import advice, list_devices
 from llama_chat.engine.devices import free_memory, gpu_architecture, is_bf16_fast
 from llama_chat.engine.hardware import Machine, Memory
-from llama_chat.engine.hf.load import load_hf, needs_of_other
+from llama_chat.engine.hf.load import library_needs, load_hf
 from llama_chat.engine.hf.placement import cache_bytes_of
 from llama_chat.engine.precision import choose_precision
 from llama_chat.engine.quantize import (
@@ -52,6 +54,7 @@ def write(root: Path, files: dict[str, str]) -> Machine:
 
 # --- the machine -----------------------------------------------------------------------------------
 
+FLAGS = "avx2 avx512f avx512_vnni avx_vnni avx512_bf16 amx_bf16 amx_int8"
 MEMINFO = "MemTotal:       16777216 kB\nMemFree: 1 kB\nMemAvailable:    8388608 kB\n"
 
 
@@ -114,12 +117,25 @@ def test_the_processor(tmp_path: Path) -> None:
     assert arm.name
 
 
+def test_no_more_threads_than_processors_and_a_word_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = torch.get_num_threads()
+    monkeypatch.setattr(devices, "usable_cores", lambda: 2)
+    try:
+        assert [devices.set_threads(asked) for asked in (999, 2, 1, 0)] == [2, 2, 1, 2]
+    finally:
+        torch.set_num_threads(before)
+    (notice,) = devices.threads_notices(999)
+    assert notice == "This program may use 2 processors: so many threads run, not 999."
+    assert not any(devices.threads_notices(asked) for asked in (0, 1, 2))
+
+
 def test_the_vendors_of_the_graphics_cards(tmp_path: Path) -> None:
     card = "sys/class/drm/{}/device/vendor"
     machine = write(
         tmp_path,
         {
-            card.format("card0"): "0x8086\n", card.format("card1"): "0x1002\n",
+            card.format("card0"): "0x8086\n", "sys/class/drm/card0/device/device": "0x56a0\n",
+            card.format("card1"): "0x1002\n",
             card.format("card2"): "0x1002",
             card.format("card3"): "0x1234\n", card.format("card4"): "what\n",
         },
@@ -268,7 +284,8 @@ def test_intel_and_apple(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def card(root: Path, vendor: str, **files: str) -> Machine:
-    return write(root, {"sys/class/drm/card0/device/vendor": vendor} | files)
+    device = "sys/class/drm/card0/device"
+    return write(root, {f"{device}/vendor": vendor, f"{device}/device": "0x7d55\n"} | files)
 
 
 @pytest.mark.parametrize(
@@ -286,6 +303,17 @@ def test_a_torch_that_does_not_fit_the_card(
     (line,) = advice(card(tmp_path, vendor))
     assert all(word in line for word in words), line
     assert torch.__version__ in line or vendor == "0x8086"
+
+
+@pytest.mark.parametrize("number", ["0x9a49", "0x3e9b", "0x46a6", "what", ""])
+def test_nothing_is_said_of_an_intel_gpu_that_no_torch_uses(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, number: str
+) -> None:
+    """Those of older processors; also where the system does not say which one it is."""
+    as_torch(monkeypatch)
+    machine = card(tmp_path, "0x8086", **{"sys/class/drm/card0/device/device": number})
+    assert machine.gpu_vendors() == ()
+    assert advice(machine) == []
 
 
 def test_a_torch_for_the_other_vendor(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -498,7 +526,49 @@ def test_the_command_holds_a_model_against_each_device(
     assert run("devices", "--model", str(path), "--dtype", "int8", "--context", "100") == 0
     out = capsys.readouterr().out
     assert "With a context of 100 tokens:" in out
-    assert [line.split()[1] for line in out.splitlines() if line.startswith("cpu")][1:] == ["int8"]
+    assert [line.split()[1] for line in out.splitlines() if line.startswith("cpu ")][1:] == ["int8"]
+
+
+def test_transformers_has_no_int8_and_int4_of_a_llama_either(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = TinyModel(type=GGMLType.Q4_1).write(tmp_path / "tiny.gguf")
+    assert run("devices", "--model", str(path), "--engine", "hf", "--device", "cpu", "--json") == 0
+    data = json.loads(capsys.readouterr().out)
+    by_dtype = {fit["dtype"]: fit for fit in data["fits"]}
+    assert set(by_dtype) == {"auto", "bf16", "f16", "f32"}
+    assert by_dtype["auto"] == by_dtype["bf16"] | {"dtype": "auto"}  # not the file's 4 bits
+    assert by_dtype["f32"]["weights_bytes"] == 2 * by_dtype["bf16"]["weights_bytes"]
+    assert not any({"int8", "int4"} & set(device["fast"]) for device in data["devices"])
+    assert run("devices", "--model", str(path), "--engine", "hf", "--dtype", "int4") == 1
+    assert "not by transformers" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("width", [80, 100, 160])
+def test_a_terminal_shows_all_in_lines_that_fit(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    path = TinyModel(type=GGMLType.Q4_1).write(tmp_path / "tiny.gguf")
+    fake_cuda(monkeypatch)
+    as_torch(monkeypatch, hip="6.4")
+    machine = write(tmp_path / "root", {"proc/meminfo": MEMINFO, "proc/cpuinfo": f"flags : {FLAGS}"})
+    monkeypatch.setattr(device_report, "Machine", lambda: machine)
+    monkeypatch.setattr(devices, "Machine", lambda: machine)
+    monkeypatch.setattr(device_report, "advice", lambda: ["word " * 40])
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setenv("NO_COLOR", "1")
+    seen = []
+    for out in (io.StringIO(), Terminal()):
+        monkeypatch.setattr(sys, "stdout", out)
+        assert run("devices", "--model", str(path), "--device", "cpu") == 0
+        seen.append(out.getvalue())
+    piped, shown = seen
+    assert max(map(len, shown.splitlines())) <= width < max(map(len, piped.splitlines()))
+    assert sorted(shown.split()) == sorted(piped.split())
 
 
 @pytest.fixture
@@ -553,7 +623,8 @@ def test_a_family_that_not_even_transformers_knows(
     assert run("devices", "--model", str(qwen)) == 1
     out, err = capsys.readouterr()
     assert out == ""
-    assert err.startswith("llama-chat: tiny-qwen: transformers does not know this model")
+    assert err.startswith("llama-chat: tiny-qwen/config.json: the architecture is 'teapot'")
+    assert "transformers does not know this model" in err
 
 
 @pytest.mark.parametrize(
@@ -577,7 +648,7 @@ def test_a_cache_that_does_not_fit_is_known_before_another_family_is_loaded(
     qwen: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = read_model(qwen, "auto")
-    need = needs_of_other(model, ["f32"], 0)["f32"]  # type: ignore[arg-type]  # a qwen is no ModelFile
+    need = library_needs(model, ["f32"], 0)["f32"]
     assert need.cache_bytes is not None
     cpu = torch.device("cpu")
     free = {cpu: need.weights_bytes + need.cache_bytes}

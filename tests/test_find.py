@@ -83,9 +83,9 @@ FOUND: dict[str, tuple[Sequence[str], str, str, str, Sequence[str]]] = {
     ),
     "cut beside whole": (
         ["consolidated.00.pth", "consolidated_2layers.pth"],
-        "",
+        "consolidated.00.pth",
         "meta",
-        "",
+        "consolidated.00.pth",
         ["consolidated.00.pth"],
     ),
     "Meta below": (

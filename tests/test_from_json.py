@@ -446,7 +446,7 @@ def test_chat_templates_that_are_no_good(tmp_path: Path) -> None:
 ENTRY = added(300, "<x>", special=True)
 BROKEN: dict[str, tuple[dict[str, Any], str]] = {
     "no model": ({"model": None}, "there is no 'model'"),
-    "another model": ({"type": "Unigram"}, "of the type Unigram; 'BPE' can be read"),
+    "another model": ({"type": "Unigram"}, "of the type Unigram, wanted BPE"),
     "escape sequence": ({"type": "\x1b[31m"}, r"of the type '\\x1b\[31m'"),
     "suffixes": ({"end_of_word_suffix": "</w>"}, "marked by a end_of_word_suffix"),
     "no tokens": ({"vocab": {}}, "there are no tokens"),

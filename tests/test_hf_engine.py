@@ -21,6 +21,7 @@ from tiny_library import FAMILIES, N_TOKENS, write_family
 from tiny_meta import TinyMeta
 from tiny_models import TinyModel
 from torch import Tensor
+from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
 from llama_chat.engine.generate import LocalEngine
 from llama_chat.engine.hf import build, placement
@@ -29,7 +30,7 @@ from llama_chat.engine.hf.cache import HfCache
 from llama_chat.engine.hf.network import HfNetwork
 from llama_chat.engine.load import load_engine
 from llama_chat.errors import DeviceError, Interrupted, LlamaChatError, ModelError
-from llama_chat.events import Event, Failed, LiveSampling, Prefilled, Sampling, Text, Token
+from llama_chat.events import Event, Failed, LiveSampling, Loading, Prefilled, Sampling, Text, Token
 from llama_chat.settings import ModelSettings
 
 PROMPT = "The other day you and the ringmaster sang in the rain, and then he went on and on. "
@@ -359,6 +360,27 @@ def test_the_from_scratch_engine_says_where_to_go(folders: dict[str, Path]) -> N
     assert "--engine hf" in error.hint
 
 
+def test_loading_by_the_library_is_heard_tensor_by_tensor(folders: dict[str, Path]) -> None:
+    heard: list[Loading] = []
+    load_engine(folders["qwen2"], ModelSettings(threads=1, dtype="f32"), heard.append)
+    fractions = [loading.fraction for loading in heard if loading.what == "weights"]
+    assert fractions == sorted(fractions)
+    assert len(set(fractions)) > 10  # of 26 tensors
+    assert fractions[-1] == 1.0
+
+
+def test_loading_by_the_library_can_be_stopped_half_way(folders: dict[str, Path]) -> None:
+    cancel = threading.Event()
+
+    def report(loading: Loading) -> None:
+        if loading.fraction > 0.4:
+            cancel.set()
+
+    with pytest.raises(Interrupted):
+        load_engine(folders["qwen2"], ModelSettings(threads=1, dtype="f32"), report, cancel)
+    assert open_model(folders["qwen2"]).info.engine == "hf"  # nothing of the hook stays behind
+
+
 @pytest.mark.parametrize("dtype", ["int8", "int4"])
 def test_few_bits_are_made_by_the_other_engine(folders: dict[str, Path], dtype: str) -> None:
     error = refusal(folders["qwen2"], dtype=dtype)
@@ -369,13 +391,29 @@ def test_few_bits_are_made_by_the_other_engine(folders: dict[str, Path], dtype: 
 def test_an_architecture_that_nobody_knows(folders: dict[str, Path], tmp_path: Path) -> None:
     error = refusal(changed(folders["qwen2"], tmp_path / "odd", model_type="frobnicator"))
     assert isinstance(error, ModelError)
-    assert error.message.startswith("odd: transformers does not know this model: ValueError: ")
-    assert "frobnicator" in error.message
+    assert error.message.startswith(
+        "odd/config.json: the architecture is 'frobnicator', not of the Llama family; "
+        "transformers does not know this model: ValueError: "
+    )
 
 
 def test_a_model_that_writes_no_text(folders: dict[str, Path], tmp_path: Path) -> None:
     folder = changed(folders["qwen2"], tmp_path / "picture", model_type="vit", architectures=["ViTModel"])
-    assert "picture: transformers has no text model for it" in refusal(folder).message
+    message = refusal(folder).message
+    assert message.startswith("picture/config.json: the architecture is 'vit'")
+    assert "transformers has no text model for it: ValueError: " in message
+
+
+def test_a_rope_that_nobody_knows_is_named_with_those_that_are_known(tmp_path: Path) -> None:
+    scaling = {"rope_type": "wiggle", "factor": 2.0}
+    folder = TinyHF(config={"rope_scaling": scaling}).write(tmp_path / "odd")
+    for engine in ("auto", "hf"):
+        assert refusal(folder, engine=engine).message == (
+            "odd/config.json: RoPE is scaled as 'wiggle'; the from-scratch engine knows 'default', 'linear' "
+            "and 'llama3'; transformers knows no RoPE of the type 'wiggle', "
+            f"but {', '.join(sorted(ROPE_INIT_FUNCTIONS))}"
+        )
+    assert "knows 'default', 'linear' and 'llama3'" in refusal(folder, engine="scratch").message
 
 
 def test_weights_that_are_not_all_there(folders: dict[str, Path], tmp_path: Path) -> None:
@@ -420,7 +458,7 @@ def test_code_in_the_folder_is_never_run(folders: dict[str, Path], tmp_path: Pat
         auto_map={"AutoConfig": "trap.Config", "AutoModelForCausalLM": "trap.Model"},
     )
     (folder / "trap.py").write_text(code)
-    assert refusal(folder).message.startswith("trap: transformers does not know this model")
+    assert refusal(folder).message.startswith("trap/config.json: the architecture is 'trapped'")
     assert not canary.exists()
 
 
@@ -474,13 +512,13 @@ def test_no_memory_for_the_weights_leaves_nothing_behind(
 def test_too_little_memory_is_known_before_anything_is_loaded(
     folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(placement, "free_memory", lambda device: 100_000)
+    monkeypatch.setattr(placement, "free_memory", lambda device: 100)
     monkeypatch.setattr(build, "_weight", None)
     monkeypatch.setattr(hf_load, "load_by_library", None)
     for path in (folders["qwen2"], TinyModel().write(tmp_path / "tiny.gguf")):
         error = refusal(path, engine="hf")
         assert isinstance(error, DeviceError)
-        assert error.message.endswith("in transformers; free are 0 MB on cpu.")
+        assert error.message.endswith("in transformers; free are 100 B on cpu.")
 
 
 def test_loading_can_be_stopped(tmp_path: Path, folders: dict[str, Path]) -> None:
@@ -509,6 +547,6 @@ def test_layers_are_spread_over_the_devices_in_order(tmp_path: Path) -> None:
     for n in range(6):  # a layer is never cut
         names = [name for name, _ in skeleton.named_parameters() if f"layers.{n}." in name]
         assert len({found.device_of(name) for name in names}) == 1
-    with pytest.raises(DeviceError, match=r"needs \d+ MB in transformers; free are 0 MB on cuda:0") as caught:
+    with pytest.raises(DeviceError, match=r"needs \d+ MB in transformers; free are 1 kB on cuda:0") as caught:
         placement.spread(skeleton, torch.bfloat16, dict.fromkeys(free, 1000))
     assert "smaller model" in caught.value.hint

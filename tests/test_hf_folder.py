@@ -18,12 +18,13 @@ from tiny_models import CHATML, TinyModel, TinyVocabulary, tiny_vocabulary
 
 from llama_chat.conversation import Message, Role
 from llama_chat.engine.config import OTHER_ENGINE, RopeScaling
+from llama_chat.engine.files.checkpoint import MISSING
 from llama_chat.engine.files.hf_config import config_from_hf
 from llama_chat.engine.files.hf_folder import open_checkpoint, read_hf_folder
 from llama_chat.engine.files.hf_weights import INDEX_NAME, gguf_name, hf_name
 from llama_chat.engine.load import load_engine
 from llama_chat.engine.model_file import read_model_file
-from llama_chat.errors import ModelError
+from llama_chat.errors import ModelError, NotOursError
 from llama_chat.events import Event, Failed, LiveSampling, Sampling, Token
 from llama_chat.settings import ModelSettings
 from llama_chat.template import ChatTemplate
@@ -358,11 +359,22 @@ def test_files_that_are_missing(tmp_path: Path) -> None:
     for name in ("config.json", "tokenizer.json"):
         folder = TinyHF(TINY).write(tmp_path / name)
         (folder / name).unlink()
-        assert name in refusal(folder).message
+        error = refusal(folder)
+        assert name in error.message
+        assert error.hint == MISSING
     folder = TinyHF(TINY).write(tmp_path / "weights")
     (folder / "model.safetensors").unlink()
     with pytest.raises(ModelError, match=r"model\.safetensors: cannot be read"):
         read_hf_folder(folder)
+
+
+def test_a_tokenizer_that_is_there_in_another_form(tmp_path: Path) -> None:
+    folder = TinyHF(TINY).write(tmp_path / "old")
+    (folder / "tokenizer.json").rename(folder / "tokenizer.model")
+    error = refusal(folder)
+    assert isinstance(error, NotOursError)
+    assert "there is no tokenizer.json in this folder, but tokenizer.model" in error.message
+    assert "--engine hf" in error.hint
 
 
 # --- weights that are refused ----------------------------------------------------------------------

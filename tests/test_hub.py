@@ -293,7 +293,7 @@ def test_a_connection_that_never_holds_is_given_up_and_the_rest_comes_later(
     fake_hub.breaks_after = [100_000] + 20 * [0]
     error = fails()
     assert "cannot be reached" in error.message
-    assert "0.1 MB of it are here" in error.message
+    assert "100.0 kB of it are here" in error.message
     fake_hub.breaks_after, fake_hub.sent_bytes = [], 0
     path, reports = fetch()
     assert contents(path) == {name: FILES[name] for name in WANTED}

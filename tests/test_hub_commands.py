@@ -30,7 +30,7 @@ from tiny_models import TinyModel
 from llama_chat import catalogue
 from llama_chat.catalogue import find_model, list_models
 from llama_chat.errors import ModelError
-from llama_chat.hub import HubModel, cached_path
+from llama_chat.hub import HubModel, cached_path, removing
 from llama_chat.hub import blob as blob_module
 from llama_chat.hub.removing import remove
 
@@ -105,6 +105,26 @@ def test_pull_list_show_and_remove(repo: Repo, home: Path, capsys: pytest.Captur
     assert not list(cache().glob("models--*"))
     shown(capsys)
     assert run("models", "remove", ID, "--yes") == 1
+
+
+def test_nothing_is_removed_while_it_is_fetched(
+    repo: Repo, home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from huggingface_hub.utils import WeakFileLock
+
+    fetch()
+    before = contents(cache() / "models--owner--Tiny-1B")
+    monkeypatch.setattr(removing, "LOCK_WAIT_S", 0.01)
+    lock = cache() / ".locks" / "models--owner--Tiny-1B" / "llama-chat.lock"
+    with WeakFileLock(lock):
+        for model in (MODEL, HubModel(ID, "a" * 40)):
+            with pytest.raises(ModelError, match="being fetched or removed at this moment"):
+                remove(model)
+        assert run("models", "remove", ID, "--yes") == 1
+    assert "Stop that, or wait for its end" in capsys.readouterr().err
+    assert contents(cache() / "models--owner--Tiny-1B") == before
+    remove(MODEL)
+    assert not (cache() / "models--owner--Tiny-1B").exists()
 
 
 def test_removing_one_gguf_leaves_the_other(fake_hub: FakeHub) -> None:

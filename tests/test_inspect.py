@@ -24,20 +24,24 @@ from tiny_models import TinyModel
 
 from llama_chat.catalogue import DEFAULT
 from llama_chat.cli.inspect_text import histogram_lines, value_text
-from llama_chat.cli.tables import Column, Painter, bytes_text, cut, one_line, painter_for, table_lines
+from llama_chat.cli.pairs import AT_BARS, AT_ITEMS, Pair, broken, pair_lines
+from llama_chat.cli.tables import Column, Painter, cells_of, cut, one_line, painter_for, table_lines
 from llama_chat.engine.files.gguf import GGUFFile
-from llama_chat.engine.inspect.at_path import group_shards, list_path
+from llama_chat.engine.inspect.at_path import list_path
+from llama_chat.engine.inspect.grouping import group_files
 from llama_chat.engine.inspect.listing import SLICE_VALUES, TensorRow
 from llama_chat.engine.inspect.sentencepiece import sentencepiece_tokenizer
 from llama_chat.engine.inspect.statistics import BINS, Histogram, tensor_statistics
 from llama_chat.engine.inspect.tokenizer_facts import json_tokenizer, model_tokenizer
 from llama_chat.engine.inspect.tree import Group, Leaf, Node, fold, number_ranges
 from llama_chat.engine.quantize import unpack
+from llama_chat.engine.vocabulary.bpe import LLAMA3_PATTERN
 from llama_chat.errors import ModelError
 from llama_chat.sanitize import is_safe
 
 SPARSE_BYTES = 16 << 30
 UNKNOWN_TYPE = 99
+INDEX = "model.safetensors.index.json"
 
 
 def inspected(capsys: pytest.CaptureFixture[str], *arguments: str | Path, status: int = 0) -> str:
@@ -240,6 +244,8 @@ def test_the_same_model_in_three_formats_has_the_same_totals(
     assert [each["nbytes"] for each in totals[:3]] == [values * 4] * 3
     read = values * 4 - (0 if tied else 303 * 256 * 4)
     assert [each["read_bytes_per_token"] for each in totals[:3]] == [read] * 3
+    norms = (2 * 3 + 1) * 256 * 4  # every shard has the norms; a step reads them once
+    assert (totals[3]["read_bytes_per_token"], totals[3]["nbytes"]) == (read, values * 4 + norms)
     assert [each["kv_bytes_per_token"] for each in totals] == [3 * 2 * 64 * 2] * 4
     assert "× 3" in inspected(capsys, tmp_path / "m.gguf")
 
@@ -307,21 +313,136 @@ def test_a_file_without_its_ending_is_known_by_its_first_bytes(tmp_path: Path) -
     assert formats == ["GGUF", "safetensors", "PyTorch"]
 
 
-def test_a_missing_part_is_said_and_the_others_are_listed(
+@pytest.mark.parametrize("has_index", [True, False])
+def test_totals_of_a_part_of_a_model_say_so(
+    has_index: bool, home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = TinyHF(shards=3).write(tmp_path / "tiny")
+    (folder / "model-00002-of-00003.safetensors").unlink()
+    if not has_index:
+        (folder / INDEX).unlink()
+    assert run("inspect", str(folder)) == 0
+    out, err = capsys.readouterr()
+    assert err == (
+        f"llama-chat: {INDEX if has_index else 'tiny'}: model-00002-of-00003.safetensors is missing; "
+        "the totals are those of 2 of the model's 3 files.\n"
+    )
+    assert "safetensors, 2 of 3 files\n" in out
+    assert "totals of 2 of 3 files" in out
+    assert "for a token" not in out
+    (part,) = as_json(capsys, folder)["parts"]
+    assert (len(part["files"]), part["file_count"], part["totals"]["read_bytes_per_token"]) == (2, 3, None)
+    assert "totals of 1 of 3 files" in inspected(capsys, folder / "model-00001-of-00003.safetensors")
+
+
+def test_an_index_says_which_files_belong_together_whatever_they_are_called(
     home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    TinyHF(shards=3).write(tmp_path)
-    (tmp_path / "model-00002-of-00003.safetensors").unlink()
-    assert run("inspect", str(tmp_path)) == 0
+    TinyHF(shards=2).write(tmp_path)
+    index = json.loads((tmp_path / INDEX).read_text())
+    names = {
+        "model-00001-of-00002.safetensors": "a.safetensors",
+        "model-00002-of-00002.safetensors": "b.safetensors",
+    }
+    for old, new in names.items():
+        (tmp_path / old).rename(tmp_path / new)
+    index["weight_map"] = {tensor: names[old] for tensor, old in index["weight_map"].items()}
+    (tmp_path / INDEX).write_text(json.dumps(index))
+    (part,) = as_json(capsys, tmp_path)["parts"]
+    assert (part["files"], part["file_count"]) == (["a.safetensors", "b.safetensors"], 2)
+    index["weight_map"]["lost.weight"] = "a.safetensors"
+    (tmp_path / INDEX).write_text(json.dumps(index))
+    assert as_json(capsys, tmp_path)["notices"] == [
+        f"{INDEX}: names tensors that are not where it says: lost.weight"
+    ]
+    for name in names.values():
+        (tmp_path / name).unlink()
+    found = as_json(capsys, tmp_path)
+    assert found["notices"] == [f"{INDEX}: a.safetensors, b.safetensors are missing; the model has 2 files."]
+    (tmp_path / INDEX).write_text("{}")
+    assert run("inspect", str(tmp_path)) == 1
+    assert "has no weight_map" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("gone", "words"),
+    [
+        (["01"], "consolidated.01.pth is missing; the totals are those of 3 of the model's 4 files."),
+        (["03"], "consolidated.03.pth is missing; the totals are those of 3 of "),
+        (
+            ["01", "02", "03"],
+            "02.pth, consolidated.03.pth are missing; the totals are those of 1 of the ",
+        ),
+    ],
+    ids=["a gap", "the last", "all but one"],
+)
+def test_missing_shards_of_meta_s_are_known_by_names_and_shapes(
+    gone: list[str], words: str, home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = TinyMeta(shards=4).write(tmp_path / "tiny")
+    for number in gone:
+        (folder / f"consolidated.{number}.pth").unlink()
+    assert run("inspect", str(folder)) == 0
     out, err = capsys.readouterr()
-    assert "model: of 3 parts these are missing: 2" in err
-    assert "safetensors, 2 files" in out
+    assert err.startswith("llama-chat: tiny: consolidated.")
+    assert words in err
+    assert f"totals of {4 - len(gone)} of 4 files" in out
+    assert "for a token" not in out
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_a_tensor_that_shards_have_shares_of_is_shown_as_the_engine_puts_it_together(
+    axis: int, home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tiny = TinyMeta(shards=2, embedding_axis=axis)
+    whole = dict(tiny.whole())
+    tiny.write(tmp_path)
+    for name in (
+        "token_embd.weight",
+        "blk.1.attn_output.weight",
+        "blk.0.ffn_gate.weight",
+        "output_norm.weight",
+    ):
+        (found,) = as_json(capsys, tmp_path, "--tensor", name)["statistics"]
+        values = whole[name]
+        assert (found["shape"], found["nbytes"]) == (list(values.shape), values.nbytes)
+        assert found["shares"] == (2 if values.dim() > 1 else 1)
+        check_figures(found, values.double().numpy())
+    out = inspected(capsys, tmp_path, "--tensor", "token_embd.weight")
+    assert "tok_embeddings.weight  528 × 64" in out
+    assert "consolidated.00.pth and 1 more, merged" in out
+
+
+@pytest.mark.parametrize("write", [TinyHF(shards=3).write, TinyMeta(shards=2).write])
+def test_a_damaged_file_of_several_leaves_the_others_to_be_listed(
+    write: Any, home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path)
+    files = sorted(path for path in tmp_path.iterdir() if path.suffix in (".pth", ".safetensors"))
+    files[-1].write_bytes(files[-1].read_bytes()[:1000])
+    assert run("inspect", str(tmp_path)) == 1
+    out, err = capsys.readouterr()
+    assert f"totals of {len(files) - 1} of {len(files)} files" in out
+    assert err.startswith(f"llama-chat: {files[-1].name}: ")
+    assert "missing" not in err
+
+
+def test_shards_of_different_models_are_shown_apart_and_told(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    TinyMeta(shards=2, seed=1).write(tmp_path)
+    other = TinyMeta(shards=2, seed=2).write(tmp_path / "other")
+    (other / "consolidated.01.pth").replace(tmp_path / "consolidated.01.pth")
+    found = as_json(capsys, tmp_path, "--tensor", "output.weight")
+    assert [each["file"] for each in found["statistics"]] == ["consolidated.00.pth", "consolidated.01.pth"]
+    (notice,) = found["notices"]
+    assert "has other values than in consolidated.00.pth" in notice
 
 
 def test_parts_of_one_model_are_grouped_in_the_order_of_their_numbers() -> None:
     names = ["b-00002-of-00002.gguf", "a.gguf", "b-00001-of-00002.gguf"]
     names += ["consolidated.01.pth", "consolidated.00.pth"]
-    groups = [[path.name for path in group] for group in group_shards(map(Path, names))]
+    groups = [[path.name for path in group.files] for group in group_files(map(Path, names))]
     assert sorted(groups) == [
         ["a.gguf"], ["b-00001-of-00002.gguf", "b-00002-of-00002.gguf"],
         ["consolidated.00.pth", "consolidated.01.pth"],
@@ -656,7 +777,7 @@ def test_in_a_folder_a_damaged_file_is_told_and_the_rest_is_listed(
 ) -> None:
     TinyHF().write(tmp_path)
     (tmp_path / "consolidated.00.pth").write_bytes(b"\x80\x02cos\nsystem\n")
-    assert run("inspect", str(tmp_path)) == 0
+    assert run("inspect", str(tmp_path)) == 1
     out, err = capsys.readouterr()
     assert "consolidated.00.pth: not in the format of torch.save" in err
     assert "model.layers.0..1" in out
@@ -729,6 +850,37 @@ def test_a_listing_on_a_narrow_terminal_keeps_to_its_width(
     assert any("…" in line for line in plain)
 
 
+@pytest.mark.parametrize("columns", [50, 80, 160])
+def test_values_go_on_in_further_lines_and_break_in_no_number(
+    columns: int, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scaling = {"factor": 32.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8192}
+    TinyMeta(shards=2, params={"rope_scaling": scaling}).write(tmp_path)
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stdout", terminal)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert run("inspect", str(tmp_path)) == 0
+    assert run("inspect", str(tmp_path), "--tensor", "output.weight") == 0
+    lines = terminal.getvalue().splitlines()
+    assert max(map(len, lines)) <= columns
+    words = terminal.getvalue().split()
+    first = next(iter(dict(TinyMeta(shards=2).whole())["output.weight"]))[:10].tolist()
+    for word in (*(f"{value:.6g}" for value in first), "8192}", "<|start_header_id|>,", "32.0,"):
+        assert word in words
+    pattern = "".join(line.strip() for line in lines).partition("pattern")[2].partition("begin id")[0]
+    assert pattern.replace(" ", "") == LLAMA3_PATTERN.replace(" ", "")
+
+
+def test_a_long_value_is_broken_behind_its_items_else_anywhere() -> None:
+    assert broken("1 ab, 2 cd, 3 ef", 9, AT_ITEMS) == ["1 ab,", "2 cd,", "3 ef"]
+    assert broken("a| b|c| de", 4, AT_BARS) == ["a|", " b|", "c|", " de"]
+    assert broken("漢字漢字", 5, AT_ITEMS) == ["漢字", "漢字"]
+    assert broken("", 5, AT_ITEMS) == [""]
+    wide = [Pair("a" * 40, "b" * 40), Pair("c", "d " * 40, ())]
+    assert all(cells_of(line) <= 30 for line in pair_lines(wide, 30, "  "))
+
+
 def test_a_table_lines_up_whatever_is_in_it() -> None:
     columns = [Column("name", shrinks=True), Column("n", is_right=True), Column(paint=Painter(True).dim)]
     rows = [("ab", "1", "x"), ("漢字\n", "22"), ("a" * 50, "333")]
@@ -740,9 +892,6 @@ def test_a_table_lines_up_whatever_is_in_it() -> None:
     ]
     assert cut("漢字漢字", 4) == "漢 …"
     assert one_line("a\r\n\tb\x1b") == "a␊␉b␛"
-    assert [bytes_text(n) for n in (0, 999, 1000, 98.4e6, 16.06e9, 2e12)] == [
-        "0 B", "999 B", "1.0 kB", "98.4 MB", "16.06 GB", "2.00 TB",
-    ]  # fmt: skip
 
 
 def test_values_of_metadata_are_short() -> None:
@@ -751,3 +900,7 @@ def test_values_of_metadata_are_short() -> None:
     assert value_text([b"a", b"b"]) == '["a", "b"]'
     assert len(value_text("x" * 1000)) == 100
     assert value_text(True) == "true"
+    floats = (9.999999747378752e-06, 1e-05, 10000.0, 1.0000001, 0.7000000001, 1e300, float("inf"))
+    assert [value_text(value) for value in floats] == [
+        "1e-05", "1e-05", "10000.0", "1.0000001", "0.7000000001", "1e+300", "Infinity",
+    ]  # fmt: skip

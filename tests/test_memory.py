@@ -18,7 +18,6 @@ from llama_chat.engine.load import load_engine
 from llama_chat.engine.memory import (
     Need,
     estimate,
-    gigabytes,
     largest_context,
     out_of_memory,
     plan_precision,
@@ -205,7 +204,6 @@ def test_verdicts() -> None:
     assert [verdict(need, free) for free in (200, 100, 94, None)] == [
         "fits", "tight", "does not fit", "unknown"
     ]  # fmt: skip
-    assert [gigabytes(n) for n in (16_060_000_000, 87_400_000, -5)] == ["16.1 GB", "87 MB", "0 MB"]
 
 
 # --- in a load -------------------------------------------------------------------------------------

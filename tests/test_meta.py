@@ -14,6 +14,8 @@ import pytest
 import torch
 from fuzz_meta import fuzz
 from llama_models import llama3 as meta_package
+from llama_models.llama3.tokenizer import Tokenizer as MetaTokenizer
+from test_cli import run
 from tiny_meta import FIRST_SHARD, TINY_VOCAB, TinyMeta, meta_name, tiktoken_lines
 from tiny_models import TinyModel, tiny_vocabulary
 
@@ -32,6 +34,7 @@ from llama_chat.errors import ModelError
 from llama_chat.events import Failed, Finished, LiveSampling, Sampling, Special, Text, Token
 from llama_chat.settings import ModelSettings
 
+SMALL_LLAMA3 = {"dim": 32, "n_heads": 4, "n_kv_heads": 2, "ffn_dim": 64, "vocab_size": 128_256}
 TOKENIZER_MODEL = Path(meta_package.__file__).with_name("tokenizer.model")
 F32 = Precision("f32", torch.float32, torch.device("cpu"))
 
@@ -324,8 +327,7 @@ def test_names_that_are_no_llama_s() -> None:
 def small_llama3(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Random weights in Llama 3's shape, Meta's own tokenizer.model, two shards."""
     tiny = TinyMeta(
-        dim=32, n_heads=4, n_kv_heads=2, ffn_dim=64, vocab_size=128_256, shards=2, tied=True,
-        dtype=torch.bfloat16, tokenizer=TOKENIZER_MODEL.read_bytes(),
+        **SMALL_LLAMA3, shards=2, tied=True, dtype=torch.bfloat16, tokenizer=TOKENIZER_MODEL.read_bytes(),
         params={"rope_theta": 500_000.0, "use_scaled_rope": True},
     )  # fmt: skip
     return tiny.write(tmp_path_factory.mktemp("models") / "Small-Llama-3-Instruct")
@@ -359,6 +361,25 @@ def test_it_answers_on_the_command_line(small_llama3: Path, home: Path) -> None:
     answer = json.loads(done.stdout)
     assert (answer["model"], len(answer["token_ids"])) == ("Small-Llama-3-Instruct", 5)
     assert answer["prompt_tokens"] == 11  # begin, header of three and a line break, Hello, end, header again
+
+
+def test_it_is_inspected(small_llama3: Path, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Sizes as the whole model has them, and Llama 3's own vocabulary."""
+    assert run("inspect", str(small_llama3), "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    (part,), (vocabulary,) = found["parts"], found["tokenizers"]
+    whole = [np.prod(shape) for shape in TinyMeta(**SMALL_LLAMA3, tied=True).shapes.values()]
+    assert (part["file_count"], part["totals"]["parameters"]) == (2, sum(whole))
+    assert part["totals"]["read_bytes_per_token"] == 2 * sum(whole)  # the embedding is the output, too
+    assert part["totals"]["kv_bytes_per_token"] == 2 * 2 * 2 * 16  # layers, keys and values, bf16, rows
+    assert found["documents"]["params.json"]["rope_theta"] == 500_000.0
+    assert (vocabulary["size"], len(vocabulary["special_tokens"])) == (128_256, 256)
+    assert (vocabulary["bos_id"], vocabulary["end_ids"]) == (128_000, [128_001, 128_008, 128_009])
+    assert vocabulary["pattern"] == MetaTokenizer(TOKENIZER_MODEL).model._pat_str
+    assert run("inspect", str(small_llama3)) == 0
+    out = capsys.readouterr().out
+    for words in ("consolidated.00.pth … consolidated.01.pth", "128,256 tokens", "128009 <|eot_id|>"):
+        assert words in out
 
 
 # --- memory ----------------------------------------------------------------------------------------

@@ -14,11 +14,13 @@ from gguf.constants import GGMLQuantizationType as GGMLType
 from gguf.quants import dequantize, quantize
 from test_parity import relative_difference
 from tiny_hf import TinyHF, write_tokenizer
+from tiny_meta import TINY_VOCAB, TinyMeta
 from tiny_models import TinyModel, tiny_vocabulary
 from torch import Tensor
 
 from llama_chat.engine.generate import LocalEngine
 from llama_chat.engine.load import load_engine
+from llama_chat.engine.model_file import read_model_file
 from llama_chat.settings import ModelSettings
 
 CONTEXT = 16_384
@@ -189,6 +191,29 @@ def test_gguf_and_safetensors_of_the_same_weights_say_the_same(tmp_path: Path) -
     said = greedy(gguf, ids)
     assert len(set(said)) > 5
     assert said == greedy(folder, ids)
+
+
+def test_meta_safetensors_and_q8_0_of_the_same_weights_say_the_same(tmp_path: Path) -> None:
+    """The values are those that Q8_0 keeps, so that no format rounds anything."""
+    tiny = replace(TINY, n_heads=4, n_kv_heads=2, vocabulary=tiny_vocabulary(TINY_VOCAB))
+    kept = {
+        name: dequantize(quantize(array, GGMLType.Q8_0), GGMLType.Q8_0) if array.ndim > 1 else array
+        for name, array in tiny.arrays().items()
+    }
+    same = replace(tiny, values=kept)
+    meta = TinyMeta(dim=128, n_heads=4, n_kv_heads=2, ffn_dim=192, shards=2, values=kept)
+    engines = {
+        "q8_0": open_f32(replace(same, type=GGMLType.Q8_0).write(tmp_path / "tiny-q8.gguf")),
+        "f32": open_f32(same.write(tmp_path / "tiny.gguf")),
+        "safetensors": open_f32(TinyHF(same).write(tmp_path / "tiny")),
+        "meta": open_f32(meta.write(tmp_path / "meta")),
+    }
+    for name in ("token_embd.weight", "blk.1.attn_q.weight", "blk.0.ffn_down.weight"):
+        stored = read_model_file(tmp_path / "tiny-q8.gguf").checkpoint.values(name)
+        assert np.array_equal(stored.numpy(), kept[name])
+    said = {name: greedy(engine, some_ids(24)) for name, engine in engines.items()}
+    assert len(set(said["q8_0"])) > 5
+    assert {name for name, ids in said.items() if ids == said["q8_0"]} == engines.keys()
 
 
 def test_q8_0_says_what_its_values_say(tmp_path: Path) -> None:

@@ -325,10 +325,10 @@ def test_shapes_and_types_choose_the_product(
     )
     checkpoint = GGUFCheckpoint([GGUFFile(model.write(tmp_path / "tiny.gguf"))])
     precision = choose_precision(dtype, CPU)
-    linear = WeightBuilder(checkpoint, precision).linear("blk.0.ffn_up.weight")
+    linear = WeightBuilder(checkpoint, precision).load_linear("blk.0.ffn_up.weight")
     assert type(linear) is form
     plain = WeightBuilder(checkpoint, choose_precision("f32", CPU))
-    dense = plain.dense("blk.0.ffn_up.weight", dtype=torch.float32)
+    dense = plain.load_dense("blk.0.ffn_up.weight", dtype=torch.float32)
     x_TD = torch.randn(3, d, generator=torch.Generator().manual_seed(5)).to(precision.compute)
     bound = 0.15 if form is Int4Linear and dtype == "int4" else 0.015
     assert difference(linear(x_TD), x_TD.float() @ dense.T) < bound

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import io
 import json
+import os
 import re
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from tiny_hf import TinyHF
 from tiny_meta import TinyMeta
 from tiny_models import TinyModel
 
-from llama_chat.cli.tables import Painter
+from llama_chat.cli.tables import Painter, cells_of
 from llama_chat.cli.tokens_text import text_lines
 from llama_chat.engine.inspect.tokenizer_at import read_tokenizer
 from llama_chat.events import Text
@@ -93,6 +94,25 @@ def test_in_a_terminal_neighbours_have_different_backgrounds(
     assert PAINT.sub("", line) == "Hello the 🦙!␊␊"
 
 
+@pytest.mark.parametrize("width", [40, 80])
+def test_in_a_terminal_no_token_and_no_id_is_broken(
+    model: Path, monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    text = "the and " * 30 + "é\n" + "x" * 50
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setenv("NO_COLOR", "1")
+    shown = []
+    for more in ([], ["--table"], ["--sample", "300", "--seed", "1"]):
+        monkeypatch.setattr(sys, "stdout", terminal := Terminal())
+        assert run("tokens", *(more if "--sample" in more else [text, *more]), "--model", str(model)) == 0
+        shown.append(terminal.getvalue().splitlines())
+        assert max(map(cells_of, shown[-1])) <= width
+    ids = read_tokenizer(model).encode(text)
+    at = shown[0].index("")
+    assert "".join(shown[0][:at]).replace("│", "").replace("␊", "\n") == text
+    assert " ".join(shown[0][at + 1 : -1]).split() == [str(token_id) for token_id in ids]
+
+
 def test_the_table_has_a_line_for_each_token(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     titles, *lines = tokens(capsys, model, "the\x1b", "--table").splitlines()
     assert titles.split() == ["id", "bytes", "text"]
@@ -110,8 +130,25 @@ def test_what_is_piped_in_is_taken_to_its_last_newline(
     assert run("tokens", "--model", str(model)) == 2
     assert "There is no text." in capsys.readouterr().err
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\xff\xfe"), encoding="utf-8"))
-    assert run("tokens", "--model", str(model)) == 1
-    assert "not UTF-8" in capsys.readouterr().err
+    assert as_json(capsys, model)["count"] == 6  # three bytes for each of two U+FFFD
+
+
+@pytest.mark.parametrize("argument", [[], [b"the \xff\xfe"]])
+def test_bytes_that_are_no_text_are_counted(model: Path, argument: list[bytes]) -> None:
+    """In whatever way Python was set up to read: in the C locale it takes any byte."""
+    code = "import sys; from llama_chat.cli import main; main()"
+    for locale in ("C", "C.UTF-8"):
+        done = subprocess.run(
+            [sys.executable, "-c", code, "tokens", "--model", str(model), *argument],
+            input=b"the \xff\xfe",
+            capture_output=True,
+            env=os.environ | {"LC_ALL": locale},
+            check=True,
+        )
+        assert done.stderr.decode() == (
+            "llama-chat: 2 bytes of no UTF-8 text, each taken as U+FFFD (\ufffd).\n"
+        )
+        assert done.stdout.decode().endswith("10 bytes\n")
 
 
 def test_a_sample_is_drawn_again_by_its_seed(model: Path, capsys: pytest.CaptureFixture[str]) -> None:

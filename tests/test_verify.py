@@ -80,8 +80,8 @@ def test_the_engines_agree_and_it_is_told_step_by_step(tiny: Path) -> None:
     assert (found.dtype, found.device, found.positions) == ("bf16", "cpu", (1, 40, 600))
     assert found.transformers == version("transformers")
     assert found.text_tokens == len(read_model(tiny, "auto").tokenizer.encode(TEXT[:400]))
-    assert heard[0] == "transformers, f32: loading"
-    assert heard[-1] == "from scratch, auto: going on by itself"
+    assert heard[0] == "hf f32: loading"
+    assert heard[-1] == "scratch bf16: going on by itself"
 
 
 def test_f32_alone_is_one_comparison(tiny: Path) -> None:
@@ -128,7 +128,7 @@ def test_weights_that_are_no_numbers_are_named(tmp_path: Path) -> None:
     model = TinyModel(n_layers=1, context_length=CONTEXT, values={"blk.0.ffn_gate.weight": values})
     found = run_verify(TinyHF(model=model).write(tmp_path / "nan"), dtype="f32")
     assert not found.passed
-    assert found.damage[0] == "the logits of transformers, f32 are no numbers (NaN or infinity)"
+    assert found.damage[0] == "the logits of hf f32 are no numbers (NaN or infinity)"
     assert found.damage[-1] == "model.layers.0.mlp.gate_proj.weight: 2 values are no numbers"
     assert as_lines(found)[-1].startswith("FAIL: the weights or the logits hold values")
     json.dumps(as_data(found), allow_nan=False)
@@ -160,7 +160,7 @@ def test_f32_is_left_out_where_it_does_not_fit(
     assert_without_f32(
         run_verify(tiny, heard.append, dtype=dtype), r"This needs \d+ MB; cpu has \d+ MB free$"
     )
-    assert heard[0] == "transformers, bf16: loading"
+    assert heard[0] == "hf bf16: loading"
 
 
 @pytest.mark.parametrize("step", ["build_hf", "build_scratch", "say_text", "say_at", "go_on"])
@@ -360,11 +360,14 @@ def test_the_command_prints_tables_and_a_verdict(
     assert lines[0] == "tiny, bf16 on cpu"
     assert lines[-1] == "PASS: the engines agree"
     assert f"left out: position 2,048: the context has {CONTEXT:,} tokens" in lines
-    assert any(line.startswith("scratch f32") and " text " in line for line in lines)
+    titles = lines.index("  at    tokens  largest Δ  relative   mean Δ  mean KL  same top")
+    assert lines[titles + 1] == "scratch f32 against hf f32"
+    assert re.fullmatch(r"  text +\d+ .* 100\.0 %", lines[titles + 2])
+    assert any(re.fullmatch(r"f32: same likeliest token .* 100\.0 % +≥ 99\.0 %  ok", line) for line in lines)
     assert any("16 of 16 tokens" in line for line in lines)
     assert sum(line.endswith("  ok") for line in lines) == 6
     assert "\x1b" not in out
-    assert err.startswith("transformers, f32: loading ...\n")
+    assert err.startswith("hf f32: loading ...\n")
 
 
 def test_the_command_s_json_and_its_status(

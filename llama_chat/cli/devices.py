@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,12 +14,14 @@ from llama_chat.cli.options import RunOptions, model_options
 from llama_chat.cli.talk import say_notices
 
 if TYPE_CHECKING:
+    from llama_chat.cli.tables import Painter
     from llama_chat.engine.device_report import DeviceFacts
     from llama_chat.engine.fitting import Fit
 
 _MODEL_HELP = """With --model, each device is held against weights, KV cache and working memory of that model
 in every precision, before anything of it is loaded. --context, --device and --dtype narrow that down.
-Of a model that only transformers runs the working memory is not known."""
+With --engine hf, or of a model that only transformers runs, the working memory is not known, and there is
+no int8 and int4. In --json, what is not known is null."""
 
 
 @click.command(short_help="The devices that torch sees, and what fits on them.", epilog=_MODEL_HELP)
@@ -37,6 +39,10 @@ def devices(ctx: click.Context, as_json: bool) -> None:
     if "device" in options.flags:
         find_device(loaded.settings.model.device)  # says what is missing, and what to install for it
     found = list_devices()
+    if loaded.settings.model.engine == "hf":
+        from llama_chat.engine.load import FEW_BITS
+
+        found = [replace(device, fast=tuple(d for d in device.fast if d not in FEW_BITS)) for device in found]
     fits: list[Fit] | None = None
     if "model" in options.flags:
         from llama_chat.cli.engines import find_or_fetch
@@ -48,11 +54,13 @@ def devices(ctx: click.Context, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(_as_data(torch_build(), found, advice(), fits), indent=2))
         return
-    from llama_chat.cli.tables import painter_for, width_of
+    from llama_chat.cli.tables import painter_for, width_of, wrapped
 
     painter, width = painter_for(sys.stdout, os.environ), width_of(sys.stdout)
-    for line in _lines(torch_build(), found, advice(), fits, painter, width):
-        click.echo(line)
+    parts = [wrapped(f"torch {torch_build()}", width), _device_lines(found, painter, width)]
+    parts += [wrapped(line, width) for line in advice()]
+    parts += [] if fits is None else [_fit_lines(fits, painter, width)]
+    click.echo("\n\n".join("\n".join(part) for part in parts))
 
 
 def _as_data(
@@ -66,51 +74,48 @@ def _as_data(
     return data if fits is None else data | {"fits": [asdict(fit) for fit in fits]}
 
 
-def _lines(
-    build: str,
-    found: list[DeviceFacts],
-    missing: list[str],
-    fits: list[Fit] | None,
-    painter: Any,
-    width: int | None,
-) -> list[str]:
-    from llama_chat.cli.tables import Column, table_lines
-    from llama_chat.engine.memory import gigabytes
-    from llama_chat.sanitize import sanitize
-
-    def size(nbytes: int | None) -> str:
-        return "?" if nbytes is None else gigabytes(nbytes)
+def _device_lines(found: list[DeviceFacts], painter: Painter, width: int | None) -> list[str]:
+    """A row for each, and below the table what is too long for a cell."""
+    from llama_chat.cli.tables import Column, at_words, table_lines, wrapped
 
     columns = [
-        Column("device"), Column("product", shrinks=True), Column("free", is_right=True),
-        Column("memory", is_right=True), Column("fast"), Column("details", shrinks=True),
+        Column("device"), Column("product", wraps=at_words), Column("free", is_right=True),
+        Column("memory", is_right=True), Column("fast", wraps=at_words),
+    ]  # fmt: skip
+    rows = [[d.name, d.product, _size(d.free_bytes), _size(d.total_bytes), " ".join(d.fast)] for d in found]
+    lines = [*table_lines(columns, rows, painter=painter, width=width), ""]
+    for device in found:
+        for words in filter(None, (device.details, device.problem)):
+            lines += wrapped(f"{device.name}: {words}", width)
+    return lines
+
+
+def _fit_lines(fits: list[Fit], painter: Painter, width: int | None) -> list[str]:
+    from llama_chat.cli.tables import Column, at_words, table_lines, wrapped
+
+    columns = [
+        Column("device"), Column("dtype"), Column("weights", is_right=True), Column("cache", is_right=True),
+        Column("working", is_right=True), Column("all", is_right=True), Column("verdict", wraps=at_words),
+        Column("largest context", is_right=True, wraps=at_words),
     ]  # fmt: skip
     rows = [
-        [d.name, d.product, size(d.free_bytes), size(d.total_bytes), " ".join(d.fast), d.details]
-        for d in found
-    ]
-    lines = [f"torch {sanitize(build)}", ""]
+        [
+            fit.device, fit.dtype, _size(fit.weights_bytes), _size(fit.cache_bytes),
+            _size(fit.working_bytes), _size(fit.total_bytes), fit.verdict,
+            "?" if fit.largest_context is None else f"{fit.largest_context:,}",
+        ]
+        for fit in fits
+    ]  # fmt: skip
+    context = f"{fits[0].context:,} tokens" if fits else "no device"
+    lines = [f"With a context of {context}:", ""]
     lines += table_lines(columns, rows, painter=painter, width=width)
-    lines += [f"{d.name}: {sanitize(d.problem)}" for d in found if d.problem]
-    if missing:
-        lines += ["", *(sanitize(line) for line in missing)]
-    if fits is not None:
-        columns = [
-            Column("device"), Column("dtype"), Column("weights", is_right=True),
-            Column("cache", is_right=True), Column("working", is_right=True),
-            Column("all", is_right=True), Column("verdict"), Column("largest context", is_right=True),
-        ]  # fmt: skip
-        rows = [
-            [
-                fit.device, fit.dtype, size(fit.weights_bytes), size(fit.cache_bytes),
-                size(fit.working_bytes), size(fit.total_bytes), fit.verdict,
-                "?" if fit.largest_context is None else f"{fit.largest_context:,}",
-            ]
-            for fit in fits
-        ]  # fmt: skip
-        context = f"{fits[0].context:,} tokens" if fits else "no device"
-        lines += ["", f"With a context of {context}:", ""]
-        lines += table_lines(columns, rows, painter=painter, width=width)
-        if any(fit.working_bytes is None for fit in fits):
-            lines += ["", "transformers runs this model; what is not known (?) is not counted."]
+    if any(fit.working_bytes is None for fit in fits):
+        note = "transformers runs this model; what is not known (?) is not counted."
+        lines += ["", *wrapped(note, width)]
     return lines
+
+
+def _size(nbytes: int | None) -> str:
+    from llama_chat.units import about_bytes
+
+    return "?" if nbytes is None else about_bytes(nbytes)

@@ -39,7 +39,8 @@ def inspect(path: str, globs: tuple[str, ...], shows_all: bool, as_json: bool) -
 
     PATH is a .gguf, .safetensors, .pth, .json or tokenizer.model file, a folder of them, or a model of the
     models folder. Only headers are read; --tensor reads the tensors that it names, and shows their first
-    values, mean, standard deviation, range and histogram instead.
+    values, mean, standard deviation, range and histogram instead. The exit status is 1 if a file or a tensor
+    could not be read.
     """
     from llama_chat.cli.inspect_json import as_data
     from llama_chat.cli.inspect_text import listing_lines, statistics_lines
@@ -58,11 +59,11 @@ def inspect(path: str, globs: tuple[str, ...], shows_all: bool, as_json: bool) -
     for found in read_chosen(chosen_tensors(listing, globs)):
         read.append(found)
         if not as_json:
-            for line in statistics_lines(found, painter):
+            for line in statistics_lines(found, painter, width):
                 click.echo(line)
     if as_json:
         click.echo(json.dumps(as_data(listing, read), indent=2))
-    problems = [found.problem for found in read if found.statistics is None]
+    problems = [*listing.problems, *(found.problem for found in read if found.statistics is None)]
     for problem in problems:
         say(f"llama-chat: {problem}")
     return 1 if problems else 0

@@ -27,6 +27,7 @@ def as_data(listing: Listing, chosen: Iterable[Chosen]) -> dict[str, Any]:
         "tokenizers": [asdict(facts) for facts in listing.tokenizers],
         "statistics": [_chosen(each) for each in chosen],
         "notices": list(listing.notices),
+        "problems": list(listing.problems),
     }
     plain: dict[str, Any] = _plain(found)
     return plain
@@ -36,6 +37,7 @@ def _part(part: Part) -> dict[str, Any]:
     return {
         "format": part.format,
         "files": [path.name for path in part.files],
+        "file_count": part.file_count,
         "totals": asdict(part.totals),
         "metadata": {key: _shortened(value) for key, value in part.metadata.items()},
         "tensors": [_tensor(row) for row in part.tensors],
@@ -50,6 +52,7 @@ def _tensor(row: TensorRow) -> dict[str, Any]:
         "type": row.type_name,
         "nbytes": row.nbytes,
         "file": row.file,
+        "shares": row.shares,
     }
 
 

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import json
+import struct
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from llama_chat.cli.tables import Column, Painter, bytes_text, count_text, cut, one_line, table_lines
+from llama_chat.cli.pairs import AT_BARS, Pair, pair_lines
+from llama_chat.cli.tables import Column, Painter, cells_of, count_text, cut, one_line, table_lines
+from llama_chat.units import bytes_text
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from llama_chat.engine.inspect.chosen import Chosen
-    from llama_chat.engine.inspect.listing import Listing, Part, TokenizerFacts, Totals
+    from llama_chat.engine.inspect.listing import Listing, Part, TensorRow, TokenizerFacts, Totals
     from llama_chat.engine.inspect.statistics import Histogram, TensorStatistics
     from llama_chat.engine.inspect.tree import Node
 
 INDENT = "  "
 VALUE_CELLS = 100
-"""Where a value is cut that would go on for long, such as a chat template."""
+"""Where a text is cut that would go on for long, such as a chat template."""
+LIST_CELLS = 400
+"""Where lists and objects are cut."""
 LISTED_SPECIALS = 12
 HISTOGRAM_ROWS = 3
 _EIGHTHS = " ▁▂▃▄▅▆▇█"
@@ -33,24 +38,42 @@ def listing_lines(listing: Listing, painter: Painter, width: int | None, *, show
         yield from _pairs(document, width)
         yield ""
     for facts in listing.tokenizers:
-        yield from _tokenizer_lines(facts, painter)
+        yield from _tokenizer_lines(facts, painter, width)
         yield ""
 
 
-def statistics_lines(found: Chosen, painter: Painter) -> Iterator[str]:
+def statistics_lines(found: Chosen, painter: Painter, width: int | None = None) -> Iterator[str]:
     """One tensor with the figures of its values."""
     row = found.row
     shape = " × ".join(map(str, row.shape)) or "one value"
-    yield painter.bold(one_line(row.name)) + one_line(
-        f"{INDENT}{shape}{INDENT}{row.type_name}{INDENT}{bytes_text(row.nbytes)}"
-    )
+    facts = one_line(f"{shape}{INDENT}{row.type_name}{INDENT}{bytes_text(row.nbytes)}")
+    yield from _head_lines(row.name, facts, painter, width)
     in_gguf = f"; in GGUF: {row.gguf_name}" if row.gguf_name != row.name else ""
-    yield INDENT + painter.dim(one_line(row.file + in_gguf))
+    yield INDENT + painter.dim(_cut(row.file + _shares(row) + in_gguf, width))
     if found.statistics is None:
         yield INDENT + one_line(found.problem)
     else:
-        yield from (INDENT + line for line in _figures(found.statistics))
+        yield from _figures(found.statistics, width)
     yield ""
+
+
+def _shares(row: TensorRow) -> str:
+    return f" and {row.shares - 1} more, merged" if row.shares > 1 else ""
+
+
+def _head_lines(name: str, facts: str, painter: Painter, width: int | None) -> Iterator[str]:
+    """What it is called, and what it is: below that where one line has no room for both."""
+    name = one_line(name)
+    if width and cells_of(name) + len(INDENT) + cells_of(facts) > width:
+        yield painter.bold(cut(name, width))
+        yield INDENT + facts
+    else:
+        yield painter.bold(name) + INDENT + facts
+
+
+def _cut(text: str, width: int | None) -> str:
+    text = one_line(text)
+    return cut(text, width - len(INDENT)) if width else text
 
 
 def _part_lines(
@@ -58,22 +81,38 @@ def _part_lines(
 ) -> Iterator[str]:
     from llama_chat.engine.inspect.tree import fold
 
-    names = [
-        str(path.relative_to(start) if path.parent != start.parent else path.name) for path in part.files
-    ]
-    files = names[0] if len(names) == 1 else f"{names[0]} … {names[-1]}"
-    counted = f", {len(part.files)} files" if len(part.files) > 1 else ""
-    yield painter.bold(one_line(files)) + f"{INDENT}{part.format}{counted}"
+    yield from _head_lines(_names(part, start), part.format + _counted(part), painter, width)
     if part.metadata:
         yield INDENT + painter.dim("metadata")
         yield from _pairs(part.metadata, width, indent=INDENT * 2)
-    yield INDENT + painter.dim(count_text(len(part.tensors), "tensor"))
+    yield INDENT + painter.dim(count_text(len(part.tensors), "tensor") + _per_shard(part))
     rows = list(_tree_rows(fold(part.tensors, folds=not shows_all)))
     columns = [Column(shrinks=True), Column(), Column(), Column(is_right=True)]
     yield from table_lines(columns, rows, width=width, indent=INDENT * 2)
-    yield INDENT + painter.dim("totals")
-    yield from table_lines([Column(), Column()], list(_total_rows(part.totals)), indent=INDENT * 2)
+    yield INDENT + painter.dim("totals" + ("" if part.is_whole else f" of {_files_here(part)}"))
+    yield from pair_lines(list(_total_rows(part.totals)), width, INDENT * 2)
     yield ""
+
+
+def _per_shard(part: Part) -> str:
+    return f", shapes as in each of {len(part.files)} shards" if part.merged else ""
+
+
+def _names(part: Part, start: Path) -> str:
+    names = [
+        str(path.relative_to(start) if path.parent != start.parent else path.name) for path in part.files
+    ]
+    return names[0] if len(names) == 1 else f"{names[0]} … {names[-1]}"
+
+
+def _counted(part: Part) -> str:
+    if not part.is_whole:
+        return f", {_files_here(part)}"
+    return f", {len(part.files)} files" if len(part.files) > 1 else ""
+
+
+def _files_here(part: Part) -> str:
+    return f"{len(part.files)} of {part.file_count} files"
 
 
 def _tree_rows(nodes: Sequence[Node], depth: int = 0) -> Iterator[Sequence[str]]:
@@ -91,18 +130,22 @@ def _tree_rows(nodes: Sequence[Node], depth: int = 0) -> Iterator[Sequence[str]]
         yield from _tree_rows(node.children, depth + 1)
 
 
-def _total_rows(totals: Totals) -> Iterator[tuple[str, str]]:
-    yield "parameters", f"{totals.parameters:,}"
-    yield "bytes", f"{totals.nbytes:,} ({bytes_text(totals.nbytes)})"
+def _total_rows(totals: Totals) -> Iterator[Pair]:
+    yield Pair("parameters", f"{totals.parameters:,}")
+    yield Pair("bytes", f"{totals.nbytes:,} ({bytes_text(totals.nbytes)})")
     if totals.read_bytes_per_token is not None:
-        yield "read for a token", bytes_text(totals.read_bytes_per_token)
+        yield Pair("read for a token", bytes_text(totals.read_bytes_per_token))
     if totals.kv_bytes_per_token is not None:
-        yield "kept for a token", f"{bytes_text(totals.kv_bytes_per_token)} of keys and values in 16 bits"
+        kept = f"{bytes_text(totals.kv_bytes_per_token)} of keys and values in 16 bits"
+        yield Pair("kept for a token", kept)
 
 
-def _pairs(pairs: Mapping[str, Any], width: int | None, *, indent: str = INDENT) -> list[str]:
-    rows = [(key, value_text(value)) for key, value in pairs.items()]
-    return table_lines([Column(shrinks=True), Column(shrinks=True)], rows, width=width, indent=indent)
+def _pairs(pairs: Mapping[str, Any], width: int | None, *, indent: str = INDENT) -> Iterator[str]:
+    rows = [
+        Pair(key, value_text(value), ()) if isinstance(value, str) else Pair(key, value_text(value))
+        for key, value in pairs.items()
+    ]
+    return pair_lines(rows, width, indent)
 
 
 def value_text(value: Any) -> str:
@@ -113,14 +156,27 @@ def value_text(value: Any) -> str:
         return f"[{len(value):,} {kind if not kinds else 'values'}]"
     if isinstance(value, str):
         return cut(one_line(value), VALUE_CELLS)
-    return cut(one_line(json.dumps(value, ensure_ascii=False, default=_text)), VALUE_CELLS)
+    if isinstance(value, float):
+        value = _shortest(value)
+    return cut(one_line(json.dumps(value, ensure_ascii=False, default=_text)), LIST_CELLS)
+
+
+def _shortest(value: float) -> float:
+    """1e-05 for what GGUF keeps in 32 bits of it, 9.999999747378752e-06; other values as they are."""
+    short = float(f"{value:.7g}")
+    try:
+        packed = struct.pack("<f", value)
+        is_short = struct.unpack("<f", packed)[0] == value and struct.pack("<f", short) == packed
+        return short if is_short else value
+    except OverflowError:  # too large for 32 bits
+        return value
 
 
 def _text(value: Any) -> str:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
-def _tokenizer_lines(facts: TokenizerFacts, painter: Painter) -> Iterator[str]:
+def _tokenizer_lines(facts: TokenizerFacts, painter: Painter, width: int | None) -> Iterator[str]:
     yield painter.bold("tokenizer") + f"{INDENT}{one_line(facts.file)}"
     text_of = {i: text for text, i in facts.special_tokens.items()}
 
@@ -129,31 +185,29 @@ def _tokenizer_lines(facts: TokenizerFacts, painter: Painter) -> Iterator[str]:
 
     special = [f"{i} {text}" for text, i in list(facts.special_tokens.items())[:LISTED_SPECIALS]]
     more = len(facts.special_tokens) - len(special)
+    listed = ", ".join(special) + (f", … {more} more" if more else "")
     rows = [
-        ("kind", facts.kind),
-        ("size", f"{facts.size:,} tokens"),
-        ("pattern", facts.pattern or ""),
-        ("begin id", "" if facts.bos_id is None else named(facts.bos_id)),
-        ("end ids", ", ".join(map(named, facts.end_ids))),
-        (
-            "special",
-            f"{len(facts.special_tokens):,}: {', '.join(special)}{f' … {more} more' if more else ''}",
-        ),
+        Pair("kind", facts.kind),
+        Pair("size", f"{facts.size:,} tokens"),
+        Pair("pattern", facts.pattern or "", AT_BARS),
+        Pair("begin id", "" if facts.bos_id is None else named(facts.bos_id)),
+        Pair("end ids", ", ".join(map(named, facts.end_ids))),
+        Pair("special", f"{len(facts.special_tokens):,}: {listed}"),
     ]
-    yield from table_lines([Column(), Column()], [row for row in rows if row[1]], indent=INDENT)
+    yield from pair_lines([row for row in rows if row.text], width, INDENT)
 
 
-def _figures(found: TensorStatistics) -> Iterator[str]:
-    values = "  ".join(map(number_text, found.first))
-    rows = [("first values", values + ("  …" if found.count > len(found.first) else ""))]
+def _figures(found: TensorStatistics, width: int | None) -> Iterator[str]:
+    values = INDENT.join(map(number_text, found.first))
+    rows = [Pair("first values", values + (f"{INDENT}…" if found.count > len(found.first) else ""))]
     if found.mean is not None and found.std is not None:
-        rows += [("mean", number_text(found.mean)), ("deviation", number_text(found.std))]
+        rows += [Pair("mean", number_text(found.mean)), Pair("deviation", number_text(found.std))]
     if found.smallest is not None and found.largest is not None:
-        rows.append(("range", f"{number_text(found.smallest)} … {number_text(found.largest)}"))
-    rows.append(("NaN, infinite", f"{found.nan_count:,}, {found.inf_count:,} of {found.count:,}"))
-    yield from table_lines([Column(), Column()], rows)
+        rows.append(Pair("range", f"{number_text(found.smallest)} … {number_text(found.largest)}"))
+    rows.append(Pair("NaN, infinite", f"{found.nan_count:,}, {found.inf_count:,} of {found.count:,}"))
+    yield from pair_lines(rows, width, INDENT)
     if found.histogram is not None:
-        yield from histogram_lines(found.histogram)
+        yield from (INDENT + line for line in histogram_lines(found.histogram))
 
 
 def number_text(value: float) -> str:

@@ -13,12 +13,13 @@ import click
 
 from llama_chat import catalogue, hub
 from llama_chat.catalogue import CatalogueEntry, ModelFile
-from llama_chat.cli.pull_bar import megabytes, pull_with_bar
+from llama_chat.cli.pull_bar import pull_with_bar
 from llama_chat.cli.talk import say
 from llama_chat.errors import Interrupted, UsageError
 from llama_chat.log import start_log
 from llama_chat.paths import user_paths
 from llama_chat.sanitize import sanitize
+from llama_chat.units import bytes_text
 
 
 @click.group(short_help="The models at hand.", invoke_without_command=True, subcommand_metavar="[COMMAND]")
@@ -40,7 +41,7 @@ def list_command(as_json: bool) -> None:
     width = max(len(_cell(model.name)) for model in found)
     for model in found:
         notes = ", ".join(_notes(model))
-        click.echo(f"{_cell(model.name):<{width}}  {megabytes(model.size_bytes):>10}  {notes}".rstrip())
+        click.echo(f"{_cell(model.name):<{width}}  {bytes_text(model.size_bytes):>10}  {notes}".rstrip())
 
 
 @models.command("pull")
@@ -57,7 +58,7 @@ def pull_command(name: str) -> None:
     wanted = catalogue.find_fetchable(name)
     path = pull_with_bar(wanted, paths.models)
     size_bytes = wanted.size_bytes if isinstance(wanted, CatalogueEntry) else _cached_bytes(wanted)
-    say(f"{wanted.title} is here, {megabytes(size_bytes)}, checked.")
+    say(f"{wanted.title} is here, {bytes_text(size_bytes)}, checked.")
     click.echo(_cell(str(path)))
 
 

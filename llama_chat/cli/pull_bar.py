@@ -10,6 +10,7 @@ from typing import TextIO
 
 from llama_chat.catalogue import Fetchable, fetch
 from llama_chat.pull_progress import PullProgress
+from llama_chat.units import bytes_text
 
 BAR_CELLS = 24
 PLAIN_S = 1.0
@@ -43,7 +44,7 @@ class ProgressTeller:
             self._write(f"\r{progress_line(progress)[:cells]:<{cells}}")
             self._is_line_open = True
         elif self._is_due(progress):
-            self._write(f"  {10 * int(10 * progress.fraction)} % of {megabytes(progress.total_bytes)}\n")
+            self._write(f"  {10 * int(10 * progress.fraction)} % of {bytes_text(progress.total_bytes)}\n")
             self._last = progress
 
     def _is_due(self, progress: PullProgress) -> bool:
@@ -83,13 +84,6 @@ def pull_with_bar(model: Fetchable, models_folder: Path, cancel: threading.Event
 def progress_line(progress: PullProgress) -> str:
     """The bar and its figures."""
     return f"{_bar(progress.fraction)} {progress.figures}"
-
-
-def megabytes(size_bytes: int) -> str:
-    """The size as people say it; large things in GB, small ones in kB."""
-    if size_bytes >= 1e9:
-        return f"{size_bytes / 1e9:.2f} GB"
-    return f"{size_bytes / 1e6:.1f} MB" if size_bytes >= 100_000 else f"{size_bytes / 1e3:.1f} kB"
 
 
 def _bar(fraction: float) -> str:

@@ -12,6 +12,7 @@ from llama_chat.sanitize import sanitize
 
 GAP = "  "
 _SMALLEST_SHRUNK = 12
+_LONGEST_WORD = 24
 
 # Backgrounds of neighbours in a row of coloured cells, black on them: blue, green, peach, pink (xterm's 256).
 _BACKGROUNDS = (153, 157, 223, 218)
@@ -58,6 +59,8 @@ class Column(NamedTuple):
     """Numbers stand at the right."""
     shrinks: bool = False
     """Whether its texts are cut where the terminal is too narrow for the table."""
+    wraps: Callable[[str, int], list[str]] | None = None
+    """Or how they go on in further lines: `at_words`, `anywhere`. So does the title, at words."""
     paint: Callable[[str], str] = str
 
 
@@ -69,13 +72,13 @@ def table_lines(
     width: int | None = None,
     indent: str = "",
 ) -> list[str]:
-    """The table's lines: a dim line of titles, where there are any, and a line a row.
+    """The table's lines: a dim line of titles, where there are any, and a line a row, or more that wrap.
 
     Args:
         columns: from left to right.
         rows: texts, whatever is in them; a row may end early.
         painter: colours the titles.
-        width: of the terminal; columns that shrink are cut so that a line fits it.
+        width: of the terminal; columns that shrink are cut, and others wrap, so that a line fits it.
         indent: stands before every line.
     """
     titles = [column.title for column in columns]
@@ -83,8 +86,10 @@ def table_lines(
     widths = _widths(columns, [titles, *cells], (width - len(indent)) if width else None)
     found = []
     if any(titles):
-        found.append(indent + (painter or Painter()).dim(_line(titles, columns, widths, is_painted=False)))
-    return found + [indent + _line(row, columns, widths) for row in cells]
+        plain = [column._replace(paint=str, wraps=column.wraps and at_words) for column in columns]
+        dim = (painter or Painter()).dim
+        found += [indent + dim(line) for line in _lines(titles, plain, widths)]
+    return found + [indent + line for row in cells for line in _lines(row, columns, widths)]
 
 
 def one_line(text: str) -> str:
@@ -101,6 +106,34 @@ def cut(text: str, cells: int) -> str:
     return set_cell_size(text, max(cells - 1, 0)) + "…"
 
 
+def anywhere(text: str, cells: int) -> list[str]:
+    """The text in lines of so many cells, nothing of it lost; at least one line."""
+    if cells_of(text) <= cells:
+        return [text]
+    from rich.cells import chop_cells
+
+    return chop_cells(text, max(cells, 2))  # no character is wider
+
+
+def at_words(text: str, cells: int | None) -> list[str]:
+    """The text in lines of so many cells, broken at spaces, in a word only where it is longer; None: one."""
+    if cells is None or cells_of(text) <= cells:
+        return [text]
+    lines: list[str] = []
+    for word in text.split(" "):
+        if lines and cells_of(lines[-1]) + 1 + cells_of(word) <= cells:
+            lines[-1] += f" {word}"
+        else:
+            lines += anywhere(word, cells)
+    return lines
+
+
+def wrapped(text: str, width: int | None, *, indent: str = GAP) -> list[str]:
+    """Words for a terminal of that width, in safe lines; those that go on are indented."""
+    lines = at_words(one_line(text), width and width - len(indent))
+    return [lines[0], *(indent + line for line in lines[1:])]
+
+
 def cells_of(text: str) -> int:
     """Cells that the text takes in a terminal."""
     if text.isascii():
@@ -108,14 +141,6 @@ def cells_of(text: str) -> int:
     from rich.cells import cell_len
 
     return cell_len(text)
-
-
-def bytes_text(nbytes: float) -> str:
-    """The size as people say it: `16.06 GB`, `98.4 MB`, `2.3 kB`, `512 B`."""
-    for unit, size, digits in (("TB", 1e12, 2), ("GB", 1e9, 2), ("MB", 1e6, 1), ("kB", 1e3, 1)):
-        if nbytes >= size:
-            return f"{nbytes / size:.{digits}f} {unit}"
-    return f"{nbytes:.0f} B"
 
 
 def count_text(count: int, noun: str) -> str:
@@ -128,21 +153,37 @@ def _widths(columns: Sequence[Column], rows: Sequence[Sequence[str]], most: int 
     widths = [max(map(cells_of, texts), default=0) for texts in by_column]
     over = sum(widths) + len(GAP) * (len(widths) - 1) - most if most else 0
     for n in sorted(range(len(widths)), key=lambda n: -widths[n]):
-        if over > 0 and columns[n].shrinks:
-            taken = max(0, min(over, widths[n] - _SMALLEST_SHRUNK))
+        if over > 0 and (columns[n].shrinks or columns[n].wraps):
+            taken = max(
+                0, min(over, widths[n] - _least(columns[n], [row[n] for row in rows if n < len(row)]))
+            )
             widths[n] -= taken
             over -= taken
     return widths
 
 
-def _line(
-    row: Sequence[str], columns: Sequence[Column], widths: Sequence[int], *, is_painted: bool = True
-) -> str:
+def _least(column: Column, texts: Sequence[str]) -> int:
+    """Cells below which the column does not go."""
+    if column.wraps is not at_words:
+        return _SMALLEST_SHRUNK
+    longest = max(cells_of(word) for text in texts for word in text.split(" "))
+    return min(longest, _LONGEST_WORD)
+
+
+def _lines(row: Sequence[str], columns: Sequence[Column], widths: Sequence[int]) -> list[str]:
+    """One line, or as many as the longest cell wraps into."""
+    cells = [
+        column.wraps(text, cells) if column.wraps else [cut(text, cells)]
+        for text, column, cells in zip(row, columns, widths, strict=False)
+    ]
+    return [_line(parts, columns, widths) for parts in zip_longest(*cells, fillvalue="")]
+
+
+def _line(row: Sequence[str], columns: Sequence[Column], widths: Sequence[int]) -> str:
     parts = []
-    for n, text in enumerate(row):
-        shown = cut(text, widths[n])
+    for n, shown in enumerate(row):
         space = " " * (widths[n] - cells_of(shown))
         is_last = n == len(row) - 1
-        painted = columns[n].paint(shown) if is_painted else shown
+        painted = columns[n].paint(shown)
         parts.append(space + painted if columns[n].is_right else painted + space * (not is_last))
     return GAP.join(parts).rstrip()

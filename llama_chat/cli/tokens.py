@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import re
 import sys
 from typing import TYPE_CHECKING
 
 import click
 
 from llama_chat.cli.options import RunOptions, model_options
-from llama_chat.cli.talk import say_notices
-from llama_chat.errors import PromptError, UsageError
+from llama_chat.cli.talk import say, say_notices
+from llama_chat.errors import UsageError
 
 if TYPE_CHECKING:
     from llama_chat.engine.vocabulary.tokenizer import Tokenizer
+
+_NO_TEXT = re.compile("[\ud800-\udfff]")
+"""Halves of surrogate pairs: as such Python hands on the bytes that are not UTF-8."""
 
 
 @click.command(
@@ -43,7 +48,7 @@ def tokens(
     """Show TEXT, or what is piped in, as the tokens that the model sees.
 
     The text is taken as it is, without the chat template, down to the last newline of a pipe. Control tokens
-    written in it stay ordinary text.
+    written in it stay ordinary text. A byte that is not UTF-8 is taken as U+FFFD, and stderr says how many.
     """
     if sample is not None and text is not None:
         raise UsageError("--sample and TEXT exclude each other.", hint="Give one of them.")
@@ -60,20 +65,21 @@ def tokens(
 
 
 def _read_text(given: str | None) -> str:
-    """The argument, or all that is piped in.
+    """The argument, or all that is piped in; says what of it is no text.
 
     Raises:
         UsageError: there is neither.
-        PromptError: what is piped in is not text.
     """
-    if given is not None:
-        return given
-    if sys.stdin is None or sys.stdin.isatty():
+    if given is None and (sys.stdin is None or sys.stdin.isatty()):
         raise UsageError("There is no text.", hint='Give one: llama-chat tokens "some words"')
-    try:
-        return sys.stdin.read()
-    except UnicodeDecodeError as error:
-        raise PromptError("What is piped in is not UTF-8 text") from error
+    if given is None and isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="surrogateescape")  # as arguments are read
+    text = sys.stdin.read() if given is None else given
+    if lost := len(_NO_TEXT.findall(text)):
+        from llama_chat.cli.tables import count_text
+
+        say(f"llama-chat: {count_text(lost, 'byte')} of no UTF-8 text, each taken as U+FFFD (\ufffd).")
+    return text
 
 
 def _tokenizer(options: RunOptions) -> Tokenizer:
@@ -96,13 +102,9 @@ def _show_text(tokenizer: Tokenizer, text: str, *, as_table: bool, as_json: bool
         data = {"count": len(ids), "vocabulary_size": len(tokenizer), "tokens": as_data(tokenizer, ids)}
         click.echo(json.dumps(data, indent=2))
         return
-    painter = painter_for(sys.stdout, os.environ)
-    lines = (
-        token_table(tokenizer, ids, painter, width_of(sys.stdout))
-        if as_table
-        else text_lines(tokenizer, ids, painter)
-    )
-    for line in lines:
+    painter, width = painter_for(sys.stdout, os.environ), width_of(sys.stdout)
+    to_lines = token_table if as_table else text_lines
+    for line in to_lines(tokenizer, ids, painter, width):
         click.echo(line)
 
 

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from llama_chat.cli.tables import Column, Painter, count_text, one_line, table_lines
+from llama_chat.cli.tables import (
+    Column,
+    Painter,
+    anywhere,
+    at_words,
+    cells_of,
+    count_text,
+    one_line,
+    table_lines,
+)
 
 if TYPE_CHECKING:
     from llama_chat.engine.vocabulary.tokenizer import Tokenizer
@@ -14,24 +23,36 @@ BORDER = "│"
 """Stands between tokens where no colours tell them apart."""
 
 
-def text_lines(tokenizer: Tokenizer, ids: Sequence[int], painter: Painter) -> Iterator[str]:
+def text_lines(
+    tokenizer: Tokenizer, ids: Sequence[int], painter: Painter, width: int | None = None
+) -> Iterator[str]:
     """The text cut into its tokens, line by line as it has them; its ids in the same colours; the counts."""
     between = "" if painter.is_coloured else BORDER
-    line: list[str] = []
-    for n, token_id in enumerate(ids):
-        shown = token_text(tokenizer.piece(token_id))
-        line.append(painter.on(shown, n))
-        if shown.endswith("␊"):
-            yield between.join(line)
-            line = []
-    if line:
-        yield between.join(line)
+    yield from _rows((token_text(tokenizer.piece(token_id)) for token_id in ids), between, painter, width)
     if ids:
         yield ""
-        yield " ".join(painter.on(str(token_id), n) for n, token_id in enumerate(ids))
+        yield from _rows(map(str, ids), " ", painter, width)
     hidden = tokenizer.vocabulary.hidden_ids
     nbytes = sum(len(tokenizer.piece(token_id)) for token_id in ids if token_id not in hidden)
     yield painter.dim(f"{count_text(len(ids), 'token')}, {count_text(nbytes, 'byte')}")
+
+
+def _rows(texts: Iterable[str], between: str, painter: Painter, width: int | None) -> Iterator[str]:
+    """Neighbours side by side, each whole; a new row after a line break, and where the width ends."""
+    row: list[str] = []
+    cells = 0
+    for n, text in enumerate(texts):
+        more = cells_of(between) + cells_of(text)
+        if row and width and cells + more > width:
+            yield between.join(row)
+            row = []
+        cells = cells + more if row else cells_of(text)
+        row.append(painter.on(text, n))
+        if text.endswith("␊"):
+            yield between.join(row)
+            row = []
+    if row:
+        yield between.join(row)
 
 
 def token_table(
@@ -40,8 +61,8 @@ def token_table(
     """A line a token: id, bytes in hexadecimal, text."""
     columns = [
         Column("id", is_right=True),
-        Column("bytes", shrinks=True, paint=painter.dim),
-        Column("text", shrinks=True, paint=lambda text: painter.on(text, 0)),
+        Column("bytes", wraps=at_words, paint=painter.dim),
+        Column("text", wraps=anywhere, paint=lambda text: painter.on(text, 0)),
     ]
     pieces = [tokenizer.piece(token_id) for token_id in ids]
     rows = [
@@ -63,7 +84,7 @@ def sample_facts(tokenizer: Tokenizer, seed: int) -> list[tuple[str, str]]:
 
 def sample_columns(painter: Painter) -> list[Column]:
     """How those are shown."""
-    return [Column(paint=painter.dim), Column(shrinks=True)]
+    return [Column(paint=painter.dim), Column(wraps=at_words)]
 
 
 def as_data(tokenizer: Tokenizer, ids: Sequence[int]) -> list[dict[str, Any]]:

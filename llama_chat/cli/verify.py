@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -38,6 +39,9 @@ def verify(ctx: click.Context, positions: str, as_json: bool) -> int:
 
     Both go over a fixed text and to positions far into the context, in f32 and in the --dtype, one after
     the other. Exit status 0: they agree within the bounds that are printed; 1: they do not.
+
+    In --json, top1_share is a fraction (0 to 1), mean_kl is in nats a token, max_abs, mean_abs and margin
+    are in logits, and each check names the unit of what was found and of its bound.
     """
     options = ctx.ensure_object(RunOptions)
     if "engine" in options.flags:
@@ -53,10 +57,11 @@ def verify(ctx: click.Context, positions: str, as_json: bool) -> int:
     with cancel_on_interrupt() as cancel:
         path = find_or_fetch(loaded.settings, paths, cancel)
         from llama_chat.engine.choose import read_model
+        from llama_chat.engine.devices import threads_notices
         from llama_chat.engine.verify.verify import verify as run_verify
 
         model = read_model(path, "auto")
-        say_notices(model.notices)
+        say_notices((*model.notices, *threads_notices(loaded.settings.model.threads)))
         found = run_verify(
             model,
             loaded.settings.model,
@@ -104,53 +109,60 @@ def _finite(value: Any) -> Any:
 
 
 def as_lines(found: Verification) -> list[str]:
-    """The tables and the verdict."""
-    from llama_chat.cli.tables import one_line, painter_for
+    """The tables and the verdict, as wide as the terminal."""
+    from llama_chat.cli.tables import count_text, painter_for, width_of, wrapped
 
-    painter = painter_for(sys.stdout, os.environ)
-    lines = [
-        painter.bold(one_line(f"{found.model}, {found.dtype} on {found.device}")),
-        one_line(
-            f"torch {found.torch} · transformers {found.transformers} · {found.threads} threads · "
-            f"weights {found.fingerprint} · {found.seconds:.0f} s"
-        ),
-        "",
-        *_difference_lines(found, painter),
-        "",
-        *_greedy_lines(found.comparisons, painter),
-        "",
-        *_check_lines(found, painter),
+    painter, width = painter_for(sys.stdout, os.environ), width_of(sys.stdout)
+    about = [
+        f"torch {found.torch} · transformers {found.transformers}",
+        f"{count_text(found.threads, 'thread')} · weights {found.fingerprint} · {found.seconds:.0f} s",
     ]
-    lines += [one_line(f"left out: {left.what}: {left.why}") for left in found.left_out]
-    lines += [one_line(f"damaged: {damage}") for damage in found.damage]
+    lines = [painter.bold(line) for line in wrapped(f"{found.model}, {found.dtype} on {found.device}", width)]
+    lines += [line for part in about for line in wrapped(part, width)]
+    lines += ["", *_difference_lines(found, painter, width), ""]
+    lines += [*_greedy_lines(found.comparisons, painter, width), "", *_check_lines(found, painter, width)]
+    for left in found.left_out:
+        lines += wrapped(f"left out: {left.what}: {left.why}", width)
+    for damage in found.damage:
+        lines += wrapped(f"damaged: {damage}", width)
     verdict = "PASS: the engines agree" if found.passed else "FAIL: the engines do not agree"
     if found.damage:
         verdict = "FAIL: the weights or the logits hold values that are no numbers"
     return [*lines, "", painter.bold(verdict)]
 
 
-def _difference_lines(found: Verification, painter: Painter) -> list[str]:
+def _difference_lines(found: Verification, painter: Painter, width: int | None) -> list[str]:
+    """One table; a line before its rows names the two networks."""
     from llama_chat.cli.tables import Column, table_lines
 
-    columns = [Column("engine"), Column("against"), Column("at")]
+    columns = [Column("at")]
     columns += [
         Column(title, is_right=True)
         for title in ("tokens", "largest Δ", "relative", "mean Δ", "mean KL", "same top")
     ]
     rows = [
         (
-            *(comparison.ours, comparison.reference, place.place, f"{place.rows:,}"),
+            *(place.place, f"{place.rows:,}"),
             *(_short(value) for value in (place.max_abs, place.max_relative, place.mean_abs, place.mean_kl)),
-            f"{place.top1_share:.1%}",
+            _percent(place.top1_share),
         )
         for comparison in found.comparisons
         for place in comparison.places
     ]
-    return table_lines(columns, rows, painter=painter)
+    titles, *table = table_lines(columns, rows, painter=painter, width=width, indent="  ")
+    lines, left = [titles], iter(table)
+    for comparison in found.comparisons:
+        lines.append(_pair(comparison))
+        lines += itertools.islice(left, len(comparison.places))
+    return lines
 
 
-def _greedy_lines(comparisons: tuple[Comparison, ...], painter: Painter) -> list[str]:
-    from llama_chat.cli.tables import Column, table_lines
+def _pair(comparison: Comparison) -> str:
+    return f"{comparison.ours} against {comparison.reference}"
+
+
+def _greedy_lines(comparisons: tuple[Comparison, ...], painter: Painter, width: int | None) -> list[str]:
+    from llama_chat.cli.tables import Column, at_words, table_lines
 
     rows = []
     for comparison in comparisons:
@@ -158,24 +170,27 @@ def _greedy_lines(comparisons: tuple[Comparison, ...], painter: Painter) -> list
         parted = (
             "" if together.margin is None else f"parted where the choice was ahead by {together.margin:.3g}"
         )
-        rows.append(
-            (comparison.ours, comparison.reference, f"{together.equal} of {together.count} tokens", parted)
-        )
-    columns = [Column("engine"), Column("against"), Column("greedy continuation alike"), Column()]
-    return table_lines(columns, rows, painter=painter)
+        rows.append((_pair(comparison), f"{together.equal} of {together.count} tokens", parted))
+    columns = [Column("greedy continuations"), Column("alike"), Column(wraps=at_words)]
+    return table_lines(columns, rows, painter=painter, width=width)
 
 
-def _check_lines(found: Verification, painter: Painter) -> list[str]:
-    from llama_chat.cli.tables import Column, table_lines
+def _check_lines(found: Verification, painter: Painter, width: int | None) -> list[str]:
+    from llama_chat.cli.tables import Column, at_words, table_lines
 
-    rows = [
-        (check.what, _short(check.found), ("≥ " if check.is_floor else "≤ ") + _short(check.bound),
-         "ok" if check.passed else "FAILED")
-        for check in found.checks
-    ]  # fmt: skip
-    columns = [Column("check"), Column("found", is_right=True), Column("bound", is_right=True), Column()]
-    return table_lines(columns, rows, painter=painter)
+    rows = []
+    for check in found.checks:
+        shown = _percent if check.unit == "share" else _short
+        bound = f"{'≥' if check.is_floor else '≤'} {shown(check.bound)}"
+        rows.append((check.what, shown(check.found), bound, "ok" if check.passed else "FAILED"))
+    columns = [Column("check", wraps=at_words), Column("found", is_right=True)]
+    columns += [Column("bound", is_right=True), Column()]
+    return table_lines(columns, rows, painter=painter, width=width)
 
 
 def _short(value: float) -> str:
     return f"{value:.2g}" if value < 0.01 else f"{value:.4g}"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from llama_chat.engine.model_file import ModelFile, read_model_file
-from llama_chat.errors import ModelError, NotOursError
+from llama_chat.errors import NotOursError
 from llama_chat.template_markers import forgeable_markers, forgery_notice
 
 if TYPE_CHECKING:
@@ -48,12 +48,7 @@ def _read(path: Path, engine: str) -> ModelFile | OtherModel:
             raise
         from llama_chat.engine.hf.other_model import read_other_model
 
-        return read_other_model(path, _why(refusal))
-
-
-def _why(refusal: ModelError) -> str:
-    """The refusal without the file's name."""
-    return refusal.message.partition(": ")[2] or refusal.message
+        return read_other_model(path, refusal.message)
 
 
 def choose_engine(asked: str, model: ModelFile | OtherModel, too_large: str = "") -> EngineChoice:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from llama_chat.engine.files.checkpoint import (
     DAMAGED,
     EMBEDDING,
+    OTHER_ENGINE,
     OUTPUT,
     OUTPUT_NORM,
     ROPE_DIVISORS,
@@ -16,7 +17,7 @@ from llama_chat.engine.files.checkpoint import (
 )
 from llama_chat.errors import ModelError, NotOursError
 
-OTHER_ENGINE = "The transformers engine may run it: --engine hf."
+__all__ = ["OTHER_ENGINE", "LlamaConfig", "RopeScaling", "check_config", "check_context", "expected_shapes"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,7 @@ def check_config(config: LlamaConfig, tensors: Mapping[str, Stored], where: str)
             raise ModelError(
                 f"{where}: {stored.source_name or name} has the shape {list(stored.shape)}, "
                 f"wanted {list(shape)}",
-                hint=DAMAGED,
+                hint=f"{DAMAGED} Or some of the files are of another model.",
             )
     _check_extras(config, tensors, where)
 

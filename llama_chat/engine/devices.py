@@ -145,10 +145,32 @@ def device_label(device: torch.device) -> str:
     return str(device)
 
 
+def machine_name(device: torch.device) -> str:
+    """What computes there, by the name that its maker gave it; empty where it does not answer."""
+    try:
+        if device.type == "cuda":
+            return str(torch.cuda.get_device_properties(device).name)
+        if device.type == "xpu":
+            return str(torch.xpu.get_device_properties(device).name)
+    except RuntimeError:
+        return ""
+    return Machine().processor().name
+
+
 def set_threads(asked: int) -> int:
-    """The number of processor threads that products use from now on; 0 takes one a core."""
-    torch.set_num_threads(asked or usable_cores())
+    """The number of processor threads that products use from now on: at most one a core, which 0 takes."""
+    cores = usable_cores()
+    torch.set_num_threads(min(asked, cores) or cores)
     return torch.get_num_threads()
+
+
+def threads_notices(asked: int) -> tuple[str, ...]:
+    """A word where more threads are asked for than `set_threads` takes; they would wait for each other."""
+    cores = usable_cores()
+    if asked <= cores:
+        return ()
+    have = "1 processor" if cores == 1 else f"{cores} processors"
+    return (f"This program may use {have}: so many threads run, not {asked:,}.",)
 
 
 def is_out_of_memory(error: RuntimeError | MemoryError) -> bool:

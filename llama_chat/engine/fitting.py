@@ -17,7 +17,7 @@ from llama_chat.errors import DeviceError
 from llama_chat.settings import DTYPES, ModelSettings
 
 if TYPE_CHECKING:
-    from llama_chat.engine.hf.load import OtherNeed
+    from llama_chat.engine.hf.load import LibraryNeed
     from llama_chat.engine.hf.other_model import OtherModel
 
 
@@ -44,7 +44,7 @@ def list_fits(
 ) -> list[Fit]:
     """The fits on all devices that answered, for all precisions; `--device` and `--dtype` leave one of each.
 
-    Of a model that only transformers runs, the weights count, and the cache where its config tells.
+    Of what transformers runs, the weights count, and the cache where the model's config tells.
 
     Raises:
         ModelError: a context beyond the model's; a model, or a dtype, that transformers does not know.
@@ -53,28 +53,28 @@ def list_fits(
     wanted = None if settings.device == "auto" else device_label(find_device(settings.device))
     asked = [facts for facts in found if not facts.problem and wanted in (None, facts.name)]
     dtypes = DTYPES if settings.dtype == "auto" else (settings.dtype,)
-    if not isinstance(model, ModelFile):
-        return _other_fits(model, asked, dtypes, settings.context)
+    if settings.engine == "hf" or not isinstance(model, ModelFile):
+        return _library_fits(model, asked, dtypes, settings.context)
     context = check_context(settings.context, model.config.context_length, model.checkpoint.path.name)
     return [_fit(model, facts, dtype, context) for facts in asked for dtype in dtypes]
 
 
-def _other_fits(
-    model: OtherModel, asked: Sequence[DeviceFacts], dtypes: Sequence[str], context: int
+def _library_fits(
+    model: ModelFile | OtherModel, asked: Sequence[DeviceFacts], dtypes: Sequence[str], context: int
 ) -> list[Fit]:
     from llama_chat.engine.hf.load import DTYPES as LIBRARY_DTYPES
-    from llama_chat.engine.hf.load import needs_of_other
+    from llama_chat.engine.hf.load import library_needs
 
-    needs = needs_of_other(model, LIBRARY_DTYPES, context)
+    needs = library_needs(model, LIBRARY_DTYPES, context)
     dense = [name for name in dtypes if name not in FEW_BITS] or dtypes  # alone, they are refused below
     return [
-        _other_fit(facts, name, needs[library_dtype(name, find_device(facts.name))])
+        _library_fit(facts, name, needs[library_dtype(name, find_device(facts.name))])
         for facts in asked
         for name in dense
     ]
 
 
-def _other_fit(facts: DeviceFacts, dtype: str, need: OtherNeed) -> Fit:
+def _library_fit(facts: DeviceFacts, dtype: str, need: LibraryNeed) -> Fit:
     total = Need(need.weights_bytes, need.cache_bytes or 0, 0)
     return Fit(
         facts.name,

@@ -12,6 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 _VENDORS = {0x1002: "AMD", 0x10DE: "NVIDIA", 0x8086: "Intel"}
+# First bytes of the numbers of Intel's GPUs that torch can use (Linux, drm/intel/pciids.h): Data Center Max,
+# Arc A and Flex, Core Ultra (three generations), Arc B. In other Intel processors sits a GPU that it cannot.
+_INTEL_FAMILIES = frozenset({0x0B, 0x56, 0x7D, 0x64, 0xB0, 0xE2})
 _TOOLS = {"AMD": "rocminfo", "NVIDIA": "nvidia-smi"}
 
 # Those that decide how fast products of bf16 and of few bits are.
@@ -58,7 +61,8 @@ class Machine:
     def gpu_vendors(self) -> tuple[str, ...]:
         """Who made the graphics cards that the system sees: `AMD`, `NVIDIA`, `Intel`; each once.
 
-        Where the system keeps no list of them (WSL, macOS, Windows), the vendors' own tools tell.
+        Of Intel's only those count that torch can use. Where the system keeps no list of them (WSL, macOS,
+        Windows), the vendors' own tools tell.
         """
         found = dict.fromkeys(self._listed_vendors())
         if not found:
@@ -67,12 +71,9 @@ class Machine:
 
     def _listed_vendors(self) -> Iterator[str]:
         for path in sorted(self.root.glob("sys/class/drm/card*/device/vendor")):
-            try:
-                number = int(_read(path), 16)
-            except ValueError:
-                continue
-            if number in _VENDORS:
-                yield _VENDORS[number]
+            vendor = _VENDORS.get(_number(path))
+            if vendor and (vendor != "Intel" or _number(path.with_name("device")) >> 8 in _INTEL_FAMILIES):
+                yield vendor
 
     def has_device_file(self, name: str) -> bool | None:
         """Whether `/dev/NAME` can be used; None where it is not there."""
@@ -120,6 +121,14 @@ class Machine:
 def usable_cores() -> int:
     """Processor cores that this program may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _number(path: Path) -> int:
+    """The hexadecimal number in the file; 0 where there is none."""
+    try:
+        return int(_read(path), 16)
+    except ValueError:
+        return 0
 
 
 def _read(path: Path) -> str:

@@ -18,13 +18,15 @@ from llama_chat.engine.devices import (
     find_device,
     free_memory,
     is_out_of_memory,
+    machine_name,
     set_threads,
+    threads_notices,
     torch_build,
 )
 from llama_chat.engine.freeing import give_memory_back
 from llama_chat.engine.generate import LocalEngine
 from llama_chat.engine.hf.placement import free_places
-from llama_chat.engine.memory import Plan, gigabytes, out_of_memory, plan_precision
+from llama_chat.engine.memory import Plan, out_of_memory, plan_precision
 from llama_chat.engine.model_file import ModelFile
 from llama_chat.engine.network import Network
 from llama_chat.engine.precision import choose_precision
@@ -32,6 +34,7 @@ from llama_chat.engine.scratch import ScratchNetwork, load_scratch
 from llama_chat.errors import DeviceError, Interrupted, ModelError
 from llama_chat.events import Loading, ModelInfo
 from llama_chat.settings import ModelSettings
+from llama_chat.units import about_bytes
 
 if TYPE_CHECKING:
     from llama_chat.engine.hf.network import HfNetwork
@@ -81,7 +84,11 @@ def build_engine(
             network = build_hf(model, settings, device, threads, on_progress)
             notices = network.notices
     on_progress(1.0)
-    return LocalEngine(network, model.tokenizer, _model_info(model, network, choice, notices))
+    return LocalEngine(
+        network,
+        model.tokenizer,
+        _model_info(model, network, choice, (*notices, *threads_notices(settings.threads)), device),
+    )
 
 
 @contextmanager
@@ -208,7 +215,7 @@ def _out_of_memory(
     model: ModelFile | OtherModel, device: torch.device, error: RuntimeError | MemoryError
 ) -> DeviceError:
     free = free_memory(device)
-    said = f"; {gigabytes(free)} are free" if free is not None else ""
+    said = f"; {about_bytes(free)} are free" if free is not None else ""
     return DeviceError(
         f"{device_label(device)} has not enough memory for {path_of(model).name}: "
         f"{str(error).splitlines()[0] if str(error) else 'out of memory'}{said}",
@@ -238,7 +245,11 @@ def path_of(model: ModelFile | OtherModel) -> Path:
 
 
 def _model_info(
-    model: ModelFile | OtherModel, network: Network, choice: EngineChoice, notices: tuple[str, ...]
+    model: ModelFile | OtherModel,
+    network: Network,
+    choice: EngineChoice,
+    notices: tuple[str, ...],
+    device: torch.device,
 ) -> ModelInfo:
     tokenizer = model.tokenizer
     vocabulary = tokenizer.vocabulary
@@ -262,7 +273,9 @@ def _model_info(
         eos_text=tokenizer.text_of(vocabulary.eos_id),
         threads=network.info.threads,
         torch=torch_build(),
+        machine=machine_name(device),
         engine_reason=choice.reason,
         longest_context=model.config.context_length if isinstance(model, ModelFile) else 0,
         notices=(*model.notices, *notices),
+        end_ids=tuple(sorted(vocabulary.end_ids)),
     )

@@ -30,6 +30,7 @@ from llama_chat.engine.precision import (
 from llama_chat.engine.quantize import INT4_TYPES
 from llama_chat.engine.quantize.kernels import has_int4_product
 from llama_chat.errors import DeviceError
+from llama_chat.units import about_bytes
 
 FIRST_CONTEXT = 4096
 """Tokens of context that there must be room for, where none were asked for: the cache grows as it fills."""
@@ -201,8 +202,8 @@ def plan_precision(
             if _first_need(config, tensors, fewer, context).total_bytes <= free_bytes:
                 dense = _kind_of(first)
                 said = (
-                    f"The weights are kept in {kind}: in {dense} this needs {gigabytes(need.total_bytes)}, "
-                    f"and {device_label(device)} has {gigabytes(free_bytes)} free."
+                    f"The weights are kept in {kind}: in {dense} this needs {about_bytes(need.total_bytes)}, "
+                    f"and {device_label(device)} has {about_bytes(free_bytes)} free."
                 )
                 return Plan(fewer, (said, *_context_notice(config, tensors, fewer, context, free_bytes)))
     raise out_of_memory(first, config, tensors, context=context, free_bytes=free_bytes)
@@ -247,7 +248,7 @@ def _context_notice(
     fitting = largest_context(config, tensors, precision, free_bytes)
     return (
         f"Of the context of {config.context_length:,} tokens about {fitting:,} fit into the "
-        f"{gigabytes(free_bytes)} that {device_label(precision.device)} has free.",
+        f"{about_bytes(free_bytes)} that {device_label(precision.device)} has free.",
     )
 
 
@@ -264,14 +265,14 @@ def out_of_memory(
     where = device_label(precision.device)
     if free_bytes is None or free_bytes >= need:  # then an allocation has failed all the same
         free_bytes = None
-        message = f"{where} had no room for the {gigabytes(need)} that this needs."
+        message = f"{where} had no room for the {about_bytes(need)} that this needs."
     else:
-        message = f"This needs {gigabytes(need)}; {where} has {gigabytes(free_bytes)} free."
+        message = f"This needs {about_bytes(need)}; {where} has {about_bytes(free_bytes)} free."
     smaller = _smaller_kinds(precision, config, tensors, context, min(need, free_bytes or need))
     hints = []
     if smaller:
         hints.append(
-            "Try " + " or ".join(f"--dtype {kind} ({gigabytes(size)})" for kind, size in smaller) + "."
+            "Try " + " or ".join(f"--dtype {kind} ({about_bytes(size)})" for kind, size in smaller) + "."
         )
     if context and free_bytes is not None:
         fitting = largest_context(config, tensors, precision, free_bytes)
@@ -291,8 +292,3 @@ def _smaller_kinds(
         if kind != precision.kind and size < limit:
             found.append((kind, size))
     return found
-
-
-def gigabytes(nbytes: int) -> str:
-    """`16.1 GB`, `87 MB`: powers of ten, as disks and graphics cards are sold."""
-    return f"{nbytes / 1e9:.1f} GB" if nbytes >= 1e9 else f"{max(nbytes, 0) / 1e6:.0f} MB"

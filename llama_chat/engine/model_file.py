@@ -51,7 +51,7 @@ def _read(found: Found) -> ModelFile:
         return read_hf_folder(found.path, found.files)
     from llama_chat.engine.files.meta_folder import read_meta_folder  # torch: .pth files are pickled
 
-    return read_meta_folder(found.path)
+    return read_meta_folder(found.path, found.files)
 
 
 def read_gguf(files: Sequence[Path]) -> ModelFile:

@@ -68,7 +68,7 @@ class WeightBuilder:
         self.precision = precision
         self._trials: Trials = {}
 
-    def dense(self, *names: str, dtype: torch.dtype) -> Tensor:
+    def load_dense(self, *names: str, dtype: torch.dtype) -> Tensor:
         """The rows of all the tensors, in order, unpacked, on the device."""
         shapes = [self.checkpoint.tensors[name].shape for name in names]
         rows = sum(shape[0] for shape in shapes)
@@ -105,11 +105,11 @@ class WeightBuilder:
         shapes = [self.checkpoint.tensors[name].shape for name in names]
         return sum(shape[0] for shape in shapes), shapes[0][1]
 
-    def norm(self, name: str, eps: float) -> RMSNorm:
+    def load_norm(self, name: str, eps: float) -> RMSNorm:
         """An RMSNorm with that weight."""
-        return RMSNorm(self.dense(name, dtype=torch.float32).view(-1), eps)
+        return RMSNorm(self.load_dense(name, dtype=torch.float32).view(-1), eps)
 
-    def linear(self, *names: str) -> nn.Module:
+    def load_linear(self, *names: str) -> nn.Module:
         """One product for the rows of all the named matrices, in order."""
         form = linear_form([self.checkpoint.tensors[name] for name in names], self.precision)
         if form == "int4":
@@ -117,7 +117,7 @@ class WeightBuilder:
             return build_int4_linear(matrix, self.precision.device, self.precision.compute, self._trials)
         if form == "int8":
             return self._int8(*names)
-        return _dense_linear(self.dense(*names, dtype=self.precision.compute))
+        return _dense_linear(self.load_dense(*names, dtype=self.precision.compute))
 
     def _int8(self, *names: str) -> Int8Linear:
         compute, device = self.precision.compute, self.precision.device
@@ -140,7 +140,7 @@ class WeightBuilder:
                 assert own is not None, f"{blocks.type.name} has a reader"
                 yield own
 
-    def embedding(self, name: str = EMBEDDING) -> nn.Module:
+    def load_embedding(self, name: str = EMBEDDING) -> nn.Module:
         """The rows of the token table."""
         form = embedding_form(self.checkpoint.tensors[name], self.precision)
         if form == "q8_0":
@@ -148,12 +148,12 @@ class WeightBuilder:
             return Int8Embedding(parts, self._shape([name]), self.precision.compute, self.precision.device)
         if form == "int8":
             return Int8RowEmbedding(self._int8(name), self.precision.compute)
-        rows = self.dense(name, dtype=self.precision.compute)
+        rows = self.load_dense(name, dtype=self.precision.compute)
         # Not made on "meta" first: its random numbers there import torch._dynamo (64 MB; 2026-11-22).
         embedding: nn.Embedding = nn.Embedding.from_pretrained(rows)
         return embedding
 
-    def head(self, name: str, embedding: nn.Module) -> nn.Module:
+    def load_head(self, name: str, embedding: nn.Module) -> nn.Module:
         """The output product; where few bits are asked for, it shares a tied table's memory.
 
         Args:
@@ -172,7 +172,7 @@ class WeightBuilder:
             return fast
         if is_tied and isinstance(embedding, nn.Embedding):
             return _dense_linear(embedding.weight.data)  # tied: one copy for both
-        return _dense_linear(self.dense(name, dtype=self.precision.compute))
+        return _dense_linear(self.load_dense(name, dtype=self.precision.compute))
 
 
 def _dense_linear(weight_ND: Tensor) -> nn.Linear:
@@ -195,14 +195,14 @@ def build_llama(
         report(layer / (config.n_layers + 1))
         blocks.append(_build_block(config, weights, layer))
     report(config.n_layers / (config.n_layers + 1))
-    embedding = weights.embedding()
+    embedding = weights.load_embedding()
     device = weights.precision.device
     network = Llama(
         config,
         embedding,
         blocks,
-        weights.norm(OUTPUT_NORM, config.norm_eps),
-        weights.head(EMBEDDING if config.tied_output else OUTPUT, embedding),
+        weights.load_norm(OUTPUT_NORM, config.norm_eps),
+        weights.load_head(EMBEDDING if config.tied_output else OUTPUT, embedding),
         RotaryTable(config.head_dim, config.rope_theta, device, _rope_divisors(config, weights)),
     )
     report(1.0)
@@ -213,7 +213,7 @@ def _rope_divisors(config: LlamaConfig, weights: WeightBuilder) -> Tensor:
     """[P], what RoPE's frequencies are divided by; ones where they stay as they are."""
     divisors = torch.full((config.head_dim // 2,), config.rope_divisor)
     if ROPE_DIVISORS in weights.checkpoint.tensors:
-        divisors *= weights.dense(ROPE_DIVISORS, dtype=torch.float32).cpu()
+        divisors *= weights.load_dense(ROPE_DIVISORS, dtype=torch.float32).cpu()
     elif config.rope_scaling is not None:
         divisors *= llama3_divisors(config.head_dim, config.rope_theta, config.rope_scaling)
     return divisors
@@ -221,14 +221,14 @@ def _rope_divisors(config: LlamaConfig, weights: WeightBuilder) -> Tensor:
 
 def _build_block(config: LlamaConfig, weights: WeightBuilder, layer: int) -> Block:
     at = f"blk.{layer}."
-    qkv = weights.linear(f"{at}attn_q.weight", f"{at}attn_k.weight", f"{at}attn_v.weight")
+    qkv = weights.load_linear(f"{at}attn_q.weight", f"{at}attn_k.weight", f"{at}attn_v.weight")
     return Block(
-        weights.norm(f"{at}attn_norm.weight", config.norm_eps),
-        Attention(config, layer, qkv, weights.linear(f"{at}attn_output.weight")),
-        weights.norm(f"{at}ffn_norm.weight", config.norm_eps),
+        weights.load_norm(f"{at}attn_norm.weight", config.norm_eps),
+        Attention(config, layer, qkv, weights.load_linear(f"{at}attn_output.weight")),
+        weights.load_norm(f"{at}ffn_norm.weight", config.norm_eps),
         FeedForward(
-            weights.linear(f"{at}ffn_gate.weight", f"{at}ffn_up.weight"),
-            weights.linear(f"{at}ffn_down.weight"),
+            weights.load_linear(f"{at}ffn_gate.weight", f"{at}ffn_up.weight"),
+            weights.load_linear(f"{at}ffn_down.weight"),
         ),
     )
 

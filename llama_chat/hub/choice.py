@@ -10,6 +10,7 @@ from typing import Literal
 
 from llama_chat.errors import ModelError
 from llama_chat.hub.names import HubModel
+from llama_chat.part_names import ORIGINAL, missing_parts, missing_shards, part_name, shard_number
 
 Kind = Literal["hf", "gguf", "meta"]
 
@@ -18,11 +19,9 @@ _EXTRAS = (
     *("special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt"),
     *("chat_template.jinja", "chat_template.json", "model.safetensors.index.json"),
 )
-_SHARD = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})(?P<ending>\.safetensors|\.gguf)")
 _OTHER_SAFETENSORS = re.compile(r"(?!consolidated|adapter)[^/]+\.safetensors")
 _NO_MODEL_GGUF = re.compile(r"mmproj|imatrix|(?:^|[-_.])vocab", re.IGNORECASE)
 _LABEL = re.compile(r"(?:^|[._-])((?:UD-)?(?:I?Q\d\w*|TQ\d\w*|MXFP4\w*|BF16|FP?16|FP?32))$", re.IGNORECASE)
-_META = re.compile(r"(?P<folder>original/|)consolidated\.(?P<number>\d\d)\.pth")
 _MOST_LISTED = 30
 
 
@@ -74,10 +73,10 @@ def gguf_groups(names: Iterable[str]) -> list[Choice]:
     for name in sorted(names):
         stem = PurePosixPath(name).name.lower()
         if stem.endswith(".gguf") and not _NO_MODEL_GGUF.search(stem):
-            shard = _SHARD.fullmatch(name)
-            parts.setdefault(shard["stem"] if shard else name.removesuffix(name[-5:]), []).append(name)
+            part = part_name(name)
+            parts.setdefault(part.stem if part else name.removesuffix(name[-5:]), []).append(name)
     return [
-        Choice("gguf", tuple(found), label=_label(stem), missing=_missing_shards(found))
+        Choice("gguf", tuple(found), label=_label(stem), missing=tuple(missing_parts(found)))
         for stem, found in parts.items()
     ]
 
@@ -103,44 +102,38 @@ def _labelled(groups: list[Choice], model: HubModel) -> Choice:
 
 def _stem(group: Choice) -> str:
     name = PurePosixPath(group.weights[0]).name
-    shard = _SHARD.fullmatch(name)
-    return shard["stem"] if shard else PurePosixPath(name).stem
+    part = part_name(name)
+    return part.stem if part else PurePosixPath(name).stem
 
 
 def _safetensors(have: Collection[str]) -> Choice | None:
-    shards = [name for name in sorted(have) if (m := _SHARD.fullmatch(name)) and m["stem"] == "model"]
-    shards = [name for name in shards if name.endswith(".safetensors")]
+    parts = [(name, part) for name in sorted(have) if (part := part_name(name))]
+    shards = [name for name, part in parts if (part.stem, part.ending) == ("model", "safetensors")]
     others = [name for name in sorted(have) if _OTHER_SAFETENSORS.fullmatch(name)]
     weights = ["model.safetensors"] if "model.safetensors" in have else shards or others
     if not weights:
         return None
     is_single = weights == ["model.safetensors"]
     extras = [n for n in _EXTRAS if n in have and not (is_single and n.endswith(".index.json"))]
-    missing = _missing_shards(weights) + (() if "config.json" in have else ("config.json",))
+    missing = (*missing_parts(weights), *(() if "config.json" in have else ("config.json",)))
     return Choice("hf", tuple(weights), tuple(reversed(extras)), missing=missing)
 
 
-def _missing_shards(names: list[str]) -> tuple[str, ...]:
-    shard = _SHARD.fullmatch(names[0])
-    if shard is None:
-        return ()
-    count = int(shard["count"])
-    if count > 10_000:
-        return (f"{shard['stem']}-…-of-{count}",)
-    wanted = (f"{shard['stem']}-{n:05}-of-{shard['count']}{shard['ending']}" for n in range(1, count + 1))
-    return tuple(name for name in wanted if name not in names)
-
-
 def _meta(have: Collection[str]) -> Choice | None:
-    found = [m for name in sorted(have) if (m := _META.fullmatch(name))]
-    if not found:
+    folder = next((folder for folder in ("", f"{ORIGINAL}/") if _shards_in(folder, have)), None)
+    if folder is None:
         return None
-    folder = found[0]["folder"]
-    weights = [m.string for m in found if m["folder"] == folder]
-    wanted = [f"{folder}consolidated.{n:02}.pth" for n in range(len(weights))]
+    shards = _shards_in(folder, have)
+    absent = missing_shards([name.removeprefix(folder) for name in shards])
     others = [f"{folder}{name}" for name in ("tokenizer.model", "params.json")]
-    missing = [name for name in (*wanted, *others) if name not in have]
-    return Choice("meta", tuple(weights), tuple(n for n in others if n in have), missing=tuple(missing))
+    missing = [*(folder + name for name in absent), *(name for name in others if name not in have)]
+    return Choice("meta", tuple(shards), tuple(n for n in others if n in have), missing=tuple(missing))
+
+
+def _shards_in(folder: str, have: Collection[str]) -> list[str]:
+    """Meta's shards in that folder, by their numbers."""
+    inside = (name for name in sorted(have) if name.startswith(folder))
+    return [name for name in inside if shard_number(name.removeprefix(folder)) is not None]
 
 
 def _several(groups: list[Choice], model: HubModel, what: str = "") -> ModelError:

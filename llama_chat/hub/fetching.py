@@ -24,9 +24,11 @@ from llama_chat.hub.blob import Blob, Count
 from llama_chat.hub.cache import cache_folder, find_cached, is_offline, partial_bytes, repo_folder
 from llama_chat.hub.choice import Choice, choose
 from llama_chat.hub.client import ConnectionBroke, Listing, RemoteFile, look_up, not_reached, open_download
+from llama_chat.hub.lock import locked
 from llama_chat.hub.names import COMMIT, HubModel
 from llama_chat.paths import write_atomically
 from llama_chat.pull_progress import Download, Report
+from llama_chat.units import about_bytes, bytes_text
 
 SPARE_BYTES = 16 << 20
 LOCK_POLL_S = 0.2
@@ -90,7 +92,7 @@ def _without_network(model: HubModel, why: str, report: Report) -> Path:
         more = f" and {len(found.missing) - 3} more" if len(found.missing) > 3 else ""
         what = f"The cache has it in part; {', '.join(found.missing[:3])}{more} missing."
     elif begun_bytes := partial_bytes(model.repo_id):
-        what = f"{begun_bytes / 1e6:.1f} MB of it are here."
+        what = f"{bytes_text(begun_bytes)} of it are here."
     else:
         raise error
     raise PullError(f"{error.message} {what}", hint=error.hint)
@@ -172,7 +174,7 @@ class _Pull:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             return PullError(
                 f"{cache_folder()}: not enough space on the disk for {self._model.name}; "
-                f"what is missing needs {(self._missing_bytes() + SPARE_BYTES) / 1e6:.0f} MB.",
+                f"what is missing needs {about_bytes(self._missing_bytes() + SPARE_BYTES)}.",
                 hint="Make room and pull again, it goes on from there; HF_HUB_CACHE=DIR names another place.",
             )
         where = error.filename or cache_folder()
@@ -211,22 +213,18 @@ def _link(blob: Blob, place: Path) -> None:
 
 @contextmanager
 def _only_one(model: HubModel, report: Report, stop: threading.Event) -> Iterator[None]:
-    """Hold the lock on fetching this repository; others of this program wait.
+    """Hold the lock on this repository; others of this program wait.
 
     Raises:
         Interrupted: `stop` was set while another one had it.
     """
-    from huggingface_hub.utils import WeakFileLock
-
-    path = cache_folder() / ".locks" / repo_folder(model.repo_id).name / "llama-chat.lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
     told: Download | None = None
     with ExitStack() as held:
         while True:
             if stop.is_set():
                 raise Interrupted(KEPT)
             try:
-                held.enter_context(WeakFileLock(path, timeout=LOCK_POLL_S))
+                held.enter_context(locked(model.repo_id, LOCK_POLL_S))
                 break
             except TimeoutError:
                 told = told or Download(

@@ -9,22 +9,31 @@ from pathlib import Path
 from llama_chat.errors import ModelError
 from llama_chat.hub.cache import Cached, cache_folder, find_cached, repo_folder
 from llama_chat.hub.choice import choose
+from llama_chat.hub.lock import locked
 from llama_chat.hub.names import DEFAULT_REVISION, HubModel
+
+LOCK_WAIT_S = 0.5
 
 
 def remove(model: HubModel) -> Path:
     """Delete the model: all of its repository, or with a label that GGUF alone; what stood for it.
 
     Raises:
-        ModelError: it is not there, or cannot be deleted.
+        ModelError: it is not there, is being fetched at this moment, or cannot be deleted.
     """
     folder = repo_folder(model.repo_id)
     if not folder.is_dir():
         raise ModelError(f"{model.name} is not in the Hub's cache, {cache_folder()}.")
     try:
-        if model.label or model.revision != DEFAULT_REVISION:
-            return _remove_part(model, folder)
-        _remove_all(model.repo_id, folder)
+        with locked(model.repo_id, LOCK_WAIT_S):
+            if model.label or model.revision != DEFAULT_REVISION:
+                return _remove_part(model, folder)
+            _remove_all(model.repo_id, folder)
+    except TimeoutError as error:
+        raise ModelError(
+            f"{model.name} is being fetched or removed at this moment; nothing was removed",
+            hint="Stop that, or wait for its end, and remove it then.",
+        ) from error
     except OSError as error:
         raise ModelError(
             f"{error.filename or folder}: {error.strerror or error}; not all was removed."

@@ -7,6 +7,7 @@ asked for.
 
 from __future__ import annotations
 
+import errno
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TypeAlias
 
+from llama_chat.catalogue import GIVE_A_MODEL
+from llama_chat.errors import ModelError
 from llama_chat.hub.names import snapshot_name
 
 if TYPE_CHECKING:
@@ -23,6 +26,9 @@ if TYPE_CHECKING:
 Format: TypeAlias = Literal["gguf", "safetensors", "meta"]
 
 DAMAGED = "The file is damaged or not complete; fetch it again."
+MISSING = "It belongs to the model: fetch it from where the weights came from, into the same folder."
+
+OTHER_ENGINE = "The transformers engine may run it: --engine hf."
 
 EMBEDDING = "token_embd.weight"
 OUTPUT_NORM = "output_norm.weight"
@@ -110,6 +116,25 @@ def listed(names: Sequence[str], most: int = 5) -> str:
     """The first of the names for an error, and how many more there are."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(map(shown, names[:most])) + more
+
+
+_HINTS = {
+    errno.EACCES: "You may not read it: change its permissions (chmod), or those of a folder above it.",
+    errno.EPERM: "You may not read it: change its permissions (chmod), or those of a folder above it.",
+    errno.ENAMETOOLONG: GIVE_A_MODEL,
+    errno.EISDIR: "A file is wanted there, not a folder.",
+    errno.EIO: "The disk reports an error; fetch the file again, to another disk.",
+}
+
+
+def unreadable(path: Path, error: OSError | ValueError) -> ModelError:
+    """The error for a file or folder that the system would not give."""
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    code = error.errno if isinstance(error, OSError) else None
+    if code == errno.ENOENT and path.is_symlink():
+        return ModelError(f"{path}: is a link to {path.readlink()}, which is not there", hint=MISSING)
+    hint = MISSING if code == errno.ENOENT else _HINTS.get(code or 0, "")
+    return ModelError(f"{path}: cannot be read: {reason}", hint=hint)
 
 
 def dominant_type(tensors: Iterable[Stored]) -> str:

@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeAlias
 
 from llama_chat.catalogue import GIVE_A_MODEL
-from llama_chat.engine.files.checkpoint import listed, shown
+from llama_chat.engine.files.checkpoint import DAMAGED, listed, shown, unreadable
 from llama_chat.errors import ModelError, NotOursError
+from llama_chat.part_names import (
+    INDEX_ENDING,
+    MAX_SHARDS,
+    ORIGINAL,
+    missing_shards,
+    part_name,
+    shard_number,
+)
 
 FoundKind: TypeAlias = Literal["gguf", "hf", "meta"]
 
 CONFIG_NAME = "config.json"
 PARAMS_NAME = "params.json"
-INDEX_ENDING = ".safetensors.index.json"
-ORIGINAL = "original"
-"""The folder in which Meta's repositories on the Hub keep their own format."""
-
-_PART = re.compile(
-    r"(?P<stem>.+)-(?P<number>[0-9]{5})-of-(?P<count>[0-9]{5})\.(?P<ending>gguf|safetensors)", re.I
-)
 _PICKLED = (".bin", ".pt", ".pkl", ".ckpt")
 
 
@@ -32,7 +32,7 @@ class Found:
 
     kind: FoundKind
     path: Path
-    """The folder of the model for "hf" and "meta" (a single .pth stays one), the first file for "gguf"."""
+    """The folder of the model for "hf" and "meta" (or the .pth that was given), the first file for "gguf"."""
     files: tuple[Path, ...]
     """Weights, in order; of "hf" the index instead, where there is one."""
     notices: tuple[str, ...] = ()
@@ -47,13 +47,12 @@ def find_model_files(path: Path) -> Found:
     """
     try:
         if not path.exists():
-            raise ModelError(f"{path}: there is no such file or folder")
+            raise ModelError(f"{path}: there is no such file or folder", hint=GIVE_A_MODEL)
         if path.is_dir():
             return _in_folder(path)
         return _of_file(path)
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise ModelError(f"{path}: cannot be read: {reason}") from error
+        raise unreadable(path, error) from error
 
 
 def _of_file(path: Path) -> Found:
@@ -65,9 +64,9 @@ def _of_file(path: Path) -> Found:
     if name == CONFIG_NAME:
         return _in_folder(folder)
     if name == PARAMS_NAME:
-        return Found("meta", folder, _meta_files(folder, _names_in(folder)))
+        return _meta_in(folder)
     if name.endswith(".pth"):
-        return Found("meta", path, (path,))
+        return find_meta_files(path)
     if name.endswith(_PICKLED):
         raise _pickled(folder, [path.name])
     parts = _all_parts(path)
@@ -76,10 +75,10 @@ def _of_file(path: Path) -> Found:
 
 def _weights_beside(path: Path) -> tuple[Path, ...]:
     """The file, or for one of several the index of all, or all."""
-    part = _PART.fullmatch(path.name)
+    part = part_name(path.name)
     if part is None:
         return (path,)
-    index = path.with_name(part["stem"] + INDEX_ENDING)
+    index = path.with_name(part.stem + INDEX_ENDING)
     return (index,) if index.is_file() else _all_parts(path)
 
 
@@ -89,28 +88,25 @@ def _all_parts(path: Path) -> tuple[Path, ...]:
     Raises:
         ModelError: one is missing.
     """
-    part = _PART.fullmatch(path.name)
+    part = part_name(path.name)
     if part is None:
         return (path,)
-    count = int(part["count"])
-    if not 1 <= int(part["number"]) <= count:
-        raise ModelError(f"{shown(path.name)}: there is no part {int(part['number'])} of {count}")
-    found = []
-    for number in range(1, count + 1):
-        name = f"{part['stem']}-{number:05}-of-{count:05}{path.suffix}"
-        if not path.with_name(name).is_file():
-            raise ModelError(
-                f"{shown(name)} is missing: the model has {count:,} parts",
-                hint="Fetch all of them into the same folder.",
-            )
-        found.append(path.with_name(name))
-    return tuple(found)
+    if not 1 <= part.number <= part.count:
+        raise ModelError(f"{shown(path.name)}: there is no part {part.number} of {part.count}")
+    found = tuple(path.with_name(part.sibling(number)) for number in range(1, part.count + 1))
+    missing = next((file.name for file in found if not file.is_file()), None)
+    if missing is not None:
+        raise ModelError(
+            f"{shown(missing)} is missing: the model has {part.count:,} parts",
+            hint="Fetch all of them into the same folder.",
+        )
+    return found
 
 
 def name_of_whole(path: Path) -> str:
     """The file's name, for one of several parts without the part's number."""
-    part = _PART.fullmatch(path.name)
-    return f"{part['stem']}{path.suffix}" if part else path.name
+    part = part_name(path.name)
+    return part.whole if part else path.name
 
 
 # --- folders ---------------------------------------------------------------------------------------
@@ -120,9 +116,9 @@ def _in_folder(folder: Path) -> Found:
     """The one model in the folder; of several formats safetensors comes first, then GGUF, then Meta's."""
     names = _names_in(folder)
     ggufs, hf = _gguf_models(names), _hf_files(folder, names)
-    meta, below = _meta_files(folder, names), _original(folder, names)
+    meta, below = _pth_names(names), _pth_names(_names_below(folder, names))
     if hf and (CONFIG_NAME in names or not ggufs):
-        others = [*ggufs.values(), *([meta[0].name] if meta else []), *([f"{ORIGINAL}/"] if below else [])]
+        others = [*ggufs.values(), *meta[:1], *([f"{ORIGINAL}/"] if below else [])]
         return Found("hf", folder, hf, _taken(folder, "safetensors", others))
     if len(ggufs) > 1:
         first = folder / next(iter(ggufs.values()))
@@ -132,12 +128,10 @@ def _in_folder(folder: Path) -> Found:
         )
     if ggufs:
         first = folder / next(iter(ggufs.values()))
-        others = [*([meta[0].name] if meta else []), *([f"{ORIGINAL}/"] if below else [])]
+        others = [*meta[:1], *([f"{ORIGINAL}/"] if below else [])]
         return Found("gguf", first, _all_parts(first), _taken(folder, first.name, others))
-    if meta:
-        return Found("meta", folder, meta)
-    if below:
-        return Found("meta", folder / ORIGINAL, below)
+    if meta or below:
+        return _meta_in(folder)
     raise _nothing(folder, names)
 
 
@@ -160,8 +154,8 @@ def _gguf_models(names: Sequence[str]) -> Mapping[str, str]:
     models: dict[str, str] = {}
     for name in names:
         if name.lower().endswith(".gguf"):
-            part = _PART.fullmatch(name)
-            models.setdefault(f"{part['stem']}/{part['count']}" if part else name, name)
+            part = part_name(name)
+            models.setdefault(f"{part.stem}/{part.count}" if part else name, name)
     return models
 
 
@@ -176,7 +170,7 @@ def _hf_files(folder: Path, names: Sequence[str]) -> tuple[Path, ...]:
             return (folder / name,)
     found = [name for name in names if name.lower().endswith(".safetensors")]
     models = {
-        part["stem"] if (part := _PART.fullmatch(name)) else name: name
+        part.stem if (part := part_name(name)) else name: name
         for name in reversed(found)
         if not name.startswith("adapter_")  # to be added to the weights of another model
     }
@@ -195,17 +189,10 @@ def _hf_files(folder: Path, names: Sequence[str]) -> tuple[Path, ...]:
     return ()
 
 
-def _meta_files(folder: Path, names: Sequence[str]) -> tuple[Path, ...]:
-    found = [name for name in names if name.lower().endswith(".pth")]
-    shards = [name for name in found if re.fullmatch(r"consolidated\.[0-9]+\.pth", name)]
-    return tuple(folder / name for name in shards or found)
-
-
-def _original(folder: Path, names: Sequence[str]) -> tuple[Path, ...]:
-    """Meta's files in the folder below."""
-    if ORIGINAL not in names or not (folder / ORIGINAL).is_dir():
-        return ()
-    return _meta_files(folder / ORIGINAL, _names_in(folder / ORIGINAL))
+def _names_below(folder: Path, names: Sequence[str]) -> list[str]:
+    """What is in Meta's folder inside this one."""
+    is_there = ORIGINAL in names and (folder / ORIGINAL).is_dir()
+    return _names_in(folder / ORIGINAL) if is_there else []
 
 
 def _nothing(folder: Path, names: Sequence[str]) -> ModelError:
@@ -218,6 +205,77 @@ def _nothing(folder: Path, names: Sequence[str]) -> ModelError:
             hint="Fetch its *.safetensors (or *.gguf, or consolidated.*.pth) into the same folder.",
         )
     return ModelError(f"{folder}: there are no weights in this folder", hint=GIVE_A_MODEL)
+
+
+# --- Meta's format ---------------------------------------------------------------------------------
+
+
+def _pth_names(names: Sequence[str]) -> list[str]:
+    """Meta's shards, else whatever .pth files there are."""
+    found = [name for name in names if name.lower().endswith(".pth")]
+    return [name for name in found if shard_number(name) is not None] or found
+
+
+def find_meta_files(folder_or_pth: Path) -> Found:
+    """The model in Meta's format there; one shard stands for all of them.
+
+    Args:
+        folder_or_pth: a folder that has the files, or has them in `original/`, or one of them.
+
+    Raises:
+        ModelError: there is none, one of its shards is missing, or there are several to choose from.
+    """
+    try:
+        if folder_or_pth.is_dir():
+            return _meta_in(folder_or_pth)
+        if shard_number(folder_or_pth.name) is None:
+            return Found("meta", folder_or_pth, (folder_or_pth,))
+        return replace(_meta_in(folder_or_pth.parent), path=folder_or_pth, notices=())
+    except OSError as error:
+        raise unreadable(folder_or_pth, error) from error
+
+
+def _meta_in(folder: Path) -> Found:
+    names = _names_in(folder)
+    if not _pth_names(names) and (below := _names_below(folder, names)):
+        folder, names = folder / ORIGINAL, below
+    found = _pth_names(names)
+    if not found:
+        raise ModelError(f"{folder}: there is no consolidated.00.pth in this folder")
+    if shard_number(found[0]) is None:
+        if len(found) > 1:
+            raise ModelError(
+                f"{folder}: there are {len(found)} checkpoints in it: {listed(found)}",
+                hint=f"Name one of them, as {folder / found[0]}",
+            )
+        return Found("meta", folder, (folder / found[0],))
+    shards = _complete(found, folder)
+    taken = f"{shards[0]} was" if len(shards) == 1 else f"{shards[0]} to {shards[-1]} were"
+    others = [name for name in names if name.lower().endswith(".pth") and name not in shards]
+    notice = (
+        f"{folder.absolute().name}: {taken} taken, not {listed(others)} (give that path to take it instead)."
+    )
+    return Found("meta", folder, tuple(folder / name for name in shards), (notice,) if others else ())
+
+
+def _complete(shards: Sequence[str], folder: Path) -> list[str]:
+    """The shards by number, from 0 without a gap."""
+    where, by_number = folder.absolute().name, dict[int, str]()
+    for name in shards:
+        if (other := by_number.setdefault(shard_number(name) or 0, name)) != name:
+            raise ModelError(f"{where}: {other} and {name} are the same shard", hint=DAMAGED)
+    last = max(by_number)
+    if last >= MAX_SHARDS:
+        raise ModelError(f"{where}: {by_number[last]} would be one of {last + 1:,} shards")
+    if missing := missing_shards(shards):
+        raise ModelError(
+            f"{where}: {listed(missing)} {'is' if len(missing) == 1 else 'are'} missing",
+            hint="The model runs with all of its shards only: fetch the rest.",
+        )
+    return [by_number[n] for n in range(last + 1)]
+
+
+# --- what is refused -------------------------------------------------------------------------------
 
 
 def _pickled(folder: Path, names: Sequence[str]) -> NotOursError:

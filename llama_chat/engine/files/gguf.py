@@ -23,6 +23,7 @@ from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
 
 from llama_chat.catalogue import GIVE_A_MODEL
 from llama_chat.engine.files.checkpoint import DAMAGED, shown
+from llama_chat.engine.files.other_kinds import kind_of
 from llama_chat.engine.files.pages import map_file
 from llama_chat.errors import ModelError
 
@@ -221,7 +222,7 @@ class GGUFFile:
 def _read_preamble(header: _Header) -> tuple[int, int]:
     if bytes(header.data[:4]) != MAGIC:
         raise ModelError(
-            f"{header.where}: not a GGUF file (it begins with {bytes(header.data[:4])!r}, wanted {MAGIC!r})",
+            f"{header.where}: not a GGUF file, but {kind_of(bytes(header.data[:1024]))}",
             hint=GIVE_A_MODEL,
         )
     header.at = 4

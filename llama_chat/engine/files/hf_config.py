@@ -247,7 +247,7 @@ def _rope_of(fields: _Fields) -> _Fields:
     if kind not in ("default", "linear", "llama3"):
         raise NotOursError(
             f"{fields.where}: RoPE is scaled as '{shown(str(kind)[:80])}'; "
-            "the from-scratch engine knows 'linear' and 'llama3'",
+            "the from-scratch engine knows 'default', 'linear' and 'llama3'",
             hint=OTHER_ENGINE,
         )
     return rope

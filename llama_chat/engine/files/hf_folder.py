@@ -15,7 +15,9 @@ from llama_chat.engine.files.json_file import read_json
 from llama_chat.engine.files.safetensors import SafetensorsFile
 from llama_chat.engine.model_file import ModelFile, check_vocabulary
 from llama_chat.engine.vocabulary.tokenizer import Tokenizer
-from llama_chat.errors import ModelError
+from llama_chat.errors import ModelError, NotOursError
+
+TOKENIZER_NAME = "tokenizer.json"
 
 
 def read_hf_folder(folder: Path, weights: Sequence[Path] = ()) -> ModelFile:
@@ -32,6 +34,7 @@ def read_hf_folder(folder: Path, weights: Sequence[Path] = ()) -> ModelFile:
     from llama_chat.engine.vocabulary.from_json import chat_template_of, tokenizer_from_json
 
     found, checkpoint = open_checkpoint(folder, weights)
+    _check_tokenizer(folder)
     tokenizer = tokenizer_from_json(folder, end_ids=end_ids_in(folder, found.end_ids))
     tokenizer = with_padding(tokenizer, found.llama.vocab_size)
     name = model_name(folder.absolute())
@@ -44,6 +47,17 @@ def read_hf_folder(folder: Path, weights: Sequence[Path] = ()) -> ModelFile:
         tokenizer=tokenizer,
         chat_template=chat_template_of(folder),
     )
+
+
+def _check_tokenizer(folder: Path) -> None:
+    """Raises `NotOursError` where the tokenizer is there in a form that only transformers reads."""
+    others = [name for name in ("tokenizer.model", "vocab.json", "vocab.txt") if (folder / name).is_file()]
+    if others and not (folder / TOKENIZER_NAME).is_file():
+        raise NotOursError(
+            f"{folder}: there is no {TOKENIZER_NAME} in this folder, but {others[0]}, "
+            "which the from-scratch engine does not read",
+            hint=f"Fetch {TOKENIZER_NAME} from where the weights came from, or try --engine hf.",
+        )
 
 
 def open_checkpoint(folder: Path, weights: Sequence[Path] = ()) -> tuple[HFConfig, SafetensorsCheckpoint]:

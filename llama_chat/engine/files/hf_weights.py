@@ -163,7 +163,7 @@ def open_indexed(index: Path) -> list[SafetensorsFile]:
         ModelError: the index is damaged, names a file that is missing or lies elsewhere, or does not say
             where a tensor really is.
     """
-    where, file_of = index.name, _read_weight_map(index)
+    where, file_of = index.name, read_weight_map(index)
     files = [_open_shard(index.parent / name, where) for name in sorted(set(file_of.values()))]
     for file in files:
         for name in file.tensors:
@@ -182,7 +182,7 @@ def open_indexed(index: Path) -> list[SafetensorsFile]:
     return files
 
 
-def _read_weight_map(index: Path) -> dict[str, str]:
+def read_weight_map(index: Path) -> dict[str, str]:
     """Which file has which tensor; every file is one of the index's own folder."""
     where = index.name
     found = read_json(index, MAX_INDEX_BYTES).get("weight_map")

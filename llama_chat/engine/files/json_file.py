@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from llama_chat.engine.files.checkpoint import DAMAGED, shown
+from llama_chat.engine.files.checkpoint import DAMAGED, MISSING, shown, unreadable
 from llama_chat.errors import ModelError
 
 # A tokenizer of 128,000 tokens and 280,000 merges has about a million values. Parsed, a value takes up to a
@@ -25,10 +25,9 @@ def read_json(path: Path, most_bytes: int) -> dict[str, Any]:
         with path.open("rb") as file:
             raw = file.read(most_bytes + 1)
     except FileNotFoundError:
-        raise ModelError(f"{path.parent}: there is no {path.name} in this folder", hint=DAMAGED) from None
+        raise ModelError(f"{path.parent}: there is no {path.name} in this folder", hint=MISSING) from None
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise ModelError(f"{path}: cannot be read: {reason}") from error
+        raise unreadable(path, error) from error
     if len(raw) > most_bytes:
         raise ModelError(f"{path.name}: has more than {most_bytes:,} bytes", hint=DAMAGED)
     return parse_json(raw, path.name)

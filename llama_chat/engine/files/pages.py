@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import ctypes
 import mmap
+import os
 import platform
+import stat
 import sys
 from pathlib import Path
 
+from llama_chat.catalogue import GIVE_A_MODEL
+from llama_chat.engine.files.checkpoint import DAMAGED, unreadable
 from llama_chat.errors import ModelError
 
 _LFS_POINTER = b"version https://git-lfs.github.com/"
@@ -22,11 +26,14 @@ def map_file(path: Path) -> mmap.mmap:
         ModelError: it cannot be read, is empty, or only stands for a file that Git LFS keeps elsewhere.
     """
     try:
+        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would keep us waiting for ever
+            raise ModelError(f"{path}: cannot be read: it is no ordinary file", hint=GIVE_A_MODEL)
         with path.open("rb") as file:
+            if not os.fstat(file.fileno()).st_size:
+                raise ModelError(f"{path}: cannot be read: the file is empty", hint=DAMAGED)
             mapped = _map_privately(file.fileno())
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else "the file is empty"
-        raise ModelError(f"{path}: cannot be read: {reason}") from error
+        raise unreadable(path, error) from error
     if mapped[: len(_LFS_POINTER)] == _LFS_POINTER:
         raise ModelError(
             f"{path.name}: only a pointer to the real file, which Git LFS did not fetch",

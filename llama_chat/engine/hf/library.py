@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -55,6 +55,33 @@ def asking_the_library(failed: str) -> Iterator[None]:
         raise ModelError(f"{failed}: {reason}", hint="The log has the details.") from error
 
 
+@contextmanager
+def _hearing_progress(report: Callable[[float], None]) -> Iterator[None]:
+    """Loading by transformers, whose bars nobody sees: what they would count goes to `report`.
+
+    The library walks through the weights under the name "Loading weights" (5.23); other bars stay silent.
+    What `report` raises ends the loading.
+    """
+    from transformers.utils import logging as library_logging
+
+    def bar(make: Callable[..., Any], args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        if options.get("desc") == "Loading weights" and args and hasattr(args[0], "__len__"):
+            return _counted(args[0], report)
+        return make(*args, **options)
+
+    before = library_logging.set_tqdm_hook(bar)
+    try:
+        yield
+    finally:
+        library_logging.set_tqdm_hook(before)
+
+
+def _counted(things: Any, report: Callable[[float], None]) -> Iterator[Any]:
+    for done, thing in enumerate(things):
+        report(done / len(things))
+        yield thing
+
+
 # What may be left out of a text model: RoPE's tables, state of the training, and networks beside the text's.
 _HARMLESS = re.compile(
     r"(.*\.)?(rotary_emb\.inv_freq|position_ids|masked_bias|num_batches_tracked|_extra_state)"
@@ -95,10 +122,37 @@ def read_library_config(model: OtherModel) -> Any:
     """
     if model.is_gguf:
         check_gguf(model.path)
-    with asking_the_library(f"{model.path.name}: transformers does not know this model"):
+    with _refused_twice(model), asking_the_library("transformers does not know this model"):
         from transformers import AutoConfig
 
         return AutoConfig.from_pretrained(local_files_only=True, trust_remote_code=False, **_place_of(model))
+
+
+@contextmanager
+def _refused_twice(model: OtherModel) -> Iterator[None]:
+    """Asking the library about a model, whose refusal says why the from-scratch engine refused it, too."""
+    try:
+        yield
+    except ModelError as error:
+        raise ModelError(f"{model.refusal_at}; {error.message}", hint=error.hint) from error
+
+
+def _check_rope(config: Any) -> None:
+    """Explain a refusal that comes of a scaling of RoPE, of which the library says the bare name.
+
+    Raises:
+        ModelError: naming it, and those that are known; nothing is raised where it is one of them.
+    """
+    from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
+
+    said = getattr(config.get_text_config(decoder=True), "rope_parameters", None)
+    kind = said.get("rope_type", "default") if isinstance(said, dict) else "default"
+    if kind not in ("default", *ROPE_INIT_FUNCTIONS):
+        raise ModelError(
+            f"transformers knows no RoPE of the type '{shown(str(kind)[:80])}', "
+            f"but {', '.join(sorted(ROPE_INIT_FUNCTIONS))}",
+            hint="Check rope_type in config.json, or look for a newer transformers.",
+        )
 
 
 def build_library_skeleton(model: OtherModel, config: Any) -> Any:
@@ -107,15 +161,24 @@ def build_library_skeleton(model: OtherModel, config: Any) -> Any:
     Raises:
         ModelError: the architecture writes no text.
     """
-    with asking_the_library(f"{model.path.name}: transformers has no text model for it"):
-        from transformers import AutoModelForCausalLM
+    with _refused_twice(model):
+        try:
+            with asking_the_library("transformers has no text model for it"):
+                from transformers import AutoModelForCausalLM
 
-        with torch.device("meta"):
-            return AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+                with torch.device("meta"):
+                    return AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+        except ModelError:
+            _check_rope(config)
+            raise
 
 
 def load_by_library(
-    model: OtherModel, config: Any, dtype: torch.dtype, device_map: Mapping[str, Any] | None
+    model: OtherModel,
+    config: Any,
+    dtype: torch.dtype,
+    device_map: Mapping[str, Any] | None,
+    report: Callable[[float], None] = lambda _: None,
 ) -> Any:
     """The model with its weights, in eval mode.
 
@@ -124,18 +187,20 @@ def load_by_library(
         config: from `read_library_config`.
         dtype: of the weights.
         device_map: for accelerate: which module goes where; None keeps all on the CPU.
+        report: hears which share of the weights, counted as tensors, is in its place. (Of a GGUF file the
+            library unpacks everything before that, unheard.)
 
     Raises:
         ModelError: damaged or incomplete files, tensors that the network does not have, or packages that
             are missing for them.
     """
     more: dict[str, Any] = {} if device_map is None else {"device_map": dict(device_map)}
-    with asking_the_library(f"{model.path.name}: transformers cannot load it"):
+    with asking_the_library(f"{model.path.name}: transformers cannot load it"), _hearing_progress(report):
         from transformers import AutoModelForCausalLM, GgufConfig
 
         if model.is_gguf:
             more["quantization_config"] = GgufConfig(dequantize=True)
-        loaded, report = AutoModelForCausalLM.from_pretrained(
+        loaded, said = AutoModelForCausalLM.from_pretrained(
             config=config,
             dtype=dtype,
             local_files_only=True,
@@ -144,13 +209,13 @@ def load_by_library(
             **_place_of(model),
             **more,
         )
-    missing = sorted(report["missing_keys"])
+    missing = sorted(said["missing_keys"])
     if missing:
         raise ModelError(
             f"{model.path.name}: {len(missing)} tensors are missing, {shown(missing[0])} among them",
             hint=DAMAGED,
         )
-    unknown = sorted(name for name in report["unexpected_keys"] if not _HARMLESS.fullmatch(name))
+    unknown = sorted(name for name in said["unexpected_keys"] if not _HARMLESS.fullmatch(name))
     if unknown:
         raise ModelError(
             f"{model.path.name}: transformers has no use for {len(unknown)} of the tensors, "

@@ -144,7 +144,8 @@ def _load_other(model: OtherModel, wanted: _Wanted) -> HfNetwork:
     begins_with = wanted.context or min(context, FIRST_CONTEXT)
     placement = wanted.place(skeleton, cache_bytes_of(config, begins_with, wanted.compute) or 0)
     is_plain = placement.label == "cpu"
-    loaded = load_by_library(model, config, wanted.compute, None if is_plain else placement.accelerate_map)
+    device_map = None if is_plain else placement.accelerate_map
+    loaded = load_by_library(model, config, wanted.compute, device_map, wanted.report)
     wanted.report(1.0)
     return wanted.network(loaded, placement, context, len(model.tokenizer), notices)
 
@@ -161,8 +162,8 @@ def _context_of(model: OtherModel, config: Any, asked: int) -> tuple[int, tuple[
 
 
 @dataclass(frozen=True, slots=True)
-class OtherNeed:
-    """What can be known of the memory for a model that only transformers runs."""
+class LibraryNeed:
+    """What can be known of the memory for a model that transformers runs."""
 
     context: int
     weights_bytes: int
@@ -170,7 +171,9 @@ class OtherNeed:
     """Keys and values of the whole context; None where the model's config does not tell."""
 
 
-def needs_of_other(model: OtherModel, dtypes: Collection[str], context: int) -> dict[str, OtherNeed]:
+def library_needs(
+    model: ModelFile | OtherModel, dtypes: Collection[str], context: int
+) -> dict[str, LibraryNeed]:
     """What the model takes, by the dtype: `bf16`, `f16`, `f32`. Nothing of its weights is read.
 
     Args:
@@ -182,11 +185,16 @@ def needs_of_other(model: OtherModel, dtypes: Collection[str], context: int) -> 
         ModelError: transformers does not know the model, or a context beyond the model's.
     """
     silence_library()
-    config = read_library_config(model)
-    length, _ = _context_of(model, config, context)
-    skeleton = build_library_skeleton(model, config)
+    if isinstance(model, ModelFile):
+        length = check_context(context, model.config.context_length, model.checkpoint.path.name)
+        skeleton = build_skeleton(model.config)
+        config = skeleton.config
+    else:
+        config = read_library_config(model)
+        length, _ = _context_of(model, config, context)
+        skeleton = build_library_skeleton(model, config)
     return {
-        name: OtherNeed(
+        name: LibraryNeed(
             length, weights_bytes_of(skeleton, DTYPES[name]), cache_bytes_of(config, length, DTYPES[name])
         )
         for name in dtypes

@@ -14,7 +14,7 @@ from llama_chat.engine.files.hf_config import MAX_CONFIG_BYTES, end_ids_in, end_
 from llama_chat.engine.files.json_file import read_json
 from llama_chat.engine.vocabulary.from_gguf import tokenizer_from_gguf
 from llama_chat.engine.vocabulary.tokenizer import Tokenizer
-from llama_chat.errors import ModelError
+from llama_chat.errors import ModelError, NotOursError
 
 _WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
 
@@ -30,9 +30,21 @@ class OtherModel:
     tokenizer: Tokenizer
     chat_template: str | None
     """Jinja source; None where the model starts raw."""
-    why: str
-    """Why the from-scratch engine does not run it."""
+    refusal: str
+    """What the from-scratch engine says of it, with the file's name."""
     notices: tuple[str, ...] = ()
+
+    @property
+    def why(self) -> str:
+        """Why the from-scratch engine does not run it: its refusal without the file's name."""
+        return _without_name(self.refusal)
+
+    @property
+    def refusal_at(self) -> str:
+        """The refusal, which begins with the name under which the user knows the model."""
+        if self.refusal.startswith((str(self.path), self.path.name)):
+            return self.refusal
+        return f"{self.path.name}/{self.refusal}"
 
     @property
     def is_gguf(self) -> bool:
@@ -57,33 +69,38 @@ def weight_files(folder: Path) -> list[Path]:
     return []
 
 
-def read_other_model(path: Path, why: str) -> OtherModel:
+def _without_name(refusal: str) -> str:
+    return refusal.partition(": ")[2] or refusal
+
+
+def read_other_model(path: Path, refusal: str) -> OtherModel:
     """The model at the path, as far as it can be read without transformers.
 
     Args:
         path: a folder with `config.json`, a file in one, or a GGUF file.
-        why: the from-scratch engine's refusal.
+        refusal: the from-scratch engine's.
 
     Raises:
         ModelError: no model there, or one whose tokenizer cannot be read.
     """
     folder = path if path.is_dir() else path.parent
     if path.suffix.lower() != ".gguf" and (folder / CONFIG_NAME).is_file() and weight_files(folder):
-        return _read_folder(folder, why)
+        return _read_folder(folder, refusal)
     found = find_model_files(path)
     if found.kind != "gguf":
         raise ModelError(
-            f"{found.path}: {why}", hint=f"transformers needs a {CONFIG_NAME} and safetensors beside it."
+            f"{found.path}: {_without_name(refusal)}",
+            hint=f"transformers needs a {CONFIG_NAME} and safetensors beside it.",
         )
     if len(found.files) > 1:
         raise ModelError(
-            f"{found.path.name}: {why}, and transformers reads no GGUF in several parts",
+            f"{found.path.name}: {_without_name(refusal)}, and transformers reads no GGUF in several parts",
             hint="Merge its parts (llama-gguf-split --merge).",
         )
-    return _read_gguf(found.path, why, found.notices)
+    return _read_gguf(found.path, refusal, found.notices)
 
 
-def _read_folder(folder: Path, why: str) -> OtherModel:
+def _read_folder(folder: Path, refusal: str) -> OtherModel:
     from llama_chat.engine.vocabulary.from_json import chat_template_of
 
     config = read_json(folder / CONFIG_NAME, MAX_CONFIG_BYTES)
@@ -94,7 +111,7 @@ def _read_folder(folder: Path, why: str) -> OtherModel:
         architecture=shown(str(config.get("model_type", "unknown"))),
         tokenizer=tokenizer,
         chat_template=chat_template_of(folder),
-        why=why,
+        refusal=refusal,
         notices=notices,
     )
 
@@ -104,15 +121,26 @@ def _folder_tokenizer(folder: Path, end_ids: frozenset[int]) -> tuple[Tokenizer,
     from llama_chat.engine.vocabulary.from_json import tokenizer_from_json
 
     if (folder / "tokenizer.json").is_file():
-        return tokenizer_from_json(folder, end_ids), ()
+        try:
+            return tokenizer_from_json(folder, end_ids), ()
+        except NotOursError as refusal:
+            from llama_chat.engine.vocabulary.any_kind import tokenizer_of_any_kind
+
+            said = f"{refusal.message}; the tokenizers library runs it."
+            return tokenizer_of_any_kind(folder, end_ids), (said,)
     from llama_chat.engine.hf.tokenizer import tokenizer_by_library
 
-    return tokenizer_by_library(folder, end_ids=end_ids), (
-        "There is no tokenizer.json; transformers made one of the other files.",
-    )
+    try:
+        made = tokenizer_by_library(folder, end_ids=end_ids)
+    except ModelError as error:
+        raise ModelError(
+            error.message,
+            hint="There is no tokenizer.json; fetch it from where the weights came from.",
+        ) from error
+    return made, ("There is no tokenizer.json; transformers made one of the other files.",)
 
 
-def _read_gguf(path: Path, why: str, notices: tuple[str, ...]) -> OtherModel:
+def _read_gguf(path: Path, refusal: str, notices: tuple[str, ...]) -> OtherModel:
     file = GGUFFile(path)
     try:
         tokenizer = tokenizer_from_gguf(file)
@@ -129,7 +157,7 @@ def _read_gguf(path: Path, why: str, notices: tuple[str, ...]) -> OtherModel:
         architecture=shown(file.get("general.architecture", str)),
         tokenizer=tokenizer,
         chat_template=template if isinstance(template, str) else None,
-        why=why,
+        refusal=refusal,
         notices=notices,
     )
 

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 
 from llama_chat.engine.devices import device_label, free_memory
-from llama_chat.engine.memory import gigabytes
 from llama_chat.errors import DeviceError
+from llama_chat.units import about_bytes
 
 _USED_SHARE = 0.9
 """Of the free memory; the rest is for what a forward computes."""
@@ -109,9 +109,11 @@ def spread(skeleton: Any, dtype: torch.dtype, free_bytes: Mapping[torch.device, 
 
 def does_not_fit(needed_bytes: int, free_bytes: Mapping[torch.device, int]) -> DeviceError:
     """The error for a model that fits nowhere, with numbers."""
-    found = " and ".join(f"{gigabytes(free)} on {device_label(place)}" for place, free in free_bytes.items())
+    found = " and ".join(
+        f"{about_bytes(free)} on {device_label(place)}" for place, free in free_bytes.items()
+    )
     return DeviceError(
-        f"This needs {gigabytes(needed_bytes)} in transformers; free are {found}.",
+        f"This needs {about_bytes(needed_bytes)} in transformers; free are {found}.",
         hint="Take a smaller model, or a --dtype of fewer bits.",
     )
 

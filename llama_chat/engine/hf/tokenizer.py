@@ -8,6 +8,7 @@ from pathlib import Path
 
 from llama_chat.engine.hf.library import asking_the_library, silence_library
 from llama_chat.engine.vocabulary.tokenizer import Tokenizer
+from llama_chat.errors import NotOursError
 
 
 def tokenizer_by_library(
@@ -16,8 +17,9 @@ def tokenizer_by_library(
     """The tokenizer of a folder without a tokenizer.json, or of a GGUF file in the folder.
 
     Raises:
-        ModelError: the library cannot read it either, or it is of a kind that we cannot serve.
+        ModelError: the library cannot read it either.
     """
+    from llama_chat.engine.vocabulary.any_kind import tokenizer_of_any_kind
     from llama_chat.engine.vocabulary.from_json import tokenizer_from_json
 
     silence_library()
@@ -31,4 +33,7 @@ def tokenizer_by_library(
                 folder, local_files_only=True, trust_remote_code=False, **more
             )
             found.save_pretrained(made)
-        return tokenizer_from_json(Path(made), end_ids)
+        try:
+            return tokenizer_from_json(Path(made), end_ids)
+        except NotOursError:
+            return tokenizer_of_any_kind(Path(made), end_ids)

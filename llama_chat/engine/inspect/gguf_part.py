@@ -13,8 +13,12 @@ from llama_chat.engine.inspect.totals import totals_of
 from llama_chat.errors import ModelError
 
 
-def read_gguf_part(paths: Sequence[Path]) -> Part:
+def read_gguf_part(paths: Sequence[Path], file_count: int = 1) -> Part:
     """The tensors of a model in GGUF, in one file or split over several; the metadata is the first one's.
+
+    Args:
+        paths: of the files.
+        file_count: as many as the whole model has.
 
     Raises:
         ModelError: a file cannot be read or its header does not fit it.
@@ -31,7 +35,8 @@ def read_gguf_part(paths: Sequence[Path]) -> Part:
 
     rows = [row for file in files for row in _rows(file)]
     metadata = files[0].metadata
-    return Part("GGUF", tuple(paths), tuple(rows), metadata, totals_of(rows, sizes=metadata), slices)
+    totals = totals_of(rows, sizes=metadata, is_whole=len(paths) >= file_count)
+    return Part("GGUF", tuple(paths), tuple(rows), metadata, totals, slices, file_count)
 
 
 def _rows(file: GGUFFile) -> Iterator[TensorRow]:

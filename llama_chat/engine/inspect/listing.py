@@ -35,7 +35,9 @@ class TensorRow:
     """`BF16`, `Q4_1`, `type 99` for one that is not known."""
     nbytes: int
     file: str
-    """Name of the file that it lies in."""
+    """Name of the file that it lies in, or the first of its shares."""
+    shares: int = 1
+    """Files that have a share of it, which are put together as the engine does: Meta's shards."""
 
     @property
     def parameters(self) -> int:
@@ -71,6 +73,17 @@ class Part:
     totals: Totals
     slices: Callable[[TensorRow], Slices]
     """Reads a tensor; raises `ModelError` where its type cannot be unpacked."""
+    file_count: int = 1
+    """Files of the whole model: more than `files`, where some are missing or were not asked for."""
+    merged: tuple[TensorRow, ...] = ()
+    """The tensors put together, where several files have shares of them; `slices` reads these, too."""
+    notices: tuple[str, ...] = ()
+    """Why they cannot be put together."""
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether these are all files of the model."""
+        return len(self.files) >= self.file_count
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,13 +112,15 @@ class Listing:
     """JSON files such as config.json and params.json, by name."""
     tokenizers: tuple[TokenizerFacts, ...] = ()
     notices: tuple[str, ...] = ()
-    """Files that could not be read, parts that are missing."""
+    """Parts that are missing, shards that do not fit together."""
+    problems: tuple[str, ...] = ()
+    """Why files could not be read."""
 
     def matching(self, globs: Sequence[str]) -> list[tuple[Part, TensorRow]]:
-        """The tensors that any of the globs means, in the order of the files."""
+        """The tensors that any of the globs means, in the order of the files; merged where they can be."""
         return [
             (part, row)
             for part in self.parts
-            for row in part.tensors
+            for row in part.merged or part.tensors
             if any(row.fits(glob) for glob in globs)
         ]

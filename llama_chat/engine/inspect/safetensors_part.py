@@ -13,8 +13,12 @@ from llama_chat.engine.inspect.totals import totals_of
 from llama_chat.errors import ModelError
 
 
-def read_safetensors_part(paths: Sequence[Path]) -> Part:
+def read_safetensors_part(paths: Sequence[Path], file_count: int = 1) -> Part:
     """The tensors of one file, or of the files that a model is split over; the metadata is the first one's.
+
+    Args:
+        paths: of the files.
+        file_count: as many as the whole model has.
 
     Raises:
         ModelError: a file cannot be read or its header does not fit it.
@@ -34,4 +38,5 @@ def read_safetensors_part(paths: Sequence[Path]) -> Part:
         for info in file.tensors.values()
     )
     metadata = files[paths[0].name].metadata
-    return Part("safetensors", tuple(paths), rows, metadata, totals_of(rows), slices)
+    totals = totals_of(rows, is_whole=len(paths) >= file_count)
+    return Part("safetensors", tuple(paths), rows, metadata, totals, slices, file_count)

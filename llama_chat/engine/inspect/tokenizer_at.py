@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from llama_chat.engine.files.find import ORIGINAL, find_model_files
+from llama_chat.engine.files.find import find_model_files
 from llama_chat.engine.vocabulary.tokenizer import Tokenizer
 from llama_chat.errors import ModelError
+from llama_chat.part_names import ORIGINAL
 
 JSON_NAME = "tokenizer.json"
 META_NAME = "tokenizer.model"

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from llama_chat.engine.files.checkpoint import DAMAGED
+from llama_chat.engine.files.find import CONFIG_NAME
+from llama_chat.engine.files.hf_config import GENERATION_CONFIG_NAME, end_ids_of
 from llama_chat.engine.files.json_file import read_json
 from llama_chat.engine.inspect.listing import SPECIAL_TYPES, TokenizerFacts
-from llama_chat.engine.vocabulary.vocabulary import END_TEXTS
+from llama_chat.engine.vocabulary.vocabulary import end_ids_among
 from llama_chat.errors import ModelError
 
 MAX_JSON_BYTES = 128 << 20
@@ -38,8 +41,12 @@ def gguf_tokenizer(metadata: Mapping[str, Any], file: str) -> TokenizerFacts | N
         special_tokens=special,
         pattern=_gguf_pattern(metadata.get("tokenizer.ggml.pre")),
         bos_id=ids.get("bos"),
-        end_ids=_end_ids([i for name, i in ids.items() if name != "bos"], special),
+        end_ids=_sorted_ends((i for name, i in ids.items() if name != "bos"), special, len(tokens)),
     )
+
+
+def _sorted_ends(named: Iterable[int | None], special: Mapping[str, int], count: int) -> tuple[int, ...]:
+    return tuple(sorted(end_ids_among(named, special, count)))
 
 
 def _gguf_kind(model: object) -> str:
@@ -72,6 +79,7 @@ def json_tokenizer(path: Path) -> TokenizerFacts:
     added = dict(_added_tokens(found.get("added_tokens")))
     ids = {text: i for text, (i, _) in added.items()}
     taken = {i for i in vocab.values() if type(i) is int} if isinstance(vocab, dict) else {*range(len(vocab))}
+    taken |= set(ids.values())
     patterns = list(dict.fromkeys(_patterns(found.get("pre_tokenizer"))))
     special = {text: i for text, (i, is_special) in added.items() if is_special}
     settings = list(_beside(path, "tokenizer_config.json"))
@@ -80,21 +88,17 @@ def json_tokenizer(path: Path) -> TokenizerFacts:
     return TokenizerFacts(
         file=path.name,
         kind=str(model.get("type") or "byte-pair"),
-        size=len(taken.union(ids.values())),
+        size=len(taken),
         special_tokens=special,
         pattern=" then ".join(patterns) or None,
         bos_id=ids.get(bos or ""),
-        end_ids=_end_ids([*_named_end_ids(path), *([ids[eos]] if eos in ids else [])], ids),
+        end_ids=_sorted_ends((*_named_end_ids(path), ids.get(eos or "")), ids, 1 + max(taken, default=-1)),
     )
 
 
 def _added_tokens(entries: Any) -> Iterator[tuple[str, tuple[int, bool]]]:
     for entry in entries if isinstance(entries, list) else ():
-        if (
-            isinstance(entry, dict)
-            and isinstance(entry.get("id"), int)
-            and isinstance(entry.get("content"), str)
-        ):
+        if isinstance(entry, dict) and type(entry.get("id")) is int and isinstance(entry.get("content"), str):
             yield entry["content"], (entry["id"], entry.get("special") is True)
 
 
@@ -115,10 +119,11 @@ def _patterns(found: Any, depth: int = 0) -> Iterator[str]:
 
 
 def _named_end_ids(path: Path) -> Iterator[int]:
-    for name in ("generation_config.json", "config.json"):
+    """As the chat reads them; of a file that it would refuse, none."""
+    for name in (GENERATION_CONFIG_NAME, CONFIG_NAME):
         for found in _beside(path, name):
-            ids = found.get("eos_token_id")
-            yield from (i for i in (ids if isinstance(ids, list) else [ids]) if type(i) is int)
+            with suppress(ModelError):
+                yield from end_ids_of(found, name)
 
 
 def _beside(path: Path, name: str) -> Iterator[dict[str, Any]]:
@@ -132,10 +137,6 @@ def _beside(path: Path, name: str) -> Iterator[dict[str, Any]]:
 def _token_text(token: Any) -> str | None:
     text = token.get("content") if isinstance(token, dict) else token
     return text if isinstance(text, str) else None
-
-
-def _end_ids(named: Collection[int], special: Mapping[str, int]) -> tuple[int, ...]:
-    return tuple(sorted({*named, *(special[text] for text in END_TEXTS if text in special)}))
 
 
 def model_tokenizer(path: Path) -> TokenizerFacts:

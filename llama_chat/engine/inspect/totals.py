@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from llama_chat.engine.files.checkpoint import EMBEDDING, OUTPUT
+from llama_chat.engine.files.checkpoint import EMBEDDING, OUTPUT, OUTPUT_NORM
 from llama_chat.engine.inspect.listing import TensorRow, Totals
 
 CACHE_VALUE_BYTES = 2
@@ -18,21 +18,26 @@ _EXPERTS = re.compile(r"_exps\.|\.experts\.")
 
 
 def totals_of(
-    tensors: Sequence[TensorRow], *, sizes: Mapping[str, Any] | None = None, is_replicated: bool = False
+    tensors: Sequence[TensorRow],
+    *,
+    sizes: Mapping[str, Any] | None = None,
+    is_replicated: bool = False,
+    is_whole: bool = True,
 ) -> Totals:
-    """The sums.
+    """The sums; what a token costs can be told with the whole model only.
 
     Args:
-        tensors: of one model.
+        tensors: of one model, or of those of its files that are there.
         sizes: GGUF's metadata, for families whose keys and values have other names.
         is_replicated: whether vectors are the same in all files, as Meta's shards have their norms.
+        is_whole: whether these are all of the model's files.
     """
     counted = list(_once(tensors)) if is_replicated else tensors
-    kv_values = _kv_values(counted) or kv_values_from_gguf(sizes or {})
+    kv_values = (_kv_values(counted) if is_whole else 0) or kv_values_from_gguf(sizes or {})
     return Totals(
         parameters=sum(row.parameters for row in counted),
         nbytes=sum(row.nbytes for row in tensors),
-        read_bytes_per_token=_read_bytes(counted),
+        read_bytes_per_token=_read_bytes(counted) if is_whole else None,
         kv_bytes_per_token=CACHE_VALUE_BYTES * kv_values if kv_values else None,
     )
 
@@ -78,5 +83,7 @@ def _read_bytes(tensors: Sequence[TensorRow]) -> int | None:
     if OUTPUT not in names:  # the embedding is the output head, too
         return total
     embeddings = [row for row in tensors if row.gguf_name == EMBEDDING]
-    rows = sum(row.nbytes // max(1, row.shape[0]) for row in embeddings)
-    return total - sum(row.nbytes for row in embeddings) + rows
+    rows = [row.nbytes // max(1, row.shape[0]) for row in embeddings]
+    width = next((row.shape[-1] for row in tensors if row.gguf_name == OUTPUT_NORM and row.shape), None)
+    has_whole_rows = embeddings[0].shape[-1:] == (width,)  # shares of it are cut by rows, else by columns
+    return total - sum(row.nbytes for row in embeddings) + (max(rows) if has_whole_rows else sum(rows))

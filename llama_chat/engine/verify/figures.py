@@ -20,13 +20,14 @@ class Difference:
     """`text`, or a position."""
     rows: int
     max_abs: float
+    """In logits, as is the next one."""
     mean_abs: float
     max_relative: float
     """The largest difference in a row over the largest logit in it."""
     mean_kl: float
     """KL(reference ‖ other), nats a row."""
     top1_share: float
-    """Of the rows in which both have the same likeliest token."""
+    """The part of the rows, 0 to 1, in which both have the same likeliest token."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from llama_chat.engine.config import LlamaConfig
+from llama_chat.units import about_bytes
 
 USUAL_POSITIONS = (1, 512, 2048, 8192, 16_384, 32_768, 65_536, 131_072)
 MAX_USUAL_S = 20.0
@@ -61,7 +62,7 @@ def _why_not(
     # The library joins old and new keys at every step: for a moment a layer is there twice.
     needed = int(config.kv_values_per_token * position * _F32_BYTES * (1 + 1 / config.n_layers)) + _ROOM
     if free_bytes is not None and needed > free_bytes:
-        return f"its keys and values need {needed / 1e9:.1f} GB, {free_bytes / 1e9:.1f} GB are free"
+        return f"its keys and values need {about_bytes(needed)}, {about_bytes(free_bytes)} are free"
     seconds = position / tok_per_s
     if not is_asked and seconds > MAX_USUAL_S:
         return f"would take {seconds:,.0f} s or more in each network; ask for it with --positions {position}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 from llama_chat.engine.verify.figures import Difference, Greedy
 
@@ -35,13 +36,18 @@ OWN_TYPE_BOUND = Bound(0.02, 0.90)
 """Of a file's own quantised type, whose numbers are the same in f32."""
 
 
+Unit: TypeAlias = Literal["relative", "share", "nats", "logits"]
+"""Of a figure: a difference over the largest logit; a part of the places, 0 to 1; nats a token; logits."""
+
+
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One figure against its bound."""
+    """One figure against its bound, both in the unit."""
 
     what: str
     found: float
     bound: float
+    unit: Unit
     passed: bool
     is_floor: bool = False
     """Whether more is better."""
@@ -58,10 +64,15 @@ def check_f32(places: Sequence[Difference], together: Greedy) -> list[Check]:
     margin = 0.0 if together.margin is None else together.margin
     near_tie = 2 * max(place.max_abs for place in places)
     return [
-        _at_most(f"f32: largest relative difference (at {worst.place})", worst.max_relative, F32_RELATIVE),
+        _at_most(
+            f"f32: largest relative difference (at {worst.place})",
+            worst.max_relative,
+            F32_RELATIVE,
+            "relative",
+        ),
         _at_least("f32: same likeliest token over the text", places[0].top1_share, F32_TOP1),
         # Where they part, the choice must have hung on less than the engines differ by anyway.
-        _at_most("f32: margin where the greedy continuations part", margin, near_tie),
+        _at_most("f32: margin where the greedy continuations part", margin, near_tie, "logits"),
     ]
 
 
@@ -70,10 +81,12 @@ def check_dtype(dtype: str, places: Sequence[Difference]) -> list[Check]:
     bound = bound_of(dtype)
     worst = max(places, key=lambda place: _or_worst(place.mean_kl))
     return [
-        _at_most(f"{dtype}: mean KL over the text", places[0].mean_kl, bound.mean_kl),
+        _at_most(f"{dtype}: mean KL over the text", places[0].mean_kl, bound.mean_kl, "nats"),
         _at_least(f"{dtype}: same likeliest token over the text", places[0].top1_share, bound.top1_share),
         # Eight rows scatter more than a text.
-        _at_most(f"{dtype}: mean KL at its worst (at {worst.place})", worst.mean_kl, 4 * bound.mean_kl),
+        _at_most(
+            f"{dtype}: mean KL at its worst (at {worst.place})", worst.mean_kl, 4 * bound.mean_kl, "nats"
+        ),
     ]
 
 
@@ -81,9 +94,9 @@ def _or_worst(value: float) -> float:
     return math.inf if math.isnan(value) else value
 
 
-def _at_most(what: str, found: float, bound: float) -> Check:
-    return Check(what, found, bound, found <= bound)  # NaN is never
+def _at_most(what: str, found: float, bound: float, unit: Unit) -> Check:
+    return Check(what, found, bound, unit, found <= bound)  # NaN is never
 
 
-def _at_least(what: str, found: float, bound: float) -> Check:
-    return Check(what, found, bound, found >= bound, is_floor=True)
+def _at_least(what: str, share: float, bound: float) -> Check:
+    return Check(what, share, bound, "share", share >= bound, is_floor=True)

@@ -23,6 +23,7 @@ from llama_chat.engine.load import (
     plan_scratch,
     telling_out_of_memory,
 )
+from llama_chat.engine.memory import Plan as MemoryPlan
 from llama_chat.engine.model_file import ModelFile
 from llama_chat.engine.network import Network
 from llama_chat.engine.verify.damage import bad_tensors
@@ -38,13 +39,14 @@ from llama_chat.engine.verify.probe import (
 )
 from llama_chat.engine.verify.text import TEXT, long_ids
 from llama_chat.engine.verify.verdict import Check, check_dtype, check_f32
+from llama_chat.engine.weights import running_dtype
 from llama_chat.errors import DeviceError, Interrupted, ModelError
 from llama_chat.settings import ModelSettings
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """One network against another."""
+    """One network against another, each by its engine and what it ran in: `scratch Q4_1`, `hf f32`."""
 
     ours: str
     reference: str
@@ -192,11 +194,14 @@ class _Work:
     def ask(self, engine: str, dtype: str) -> tuple[Said, str]:
         """What one network says, and what it ran in; it is gone afterwards."""
         self.check_cancel()
-        label = f"{'transformers' if engine == 'hf' else 'from scratch'}, {dtype}"
-        self.tell(f"{label}: loading")
         settings = replace(self.settings, dtype=dtype)
+        plan = plan_scratch(self.model, settings, self.device) if engine == "scratch" else None
+        if plan is not None:  # the dtype may be `auto`
+            dtype = running_dtype(self.model.checkpoint.tensors.values(), plan.precision)
+        label = f"{engine} {dtype}"
+        self.tell(f"{label}: loading")
         with telling_out_of_memory(self.model, settings, self.device):
-            return self.ask_network(self.load(engine, settings), label)
+            return self.ask_network(self.load(settings, plan), label)
 
     def ask_network(self, network: Network, label: str) -> tuple[Said, str]:
         """What it says, and what it ran in; it is closed afterwards."""
@@ -225,13 +230,14 @@ class _Work:
         finally:
             network.close()
 
-    def load(self, engine: str, settings: ModelSettings) -> Network:
+    def load(self, settings: ModelSettings, plan: MemoryPlan | None) -> Network:
+        """The from-scratch network by its plan, or the one of transformers."""
+
         def on_progress(_fraction: float) -> None:
             self.check_cancel()
 
-        if engine == "hf":
+        if plan is None:
             return build_hf(self.model, settings, self.device, self.threads, on_progress)
-        plan = plan_scratch(self.model, settings, self.device)
         with telling_out_of_memory(self.model, settings, self.device, plan):
             return build_scratch(self.model, settings, plan, self.threads, on_progress)
 

@@ -12,7 +12,7 @@ from llama_chat.engine.vocabulary.byte_level import byte_of_printable as byte_of
 from llama_chat.engine.vocabulary.byte_level import byte_pieces, bytes_of, merge_ranks
 from llama_chat.engine.vocabulary.sentencepiece import ScoredTokens, sentencepiece_encoder, spaced_bytes
 from llama_chat.engine.vocabulary.tokenizer import Tokenizer
-from llama_chat.engine.vocabulary.vocabulary import END_TEXTS, Vocabulary
+from llama_chat.engine.vocabulary.vocabulary import Vocabulary, end_ids_among
 from llama_chat.errors import ModelError, NotOursError
 
 # GGUF's token types.
@@ -142,5 +142,4 @@ def _special_id(file: GGUFFile, name: str, tokens: _Tokens, usual: int | None = 
 
 def _end_ids(file: GGUFFile, tokens: _Tokens) -> frozenset[int]:
     named = (_special_id(file, name, tokens) for name in ("eos", "eot", "eom"))
-    known = (tokens.special_ids.get(text) for text in END_TEXTS)
-    return frozenset(token_id for token_id in (*named, *known) if token_id is not None)
+    return end_ids_among(named, tokens.special_ids, len(tokens.texts))

@@ -9,7 +9,7 @@ from operator import add, ne
 from pathlib import Path
 from typing import Any
 
-from llama_chat.engine.files.checkpoint import DAMAGED, shown
+from llama_chat.engine.files.checkpoint import DAMAGED, OTHER_ENGINE, shown, unreadable
 from llama_chat.engine.files.json_file import read_json
 from llama_chat.engine.vocabulary.bpe import BytePairEncoder
 from llama_chat.engine.vocabulary.byte_level import byte_pieces, bytes_of, merge_ranks
@@ -23,8 +23,8 @@ from llama_chat.engine.vocabulary.json_vocabulary import (
 from llama_chat.engine.vocabulary.library import LibraryEncoder, Merges
 from llama_chat.engine.vocabulary.sentencepiece import byte_token_ids, spaced_bytes
 from llama_chat.engine.vocabulary.tokenizer import Encoder, Tokenizer
-from llama_chat.engine.vocabulary.vocabulary import END_TEXTS, Vocabulary
-from llama_chat.errors import ModelError
+from llama_chat.engine.vocabulary.vocabulary import Vocabulary, end_ids_among
+from llama_chat.errors import ModelError, NotOursError
 from llama_chat.template_sandbox import MAX_SOURCE_CHARS
 
 TOKENIZER_NAME = "tokenizer.json"
@@ -33,6 +33,7 @@ SPECIAL_TOKENS_NAME = "special_tokens_map.json"
 TEMPLATE_NAME = "chat_template.jinja"
 
 MAX_CONFIG_BYTES = 1 << 24
+_ROLES = ("bos_token", "eos_token", "unk_token", "pad_token", "cls_token", "sep_token", "mask_token")
 MAX_TEMPLATE_BYTES = 4 * MAX_SOURCE_CHARS
 
 
@@ -44,48 +45,49 @@ def tokenizer_from_json(folder: Path, end_ids: Collection[int] = ()) -> Tokenize
         end_ids: tokens that end a reply, beside those that the tokenizer names; unknown ids do not count.
 
     Raises:
-        ModelError: it is missing, damaged, or of a kind that is not read.
+        ModelError: it is missing or damaged.
+        NotOursError: it is of a kind that is not read here.
     """
     found = read_tokenizer_json(folder / TOKENIZER_NAME)
-    config = _Config.read(folder)
+    config = TokenizerConfig.read(folder)
     steps = JsonSteps(found.normalizer, found.pre_tokenizer, found.where)
-    tokens = _Tokens.sort(found, config)
+    tokens = Tokens.sort(found, config)
     pieces, byte_ids = _pieces(found, steps, tokens)
-    vocabulary = _vocabulary(found, steps, tokens, config, pieces, end_ids)
+    vocabulary = build_vocabulary(found, steps, tokens, config, pieces, end_ids)
     return Tokenizer(vocabulary, _encoder(found, steps, tokens, vocabulary, byte_ids))
 
 
-def _pieces(found: JsonTokenizer, steps: JsonSteps, tokens: _Tokens) -> tuple[list[bytes], frozenset[int]]:
+def _pieces(found: JsonTokenizer, steps: JsonSteps, tokens: Tokens) -> tuple[list[bytes], frozenset[int]]:
     """The bytes of every token, and which tokens stand for single bytes in SentencePiece's way."""
     if steps.is_byte_level:
         return byte_pieces(tokens.texts, tokens.reserved, found.where), frozenset()
     space = steps.space
     if space is None:
-        raise ModelError(
+        raise NotOursError(
             f"{found.where}: the tokens keep no spaces, so that a reply could not be put together",
-            hint="Byte-level vocabularies and those of SentencePiece can be read.",
+            hint=f"Byte-level vocabularies and those of SentencePiece can be read. {OTHER_ENGINE}",
         )
-    byte_ids = _byte_ids(found, tokens)
+    byte_ids = byte_ids_of(found, tokens)
     return spaced_bytes(tokens.texts, tokens.reserved, byte_ids, space), byte_ids
 
 
-def _vocabulary(
+def build_vocabulary(
     found: JsonTokenizer,
     steps: JsonSteps,
-    tokens: _Tokens,
-    config: _Config,
+    tokens: Tokens,
+    config: TokenizerConfig,
     pieces: list[bytes],
     end_ids: Collection[int],
 ) -> Vocabulary:
+    """What the loop must know of the tokens; arguments as `tokenizer_from_json` gathers them."""
     first = _first_of_template(found)
     adds_bos = config.flag("add_bos_token")
     eos_id = tokens.id_of(config.text_of("eos_token"))
-    ends = (*end_ids, eos_id, *(tokens.special_ids.get(text) for text in END_TEXTS))
     return Vocabulary(
         pieces=pieces,
         special_ids=tokens.special_ids,
         hidden_ids=tokens.hidden_ids,
-        end_ids=frozenset(i for i in ends if isinstance(i, int) and 0 <= i < len(pieces)),
+        end_ids=end_ids_among((*end_ids, eos_id), tokens.special_ids, len(pieces)),
         bos_id=tokens.id_of(config.text_of("bos_token") or first),
         eos_id=eos_id,
         adds_bos=first is not None if adds_bos is None else adds_bos,
@@ -97,7 +99,7 @@ def _vocabulary(
 
 
 @dataclass(frozen=True, slots=True)
-class _Tokens:
+class Tokens:
     """The tokens by id, and which of them are not made of text."""
 
     texts: list[str]
@@ -107,13 +109,15 @@ class _Tokens:
 
     @property
     def reserved(self) -> frozenset[int]:
+        """Those that no ordinary text becomes."""
         return frozenset(self.special_ids.values())
 
     def id_of(self, text: str | None) -> int | None:
+        """The id of the token with that text."""
         return None if not text else self.special_ids.get(text, self.vocab.get(text))
 
     @classmethod
-    def sort(cls, found: JsonTokenizer, config: _Config) -> _Tokens:
+    def sort(cls, found: JsonTokenizer, config: TokenizerConfig) -> Tokens:
         """Every added token is reserved, but for words: those that the merges make, and nobody hides.
 
         So are the tokens that the configuration names as beginning, end or unknown, where no text makes them.
@@ -123,7 +127,7 @@ class _Tokens:
         special_ids = {
             token.text: token.token_id for token in added if token.is_special or token.text not in made
         }
-        named = {config.text_of(name) or "" for name in ("bos_token", "eos_token", "unk_token")}
+        named = {config.text_of(name) or "" for name in _ROLES}
         unlisted = {
             text: found.vocab[text]
             for text in (named & found.vocab.keys()) - made - special_ids.keys()
@@ -141,7 +145,7 @@ class _Tokens:
         )
 
 
-def _byte_ids(found: JsonTokenizer, tokens: _Tokens) -> frozenset[int]:
+def byte_ids_of(found: JsonTokenizer, tokens: Tokens) -> frozenset[int]:
     """The tokens that stand for single bytes, as SentencePiece spells them."""
     decoders = flat_steps(found.decoder, "decoders", found.where)
     if not found.byte_fallback and not any(step["type"] == "ByteFallback" for step in decoders):
@@ -155,7 +159,7 @@ def _byte_ids(found: JsonTokenizer, tokens: _Tokens) -> frozenset[int]:
 def _encoder(
     found: JsonTokenizer,
     steps: JsonSteps,
-    tokens: _Tokens,
+    tokens: Tokens,
     vocabulary: Vocabulary,
     byte_ids: frozenset[int],
 ) -> Encoder:
@@ -199,7 +203,7 @@ def _suits_tiktoken(found: JsonTokenizer, ordinary: Mapping[str, int], wholes: l
 # --- beside tokenizer.json -------------------------------------------------------------------------
 
 
-class _Config:
+class TokenizerConfig:
     """tokenizer_config.json and the older special_tokens_map.json, which may both be missing."""
 
     def __init__(self, config: Mapping[str, Any], special: Mapping[str, Any]) -> None:
@@ -207,7 +211,8 @@ class _Config:
         self._special = special
 
     @classmethod
-    def read(cls, folder: Path) -> _Config:
+    def read(cls, folder: Path) -> TokenizerConfig:
+        """What the folder's files say."""
         return cls(_read_if_there(folder / CONFIG_NAME), _read_if_there(folder / SPECIAL_TOKENS_NAME))
 
     def text_of(self, name: str) -> str | None:
@@ -219,6 +224,7 @@ class _Config:
         return None
 
     def flag(self, name: str) -> bool | None:
+        """Yes, no, or nothing said."""
         value = self._config.get(name)
         return value if isinstance(value, bool) else None
 
@@ -280,7 +286,7 @@ def _read_template(path: Path) -> str:
             raw = file.read(MAX_TEMPLATE_BYTES + 1)
         return _checked(raw.decode("utf-8-sig"), path.name)
     except OSError as error:
-        raise ModelError(f"{path}: cannot be read: {error.strerror or error}") from error
+        raise unreadable(path, error) from error
     except UnicodeDecodeError:
         raise ModelError(f"{path.name}: is no text in UTF-8", hint=DAMAGED) from None
 

@@ -6,7 +6,7 @@ import base64
 import binascii
 from pathlib import Path
 
-from llama_chat.engine.files.checkpoint import DAMAGED, shown
+from llama_chat.engine.files.checkpoint import DAMAGED, shown, unreadable
 from llama_chat.engine.vocabulary.bpe import PRE_TOKENIZERS, BytePairEncoder
 from llama_chat.engine.vocabulary.tokenizer import Tokenizer
 from llama_chat.engine.vocabulary.vocabulary import Vocabulary
@@ -83,7 +83,7 @@ def _read(path: Path) -> bytes:
         with path.open("rb") as file:
             raw = file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
-        raise ModelError(f"{path}: cannot be read: {error.strerror or error}") from error
+        raise unreadable(path, error) from error
     if len(raw) > MAX_FILE_BYTES:
         raise ModelError(f"{path.name}: has more than {MAX_FILE_BYTES:,} bytes", hint=DAMAGED)
     if _is_sentencepiece(raw):

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from llama_chat.engine.files.checkpoint import DAMAGED, shown
+from llama_chat.engine.files.checkpoint import DAMAGED, OTHER_ENGINE, shown
 from llama_chat.engine.vocabulary.bpe import LLAMA3_PATTERN, PRE_TOKENIZERS, PreTokenizer
 from llama_chat.engine.vocabulary.library import Steps
 from llama_chat.engine.vocabulary.vocabulary import SpaceBefore
-from llama_chat.errors import ModelError
+from llama_chat.errors import ModelError, NotOursError
 
 MAX_STEPS = 64
 MAX_NESTING = 8
@@ -42,14 +42,17 @@ class JsonSteps:
         normalizer: as the file has it.
         pre_tokenizer: as the file has it.
         where: the file, for errors.
+        takes_all: whether steps may be there that are not known, and what they do to text.
 
     Raises:
-        ModelError: there is a step that is not known.
+        ModelError: there is something that is no step.
+        NotOursError: there is a step that is not known.
     """
 
-    def __init__(self, normalizer: Any, pre_tokenizer: Any, where: str) -> None:
-        self._normalizers = flat_steps(normalizer, "normalizers", where, _NORMALIZERS)
-        steps = flat_steps(pre_tokenizer, "pretokenizers", where, _PRE_TOKENIZERS)
+    def __init__(self, normalizer: Any, pre_tokenizer: Any, where: str, *, takes_all: bool = False) -> None:
+        self._normalizers = flat_steps(normalizer, "normalizers", where, None if takes_all else _NORMALIZERS)
+        known = None if takes_all else _PRE_TOKENIZERS
+        steps = flat_steps(pre_tokenizer, "pretokenizers", where, known)
         self._pre_tokenizers = [_explicit(step) for step in steps]
 
     @property
@@ -110,7 +113,8 @@ def flat_steps(found: Any, key: str, where: str, known: frozenset[str] | None = 
         known: the types that may occur; None for all.
 
     Raises:
-        ModelError: one of them is no step, or not known.
+        ModelError: one of them is no step.
+        NotOursError: one of them is not known.
     """
     steps: list[Step] = []
 
@@ -125,9 +129,9 @@ def flat_steps(found: Any, key: str, where: str, known: frozenset[str] | None = 
             for each in inner:
                 walk(each, depth + 1)
         elif known is not None and kind not in known:
-            raise ModelError(
+            raise NotOursError(
                 f"{where}: text goes through {shown(kind)}, which is not known here",
-                hint=f"Known are {', '.join(sorted(known))}.",
+                hint=f"Known are {', '.join(sorted(known))}. {OTHER_ENGINE}",
             )
         else:
             steps.append(step)

@@ -9,9 +9,9 @@ from operator import add
 from pathlib import Path
 from typing import Any
 
-from llama_chat.engine.files.checkpoint import DAMAGED, shown
+from llama_chat.engine.files.checkpoint import DAMAGED, OTHER_ENGINE, shown
 from llama_chat.engine.files.json_file import read_json
-from llama_chat.errors import ModelError
+from llama_chat.errors import ModelError, NotOursError
 
 # Llama 3's file has 17 MB and 128,256 tokens, Gemma's 33 MB and 262,144.
 MAX_TOKENIZER_BYTES = 1 << 26
@@ -56,7 +56,8 @@ def read_tokenizer_json(path: Path) -> JsonTokenizer:
     """What the file says.
 
     Raises:
-        ModelError: it is missing or damaged, or its model is no byte-pair encoding.
+        ModelError: it is missing or damaged.
+        NotOursError: its model is no byte-pair encoding of the kinds that are known.
     """
     found = read_json(path, MAX_TOKENIZER_BYTES)
     where = path.name
@@ -65,24 +66,32 @@ def read_tokenizer_json(path: Path) -> JsonTokenizer:
         raise ModelError(f"{where}: there is no 'model' in it", hint=DAMAGED)
     kind = model.get("type", "BPE" if "merges" in model else None)
     if kind != "BPE":
-        raise ModelError(f"{where}: the tokenizer is of the type {shown(str(kind))}; 'BPE' can be read")
+        raise NotOursError(
+            f"{where}: the tokenizer is of the type {shown(str(kind))}, wanted BPE", hint=OTHER_ENGINE
+        )
     for name in ("continuing_subword_prefix", "end_of_word_suffix"):
         if model.get(name):
-            raise ModelError(f"{where}: tokens are marked by a {name}, which is not known here")
-    vocab = _vocab_of(model, where)
+            raise NotOursError(
+                f"{where}: tokens are marked by a {name}, which is not known here", hint=OTHER_ENGINE
+            )
+    vocab = checked_vocab(model.get("vocab"), where)
     return JsonTokenizer(
         where=where,
         vocab=vocab,
         pairs=_pairs_of(model, vocab, where),
-        added=_added_of(found, vocab, where),
+        added=added_tokens_of(found, vocab, where),
         byte_fallback=model.get("byte_fallback") is True,
         ignore_merges=model.get("ignore_merges") is True,
         **{name: found.get(name) for name in ("normalizer", "pre_tokenizer", "post_processor", "decoder")},
     )
 
 
-def _vocab_of(model: Mapping[str, Any], where: str) -> dict[str, int]:
-    vocab = model.get("vocab")
+def checked_vocab(vocab: Any, where: str) -> dict[str, int]:
+    """The vocabulary as it came, which is one: texts with ids of their own.
+
+    Raises:
+        ModelError: it is none, or an empty one.
+    """
     if not isinstance(vocab, dict) or not vocab:
         raise ModelError(f"{where}: there are no tokens in it", hint=DAMAGED)
     if not _is_text("".join(vocab)) or not all(map(_is_id, vocab.values())):
@@ -145,7 +154,12 @@ def _parted(merge: Any, vocab: Mapping[str, int], where: str) -> tuple[str, str]
     return left, right
 
 
-def _added_of(found: Mapping[str, Any], vocab: Mapping[str, int], where: str) -> list[AddedToken]:
+def added_tokens_of(found: Mapping[str, Any], vocab: Mapping[str, int], where: str) -> list[AddedToken]:
+    """The tokens that a tokenizer.json lists beside those of its model.
+
+    Raises:
+        ModelError: it describes none, or one that takes the id or the text of another.
+    """
     entries = found.get("added_tokens") or []
     if not isinstance(entries, list):
         raise ModelError(f"{where}: 'added_tokens' is no list", hint=DAMAGED)

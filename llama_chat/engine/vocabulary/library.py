@@ -61,7 +61,7 @@ class LibraryEncoder:
             self._inside = _with_steps(model, inside)
             self._opening = self._inside if opening == inside else _with_steps(model, opening)
         except BaseException as error:
-            raise self._refused(error, "cannot be used") from error
+            raise library_error(where, error, "cannot be used") from error
 
     def encode(self, text: str, *, is_first: bool) -> list[int]:
         """The ids; what the vocabulary has no token for is left out.
@@ -73,19 +73,25 @@ class LibraryEncoder:
         try:
             return tokenizer.encode(text, add_special_tokens=False).ids
         except BaseException as error:
-            raise self._refused(error, "fails at this text") from error
+            raise library_error(self._where, error, "fails at this text") from error
 
-    def _refused(self, error: BaseException, what: str) -> ModelError:
-        """The error for one of the library's own, which may be a Rust panic: no `Exception` in Python.
 
-        Raises:
-            BaseException: it is not the library's: Ctrl-C, the end of memory.
-        """
-        is_panic = type(error).__name__ == "PanicException"
-        if isinstance(error, MemoryError) or not (isinstance(error, Exception) or is_panic):
-            raise error
-        reason = " ".join(str(error).split())[:200]
-        return ModelError(f"{self._where}: the tokenizer {what}: {reason}")
+def library_error(where: str, error: BaseException, what: str) -> ModelError:
+    """The error for one of the library's own, which may be a Rust panic: no `Exception` in Python.
+
+    Args:
+        where: the file.
+        error: as it came.
+        what: happened to the tokenizer, as the end of a sentence.
+
+    Raises:
+        BaseException: it is not the library's: Ctrl-C, the end of memory.
+    """
+    is_panic = type(error).__name__ == "PanicException"
+    if isinstance(error, MemoryError) or not (isinstance(error, Exception) or is_panic):
+        raise error
+    reason = " ".join(str(error).split())[:200]
+    return ModelError(f"{where}: the tokenizer {what}: {reason}")
 
 
 def _with_steps(model: tokenizers.models.BPE, steps: Steps) -> tokenizers.Tokenizer:

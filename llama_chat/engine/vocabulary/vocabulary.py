@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -32,3 +32,15 @@ class Vocabulary:
     """Whether text begins with the begin-of-text id, unless the template wrote it."""
     space_before: SpaceBefore = "nothing"
     """Where there are such spaces, the one that begins a reply is part of its first token, but not shown."""
+
+
+def end_ids_among(named: Iterable[int | None], special_ids: Mapping[str, int], count: int) -> frozenset[int]:
+    """The ids that end a reply: those that the files name, and those whose text is known to.
+
+    Args:
+        named: by the files; ids that no token has are left out.
+        special_ids: control and user-defined tokens, text to id.
+        count: of the tokens.
+    """
+    ids = (*named, *map(special_ids.get, END_TEXTS))
+    return frozenset(token_id for token_id in ids if token_id is not None and 0 <= token_id < count)

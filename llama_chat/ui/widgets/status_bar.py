@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from rich.cells import cell_len
 from textual import events
@@ -16,6 +17,8 @@ from llama_chat.ui.live import Status
 from llama_chat.ui.transcript.heads import format_speed
 
 METER_CELLS = 8
+GAP = 3
+"""Cells between two figures."""
 SPEED_CELLS = len("99.9 tok/s")
 KEYS_CELLS = 28
 """Room for two keys, which go before the lesser figures; on a small screen a fifth of it."""
@@ -46,8 +49,14 @@ def state_text(status: Status) -> tuple[str, str]:
     return "● ready", "$success"
 
 
-Figure: TypeAlias = tuple[tuple[str, ...], str]
-"""Ways to write it, the longest first, and its style."""
+class Figure(NamedTuple):
+    """One figure; where it can be written in several ways, those before it leave room for the shortest."""
+
+    texts: tuple[str, ...]
+    """Ways to write it, the longest first."""
+    style: str
+    is_warning: bool = False
+    """Such a one leaves no room for others."""
 
 
 def figures(status: Status) -> list[Figure]:
@@ -58,20 +67,20 @@ def figures(status: Status) -> list[Figure]:
     parts: list[Figure] = []
     if not status.is_saved:
         words = "not saved yet" if status.can_be_saved else "not saved"
-        parts.append(((words, "unsaved"), "$warning bold"))
+        parts.append(Figure((words, "unsaved"), "$warning bold", is_warning=True))
     if status.context_length:
         parts.append(_context(status))
     if status.tok_per_s and not status.is_replying:
         speed = format_speed(status.tok_per_s)
-        parts.append(((f"last {speed}", speed), "$foreground 60%"))
+        parts.append(Figure((f"last {speed}", speed), "$foreground 60%"))
     if status.first_token_s is not None:
-        parts.append(((f"first {status.first_token_s:.2f} s".ljust(12),), "$foreground 60%"))
+        parts.append(Figure((f"first {status.first_token_s:.2f} s".ljust(12),), "$foreground 60%"))
     if status.reused_tokens:
-        parts.append(((f"reused {status.reused_tokens:,}".ljust(12),), "$foreground 60%"))
+        parts.append(Figure((f"reused {status.reused_tokens:,}".ljust(12),), "$foreground 60%"))
     if status.engine:
-        engine = f"engine {status.engine}"
-        reason = sanitize(status.engine_reason)
-        parts.append((((f"{engine}: {reason}", engine) if reason else (engine,)), "$foreground 60%"))
+        engine, reason = f"engine {status.engine}", sanitize(status.engine_reason)
+        why = (f"{engine}: {reason}",) if reason else ()
+        parts.append(Figure((*why, engine, status.engine), "$foreground 60%"))
     return parts
 
 
@@ -81,11 +90,26 @@ def _context(status: Status) -> Figure:
     if n := status.dropped_messages:
         left = f"{n:,} message{'' if n == 1 else 's'} left out", f"{n:,} left out"
         wordings = [f"context {numbers} · {words}" for words in left]
-        return (*wordings, f"{shortest} · {n:,} out", shortest), "$text-warning"
+        texts = (*wordings, f"{shortest} · {n:,} out", shortest)
+        return Figure(texts, "$text-warning", is_warning=True)
     bar = meter(status.context_used / status.context_length)
     numbers = numbers.ljust(2 * len(length) + 3)
     wordings = [f"context ▕{bar}▏ {numbers}", f"context {numbers}", shortest.ljust(2 * len(length) + 1)]
-    return tuple(wordings), "$foreground 60%"
+    return Figure(tuple(wordings), "$foreground 60%")
+
+
+def _fitting(figure: Figure, others: Sequence[Figure], free: int) -> str | None:
+    """The longest wording for which there is room; None without.
+
+    First with all its spaces and room for those of the others that can be short, so that the wording does
+    not change while a number grows; then as it just fits, which is not for the lesser ones of one wording.
+    """
+    kept = 0 if figure.is_warning else sum(cell_len(f.texts[-1]) + GAP for f in others if len(f.texts) > 1)
+    whole = (text for text in figure.texts if cell_len(text) <= free - kept)
+    most = free if len(figure.texts) > 1 else free - kept
+    fitting = (text for text in figure.texts if cell_len(text.rstrip()) <= most)
+    text = next(whole, None) or next(fitting, None)
+    return None if text is None else text.rstrip().ljust(min(len(text), free))
 
 
 class StatusBar(Widget):
@@ -129,16 +153,15 @@ class StatusBar(Widget):
     def render(self) -> Content:
         """The state, then as many figures and keys as there is room for."""
         width = self.content_size.width
-        text, colour = state_text(self.status)
-        text = sanitize(text)[:width]
-        left = Content.assemble((text[:1], colour), (text[1:], "$foreground 80%"))
-        room = width - cell_len(text)
-        for texts, style in figures(self.status):
-            free = room - 3 - min(KEYS_CELLS, width // 5)
-            fitting = [text for text in texts if cell_len(text.rstrip()) <= free]
-            if fitting:
-                figure = fitting[0].rstrip().ljust(min(len(fitting[0]), free))
-                left = Content("   ").join([left, Content.assemble((figure, style))])
-                room -= cell_len(figure) + 3
-        keys = Content("   ").join(self._keys(room - 3))
+        state, colour = state_text(self.status)
+        state = sanitize(state)[:width]
+        left = Content.assemble((state[:1], colour), (state[1:], "$foreground 80%"))
+        room = width - cell_len(state)
+        shown = figures(self.status)
+        for n, figure in enumerate(shown):
+            text = _fitting(figure, shown[n + 1 :], room - GAP - min(KEYS_CELLS, width // 5))
+            if text is not None:
+                left = Content(" " * GAP).join([left, Content.assemble((text, figure.style))])
+                room -= cell_len(text) + GAP
+        keys = Content(" " * GAP).join(self._keys(room - GAP))
         return Content.assemble(left, " " * max(0, room - keys.cell_length), keys)
