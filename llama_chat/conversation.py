@@ -89,7 +89,16 @@ class Conversation:
     """The tree of one session, and which path through it is taken."""
 
     messages: dict[str, Message] = field(default_factory=dict)
+    """By id, parents before children; `add`, `update` and `remove` change it."""
     leaf_id: str | None = None
+    _below: dict[str | None, list[str]] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """Ids of the children, the oldest first: a session may have 20,000 messages."""
+    _undone_to: list[str | None] = field(default_factory=list, init=False, repr=False, compare=False)
+    _redone_to: list[str | None] = field(default_factory=list, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        for message in self.messages.values():
+            self._below.setdefault(message.parent_id, []).append(message.id)
 
     def path(self) -> list[Message]:
         """From the root to the leaf; empty for a conversation without messages."""
@@ -114,7 +123,7 @@ class Conversation:
 
     def children(self, message_id: str | None) -> list[Message]:
         """The messages right below, oldest first; with None, the roots."""
-        return [message for message in self.messages.values() if message.parent_id == message_id]
+        return [self.messages[child_id] for child_id in self._below.get(message_id, ())]
 
     def siblings(self, message_id: str) -> list[Message]:
         """The message and the others below the same parent, oldest first."""
@@ -132,8 +141,23 @@ class Conversation:
         if message.parent_id is not None and message.parent_id not in self.messages:
             raise KeyError(message.parent_id)
         self.messages[message.id] = message
+        self._below.setdefault(message.parent_id, []).append(message.id)
         self.leaf_id = message.id
         return message
+
+    def remove(self, message_id: str) -> None:
+        """Take a message out that nothing follows; a leaf that it was becomes its parent.
+
+        Raises:
+            KeyError: there is none.
+            ValueError: something follows it.
+        """
+        if self._below.get(message_id):
+            raise ValueError(f"message {message_id} has others below it")
+        message = self.messages.pop(message_id)
+        self._below[message.parent_id].remove(message_id)
+        if self.leaf_id == message_id:
+            self.leaf_id = message.parent_id
 
     def append(self, role: Role, text: str, *, reply: Reply | None = None) -> Message:
         """A new message below the leaf; it becomes the leaf."""
@@ -149,8 +173,11 @@ class Conversation:
 
         Raises:
             KeyError: there is none.
+            ValueError: it would hang below another parent.
         """
-        self.messages[self.messages[message.id].id] = message
+        if self.messages[message.id].parent_id != message.parent_id:
+            raise ValueError(f"message {message.id} has another parent")
+        self.messages[message.id] = message
 
     def set_system(self, text: str) -> list[Message]:
         """Give the path another system prompt; the new messages, to be stored.
@@ -172,6 +199,31 @@ class Conversation:
         while below := self.children(leaf):
             leaf = below[-1].id
         self.leaf_id = leaf
+
+    # --- there and back ---------------------------------------------------------------------------
+
+    def begin_step(self) -> None:
+        """Remember the path that is taken now: the step that follows (an edit, a reply) can be undone."""
+        self._undone_to.append(self.leaf_id)
+        self._redone_to.clear()
+
+    def undo(self) -> bool:
+        """Take the path of before the last step, whose messages stay; whether there was one."""
+        return self._go(self._undone_to, self._redone_to)
+
+    def redo(self) -> bool:
+        """Take the path that was left by `undo`; whether there was one."""
+        return self._go(self._redone_to, self._undone_to)
+
+    def _go(self, there: list[str | None], back: list[str | None]) -> bool:
+        while there:
+            leaf_id = there.pop()
+            is_known = leaf_id is None or leaf_id in self.messages  # a refused turn takes its words with it
+            if is_known and leaf_id != self.leaf_id:
+                back.append(self.leaf_id)
+                self.leaf_id = leaf_id
+                return True
+        return False
 
 
 def title_of(messages: Sequence[Message], *, limit: int = 60) -> str:

@@ -10,6 +10,7 @@ import threading
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 from llama_chat.errors import LlamaChatError
@@ -147,6 +148,15 @@ class ComputePlan:
     torch: str
     step: str = "eager"
     """Which artefact ran the decode steps."""
+    machine: str = ""
+    """Name of the processor or GPU; empty where it is not known."""
+    prompt_digest: str = ""
+    """Of the prompt's token ids (`digest_of`): who computes again knows whether it is the same prompt."""
+
+
+def digest_of(token_ids: Sequence[int]) -> str:
+    """16 hexadecimal digits that other ids do not have."""
+    return sha256(array("I", token_ids).tobytes()).hexdigest()[:16]
 
 
 # --- events ----------------------------------------------------------------------------------------
@@ -170,6 +180,10 @@ class Prefilled:
     prompt_tokens: int
     reused_tokens: int
     seconds: float
+    plan: ComputePlan | None = None
+    """How, so that a reply which is never finished can be computed again; its steps follow one by one."""
+    forced_text: str | None = None
+    """What the forced ids say, but for a character that they leave incomplete; None: not told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +241,8 @@ class Finished:
     timings: Timings
     plan: ComputePlan
     text: str = ""
+    end: Token | None = None
+    """Where the model ended it: the end token that was chosen, and what else it could have been."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,8 +288,12 @@ class ModelInfo:
     """Why this engine: empty where the user named it."""
     longest_context: int = 0
     """What the model was made for, whatever `--context` made of it; 0 where its files do not say."""
+    machine: str = ""
+    """Name of the processor or GPU that computes; empty where it is not known."""
     notices: tuple[str, ...] = ()
     """What the user should know of the model's files: which of two formats was taken, what was guessed."""
+    end_ids: tuple[int, ...] = ()
+    """Tokens that end a reply, rising; empty where they are not known."""
 
 
 @runtime_checkable
@@ -296,10 +316,13 @@ class Engine(Protocol):
         sampling: LiveSampling,
         seed: int,
         forced_ids: Sequence[int] = (),
+        plan: Sequence[Forward] = (),
         cancel: threading.Event | None = None,
     ) -> Iterator[Event]:
         """Prefill the pieces and the forced ids, then choose tokens until an end.
 
+        Forced ids count as tokens of the reply but are not given out again. With a `plan`, the ids that it
+        covers go through the model in its forwards, whatever is quicker: only so do they give the same bits.
         `cancel` is looked at before every token and every prefill chunk. The last event is `Finished` or
         `Failed`; no exception passes but for bugs.
         """

@@ -107,7 +107,7 @@ class Recorder:
         Args:
             session_id: the id, or what tells it on the recorder's thread once all that was asked for
                 before is done: a session may get its id from a `call` that still waits for the disk.
-            message: empty so far.
+            message: empty so far, or one that has token ids and goes on.
         """
         tell = (lambda: session_id) if isinstance(session_id, str) else session_id
         self._inbox.put(_Begin(tell, message))
@@ -178,9 +178,15 @@ class Recorder:
 
     def _plan_begin(self, begin: _Begin) -> Write:
         self._session_id, self._builder = begin.session_id, ReplyBuilder(begin.message)
-        return Write(
-            lambda: self._store.begin_reply(begin.session_id(), begin.message), reply_id=begin.message.id
-        )
+        message, begun = self._builder.message, begin.message.reply
+
+        def work() -> None:
+            if begun is not None and (begun.token_ids or begun.finish_reason is not None):
+                self._store.reopen_reply(begin.session_id(), message)
+            else:
+                self._store.begin_reply(begin.session_id(), message)
+
+        return Write(work, reply_id=message.id)
 
     def _plan_tokens(self, tokens: list[Token]) -> Iterator[Write]:
         if tokens and self._builder is None:

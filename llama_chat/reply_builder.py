@@ -4,22 +4,26 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from llama_chat.compute_plan import with_steps
 from llama_chat.conversation import Message
-from llama_chat.events import Event, Failed, Finished, Prefilled, Token
+from llama_chat.events import ComputePlan, Event, Failed, Finished, Prefilled, Token
 
 
 class ReplyBuilder:
     """Grows an assistant's message by events; `message` is what it is so far.
 
     Args:
-        message: where it begins. A continued reply brings its text and token ids; tokens with an index
-            below its count of ids are known already and add nothing.
+        message: where it begins. A continued reply brings its text, token ids and figures, which grow; what
+            its prompt took stays what it was. Tokens with an index below its count of ids are known already
+            and add nothing.
     """
 
     def __init__(self, message: Message) -> None:
         assert message.reply is not None
         self._start = message
-        self._reply = message.reply
+        self._begun = message.reply
+        self._reply = replace(message.reply, finish_reason=None, error="")
+        self._is_prefilled = False
         self._texts = [message.text]
         self._token_ids = list(message.reply.token_ids)
         self._steps_s: list[float] = []
@@ -34,7 +38,7 @@ class ReplyBuilder:
         """A snapshot: the text and the record of the reply so far."""
         reply = replace(self._reply, token_ids=tuple(self._token_ids))
         if self._reply.finish_reason is None:
-            reply = replace(reply, decode_s=self._decode_s)
+            reply = replace(reply, decode_s=self._decode_s, plan=self._plan_so_far)
         return replace(self._start, text="".join(self._texts), reply=reply)
 
     def feed(self, event: Event) -> None:
@@ -43,23 +47,45 @@ class ReplyBuilder:
             case Token():
                 self._add_token(event)
             case Prefilled():
-                self._reply = replace(
-                    self._reply,
-                    prompt_tokens=event.prompt_tokens,
-                    reused_tokens=event.reused_tokens,
-                    prefill_s=event.seconds,
-                )
+                self._begin(event)
             case Finished():
                 self._finish(event)
             case Failed():
                 self._reply = replace(
-                    self._reply, finish_reason="failed", error=str(event.error), decode_s=self._decode_s
+                    self._reply,
+                    finish_reason="failed",
+                    error=str(event.error),
+                    decode_s=self._decode_s,
+                    plan=self._plan_so_far,
                 )
+
+    @property
+    def _is_continued(self) -> bool:
+        return bool(self._begun.token_ids)
 
     @property
     def _decode_s(self) -> float:
         """Since the first token, whose own time belongs to the prefill."""
-        return sum(self._steps_s[1:])
+        return self._begun.decode_s + sum(self._steps_s[1:])
+
+    @property
+    def _plan_so_far(self) -> ComputePlan | None:
+        """The prefill's, and a step for each token but the last."""
+        plan = self._reply.plan
+        return plan and with_steps(plan, self._reply.prompt_tokens + len(self._token_ids) - 1)
+
+    def _begin(self, event: Prefilled) -> None:
+        self._is_prefilled = True
+        self._reply = replace(self._reply, plan=event.plan or self._reply.plan)
+        if not self._is_continued:
+            self._reply = replace(
+                self._reply,
+                prompt_tokens=event.prompt_tokens,
+                reused_tokens=event.reused_tokens,
+                prefill_s=event.seconds,
+            )
+        elif event.forced_text is not None:
+            self._texts = [event.forced_text]  # a character that was cut is completed now
 
     def _add_token(self, token: Token) -> None:
         self._steps_s.append(token.seconds)
@@ -69,12 +95,17 @@ class ReplyBuilder:
 
     def _finish(self, event: Finished) -> None:
         self._texts.append(event.text)
+        is_untouched = self._is_continued and not self._is_prefilled  # stopped while the prompt was read
         self._reply = replace(
             self._reply,
             finish_reason=event.reason,
-            prompt_tokens=event.usage.prompt_tokens,
-            reused_tokens=event.usage.reused_tokens,
-            prefill_s=event.timings.prefill_s,
-            decode_s=event.timings.decode_s,
-            plan=event.plan,
+            decode_s=self._begun.decode_s + event.timings.decode_s,
+            plan=self._begun.plan if is_untouched else event.plan,
         )
+        if not self._is_continued:
+            self._reply = replace(
+                self._reply,
+                prompt_tokens=event.usage.prompt_tokens,
+                reused_tokens=event.usage.reused_tokens,
+                prefill_s=event.timings.prefill_s,
+            )

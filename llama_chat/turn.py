@@ -6,7 +6,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from llama_chat.conversation import Message, Role
+from llama_chat.conversation import Message, Reply, Role
 from llama_chat.errors import PromptError
 from llama_chat.events import Engine, ModelInfo, Piece
 from llama_chat.template import ChatTemplate, render_raw
@@ -22,6 +22,10 @@ TEMPLATE_LIMIT_S = 6.0
 """Time that the template may take for one prompt; finding out what fits renders about ten times."""
 
 
+ANEW = ""
+"""Instead of a message's id: what is left out is decided now."""
+
+
 @dataclass(frozen=True, slots=True)
 class Prompt:
     """What the model is given."""
@@ -34,14 +38,29 @@ class Prompt:
     """How many messages of the path were left out."""
 
 
-def build_prompt(engine: Engine, path: Sequence[Message], *, date: str, max_new_tokens: int) -> Prompt:
+def build_prompt(
+    engine: Engine,
+    path: Sequence[Message],
+    *,
+    date: str,
+    max_new_tokens: int,
+    context_start: str | None = ANEW,
+) -> Prompt:
     """The prompt for the next reply to the path, whose last message is the user's.
 
     What an earlier reply of the path no longer saw stays out, so that the cache can be used again. When the
     rest does not fit, the oldest pairs leave; the system prompt and the last message never do.
 
+    Args:
+        engine: counts the tokens.
+        path: from the root to the user's message.
+        date: that the template may ask for.
+        max_new_tokens: room that is wanted for the reply.
+        context_start: of a reply that goes on or is computed again, `Reply.context_start`: then the prompt is
+            what it was.
+
     Raises:
-        PromptError: nothing to answer, or the last message alone is too long.
+        PromptError: nothing to answer, the last message alone is too long, or `context_start` is not there.
         TemplateError: the model's template fails.
     """
     system = [message for message in path[:1] if message.role is Role.SYSTEM]
@@ -59,17 +78,43 @@ def build_prompt(engine: Engine, path: Sequence[Message], *, date: str, max_new_
     def is_small_from(start: int) -> bool:
         return engine.count_tokens(pieces_from(start)) <= length * FULL_SHARE_AFTER_DROP
 
-    start, length = _start_of_last_reply(turns), engine.info.context_length
+    is_anew = context_start == ANEW
+    start = _start_of_last_reply(turns) if is_anew else _start_at(turns, context_start)
+    length = engine.info.context_length
     with render_budget(TEMPLATE_LIMIT_S):
         pieces = pieces_from(start)
         tokens = engine.count_tokens(pieces)
-        if tokens > length - min(max_new_tokens, int(length * MIN_REPLY_SHARE)):
+        if is_anew and tokens > length - min(max_new_tokens, int(length * MIN_REPLY_SHARE)):
             start = _start_that_fits(turns, start, is_small_from)
             pieces = pieces_from(start)
             tokens = engine.count_tokens(pieces)
         if tokens >= length:
             raise prompt_too_long(tokens, engine.info)
     return Prompt(pieces, tokens, turns[start].id if start else None, start)
+
+
+def check_continuing(info: ModelInfo, reply: Reply, prompt: Prompt, token_ids: Sequence[int]) -> None:
+    """Whether the reply can go on behind these tokens.
+
+    Raises:
+        PromptError: it has none, another model wrote them, or they fill the context.
+    """
+    if not token_ids:
+        raise PromptError(
+            "This reply cannot go on: of its text no tokens are known.",
+            hint="It was not written here. Regenerate it, or ask for more in a message.",
+        )
+    if reply.model and reply.model != info.name:
+        raise PromptError(
+            f"This reply cannot go on: {reply.model} wrote it, and {info.name} is loaded.",
+            hint=f"Start with --model {reply.model}, or regenerate the reply.",
+        )
+    if prompt.tokens + len(token_ids) >= info.context_length:
+        raise PromptError(
+            f"This reply cannot go on: with its prompt it has {prompt.tokens + len(token_ids):,} tokens, the "
+            f"context holds {info.context_length:,}.",
+            hint="Ask for more in a message: then the oldest ones are left out.",
+        )
 
 
 def prompt_too_long(tokens: int, info: ModelInfo) -> PromptError:
@@ -86,6 +131,19 @@ def prompt_too_long(tokens: int, info: ModelInfo) -> PromptError:
     else:
         hint = f"Shorten it, or start with a greater --context, up to {longest}."
     return PromptError(f"The prompt has {tokens:,} tokens, the context holds {length:,}.", hint=hint)
+
+
+def _start_at(turns: Sequence[Message], context_start: str | None) -> int:
+    """Index of the message of that id; 0 for None."""
+    if context_start is None:
+        return 0
+    found = next((i for i, turn in enumerate(turns) if turn.id == context_start), None)
+    if found is None:
+        raise PromptError(
+            f"The reply's prompt began with message {context_start!r}, which is not before it any more.",
+            hint="Regenerate the reply.",
+        )
+    return found
 
 
 def _start_of_last_reply(turns: Sequence[Message]) -> int:

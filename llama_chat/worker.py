@@ -11,13 +11,23 @@ import os
 import queue
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from llama_chat.conversation import Message
 from llama_chat.errors import Interrupted, LlamaChatError, ModelError
-from llama_chat.events import Engine, EngineLoader, Event, Failed, Finished, LiveSampling, Loading, ModelInfo
+from llama_chat.events import (
+    Engine,
+    EngineLoader,
+    Event,
+    Failed,
+    Finished,
+    Forward,
+    LiveSampling,
+    Loading,
+    ModelInfo,
+)
 
 if TYPE_CHECKING:
     from llama_chat.pull import PullProgress
@@ -35,12 +45,34 @@ class Turn:
     """One reply that is wanted."""
 
     reply: Message
-    """The assistant's message to fill, empty so far; its `reply` holds the seed."""
+    """The assistant's message to fill; its `reply` holds the seed. Empty so far, or it goes on."""
     path: tuple[Message, ...]
     """What is answered: from the root to the user's message."""
     date: str
     """The ISO date that the template may ask for, fixed per session."""
     cancel: threading.Event = field(default_factory=threading.Event)
+    forced_ids: tuple[int, ...] = ()
+    """The tokens that a reply has which goes on."""
+    plan: tuple[Forward, ...] = ()
+    """How they were computed."""
+
+    @classmethod
+    def going_on(cls, reply: Message, path: Sequence[Message], date: str) -> Turn:
+        """The turn that continues a reply from its last token, as if it had never stopped."""
+        assert reply.reply is not None
+        plan = reply.reply.plan
+        return cls(
+            reply,
+            tuple(path),
+            date,
+            forced_ids=reply.reply.token_ids,
+            plan=plan.forwards if plan else (),
+        )
+
+    @property
+    def is_continued(self) -> bool:
+        """Whether the reply has a beginning."""
+        return bool(self.forced_ids or self.reply.text)
 
     @property
     def seed(self) -> int:
@@ -215,19 +247,31 @@ class Worker:
             raise Interrupted("Stopped before the reply began.")
         if self._engine is None:
             raise self._load_error
-        from llama_chat.turn import (
-            build_prompt,
-        )  # brings jinja2: 30 ms that the first paint need not wait for
+        # brings jinja2: 30 ms that the first paint need not wait for
+        from llama_chat.turn import ANEW, build_prompt, check_continuing
 
-        max_new_tokens = self._sampling.current.max_new_tokens
-        prompt = build_prompt(self._engine, turn.path, date=turn.date, max_new_tokens=max_new_tokens)
+        assert turn.reply.reply is not None
+        prompt = build_prompt(
+            self._engine,
+            turn.path,
+            date=turn.date,
+            max_new_tokens=self._sampling.current.max_new_tokens,
+            context_start=turn.reply.reply.context_start if turn.is_continued else ANEW,
+        )
+        if turn.is_continued:
+            check_continuing(self._engine.info, turn.reply.reply, prompt, turn.forced_ids)
         return self._engine, prompt
 
     def _stream(self, engine: Engine, turn: Turn, prompt: Prompt) -> None:
         event: Event | None = None
         try:
             for event in engine.stream(
-                prompt.pieces, sampling=self._sampling, seed=turn.seed, cancel=turn.cancel
+                prompt.pieces,
+                sampling=self._sampling,
+                seed=turn.seed,
+                forced_ids=turn.forced_ids,
+                plan=turn.plan,
+                cancel=turn.cancel,
             ):
                 self._listener.event(turn, event)
             if not isinstance(event, Finished | Failed):

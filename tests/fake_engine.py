@@ -16,6 +16,7 @@ from llama_chat.events import (
     Failed,
     Finished,
     FinishReason,
+    Forward,
     Ids,
     LiveSampling,
     Loading,
@@ -80,6 +81,8 @@ class Pace:
 class FakeEngine:
     """Answers every prompt with the words of `answers`, the last one again and again.
 
+    One token a word: with forced ids it goes on behind as many words.
+
     Args:
         answers: texts; None is a text without an end.
         pace: when tokens come.
@@ -107,6 +110,8 @@ class FakeEngine:
         self.prompts: list[str] = []
         self.samplings: list[Sampling] = []
         """What each token was drawn with."""
+        self.forced: list[tuple[tuple[int, ...], tuple[Forward, ...]]] = []
+        """The forced ids and the plan of each prompt."""
         self.is_closed = False
 
     @property
@@ -126,6 +131,7 @@ class FakeEngine:
         sampling: LiveSampling,
         seed: int,
         forced_ids: Sequence[int] = (),
+        plan: Sequence[Forward] = (),
         cancel: threading.Event | None = None,
     ) -> Iterator[Event]:
         self.prompts.append(
@@ -133,9 +139,13 @@ class FakeEngine:
         )
         prompt_tokens = self.count_tokens(pieces)
         answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
-        yield Prefilled(prompt_tokens, prompt_tokens // 2, 0.21)
-        index, reason = 0, "end"
-        for index, text in enumerate(_words(answer)):
+        begun = len(forced_ids)
+        self.forced.append((tuple(forced_ids), tuple(plan)))
+        words = _words(answer)
+        said = "".join(itertools.islice(words, begun))
+        yield Prefilled(prompt_tokens, prompt_tokens // 2, 0.21, PLAN, said)
+        index, reason = begun, "end"
+        for index, text in enumerate(words, begun):
             self.pace.wait(cancel)
             if cancel is not None and cancel.is_set():
                 reason = "stopped"
@@ -150,7 +160,7 @@ class FakeEngine:
             yield _token(index, text, self._token_s, sampling.current)
         else:
             index += 1
-        yield _finished(reason, prompt_tokens, index, self._token_s)  # type: ignore[arg-type]  # one of three
+        yield _finished(reason, prompt_tokens, index - begun, self._token_s)  # type: ignore[arg-type]  # one of three
 
 
 def _words(answer: str | None) -> Iterator[str]:

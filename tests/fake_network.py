@@ -48,6 +48,7 @@ INFO = ModelInfo(
     chat_template=None,
     special_tokens=tuple(SPECIALS),
     torch="fake",
+    end_ids=(END, END_TOO),
 )
 
 
@@ -110,6 +111,8 @@ class FakeCache:
 
     ids: list[int] = field(default_factory=list)
     rewinds: Rewind = lambda length, wanted: wanted
+    shapes: list[int] = field(default_factory=list)
+    """Of each id: where its forward started and how many rows that had, as one number."""
 
     @property
     def length(self) -> int:
@@ -118,10 +121,11 @@ class FakeCache:
     def rewind(self, length: int) -> int:
         if length < len(self.ids):
             del self.ids[self.rewinds(len(self.ids), length) :]
+            del self.shapes[len(self.ids) :]
         return len(self.ids)
 
     def fork(self) -> FakeCache:
-        return FakeCache(list(self.ids), self.rewinds)
+        return FakeCache(list(self.ids), self.rewinds, list(self.shapes))
 
 
 @dataclass
@@ -139,6 +143,8 @@ class FakeNetwork:
     """Ids of each forward."""
     logits_wanted: list[LogitsWanted] = field(default_factory=list)
     is_closed: bool = False
+    feels_shapes: bool = False
+    """Whether the logits depend on the forwards too, much more than in a real network."""
 
     @property
     def info(self) -> NetworkInfo:
@@ -156,12 +162,16 @@ class FakeNetwork:
         self.before_forward(number)
         start = cache.length
         cache.ids.extend(token_ids)
+        cache.shapes.extend([start * 1000 + len(token_ids) if len(token_ids) > 1 else 0] * len(token_ids))
         self.after_writing(number)
         if logits == "none":
             return None
         ends = range(start + 1, cache.length + 1) if logits == "all" else (cache.length,)
-        rows = torch.tensor([list(self.logits_of(cache.ids[:end])) for end in ends])
+        rows = torch.tensor([list(self.logits_of(self._seen(cache, end))) for end in ends])
         return rows if logits == "all" else rows[0]
+
+    def _seen(self, cache: FakeCache, end: int) -> list[int]:
+        return cache.ids[:end] + (cache.shapes[:end] if self.feels_shapes else [])
 
     def close(self) -> None:
         self.is_closed = True

@@ -10,7 +10,7 @@ from fake_network import FakeCache
 
 from llama_chat.engine.generate import LocalEngine
 from llama_chat.engine.live_cache import PREFILL_CHUNK
-from llama_chat.events import Event, Finished, LiveSampling, Piece, Sampling, Token
+from llama_chat.events import Event, Finished, Forward, LiveSampling, Piece, Sampling, Token
 
 GREEDY = Sampling(temperature=0.0, max_new_tokens=8)
 SAMPLED = Sampling(temperature=0.8, top_k=40, max_new_tokens=24)
@@ -23,10 +23,11 @@ def stream(
     *,
     seed: int = 7,
     forced_ids: Sequence[int] = (),
+    plan: Sequence[Forward] = (),
     cancel: threading.Event | None = None,
 ) -> Iterator[Event]:
     live = sampling if isinstance(sampling, LiveSampling) else LiveSampling(sampling)
-    return engine.stream(pieces, sampling=live, seed=seed, forced_ids=forced_ids, cancel=cancel)
+    return engine.stream(pieces, sampling=live, seed=seed, forced_ids=forced_ids, plan=plan, cancel=cancel)
 
 
 def ids_of(events: Sequence[Event]) -> list[int]:

@@ -9,9 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from llama_chat.chance import noise_key
 from llama_chat.engine import device_sampler
 from llama_chat.engine.device_sampler import DeviceSampler, Step, choose_on_device
-from llama_chat.engine.sampler import Choice, choose, gumbel, hash32, noise_key
+from llama_chat.engine.sampler import Choice, choose, gumbel, hash32
 from llama_chat.errors import ModelError
 from llama_chat.events import Sampling
 

@@ -19,6 +19,7 @@ from loop_runs import GREEDY, SAMPLED, check_cache, ids_of, last, stream, text_o
 from llama_chat.events import (
     Finished,
     LiveSampling,
+    Loading,
     Prefilled,
     Token,
 )
@@ -195,5 +196,5 @@ def test_a_character_that_was_cut_is_completed_when_the_reply_goes_on() -> None:
 
 def test_forced_ids_count_towards_max_new_tokens() -> None:
     events = list(stream(FakeNetwork().engine(), question("?"), GREEDY, forced_ids=b"12345678"))
-    assert [type(event) for event in events] == [Prefilled, Finished]
+    assert [type(event) for event in events] == [Loading, Prefilled, Finished]
     assert last(events).reason == "length"

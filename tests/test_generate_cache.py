@@ -53,7 +53,8 @@ def test_the_next_turn_prefills_only_what_is_new() -> None:
     second = list(stream(engine, [*history, *question("And?")]))
     # 23 are there; new are the end of the reply, two control tokens and four letters.
     assert network.rows[0] == 7
-    assert second[0] == Prefilled(30, 23, second[0].seconds)  # type: ignore[union-attr]  # it is a Prefilled
+    (prefilled,) = (event for event in second if isinstance(event, Prefilled))
+    assert (prefilled.prompt_tokens, prefilled.reused_tokens, prefilled.forced_text) == (30, 23, "")
     assert last(second).usage.reused_tokens == 23
     check_cache(engine)
 
@@ -343,7 +344,7 @@ def test_a_prefill_of_many_ids_equals_one_of_few() -> None:
     ids = list(b"abc" * 200)
     *_, one = whole.prefill(ids, lambda: False)
     for start in range(0, 600, 7):
-        *_, other = parts.prefill(ids[start : start + 7], lambda: False)
+        *_, other = parts.prefill(ids[: start + 7], lambda: False)
     assert one is not None
     assert other is not None
     assert torch.equal(one, other)

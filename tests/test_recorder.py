@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,7 @@ from store_helpers import (
 
 from llama_chat.conversation import Message
 from llama_chat.errors import StoreError
-from llama_chat.events import Finished, Loading, Token
+from llama_chat.events import Event, Finished, Forward, Loading, Token
 from llama_chat.recorder import Recorder, ReplyBuilder
 from llama_chat.sessions import SessionStore, StoreUnavailable
 
@@ -121,6 +122,91 @@ def test_the_builder_goes_on_from_known_tokens() -> None:
     assert builder.message.text == " w0 w1 w2 w3"
     assert builder.message.reply is not None
     assert builder.message.reply.token_ids == (100, 101, 102, 103)
+
+
+BEGUN = replace(PREFILLED, plan=replace(PLAN, forwards=(Forward(0, 36, 36, "prefill"),)))
+
+
+def test_the_builder_knows_the_plan_before_the_end() -> None:
+    builder = ReplyBuilder(build_reply_message("p"))
+    for event in (BEGUN, *build_tokens(5)):
+        builder.feed(event)
+    steps = Forward(36, 1, 4, "step")
+    for _ in range(2):
+        assert builder.message.reply is not None
+        assert builder.message.reply.plan is not None
+        assert builder.message.reply.plan.forwards == (Forward(0, 36, 36, "prefill"), steps)
+        builder.feed(FAILED)
+
+
+def continued_message() -> Message:
+    """A reply that was cut in the middle of a character, after two tokens."""
+    message = build_reply_message("p", text=" w0\ufffd", token_ids=(100, 101))
+    assert message.reply is not None
+    record = replace(
+        message.reply,
+        finish_reason="stopped",
+        prompt_tokens=36,
+        reused_tokens=4,
+        prefill_s=0.5,
+        decode_s=2.0,
+        plan=PLAN,
+    )
+    return replace(message, reply=record)
+
+
+def test_a_continued_reply_adds_up_and_completes_its_character() -> None:
+    builder = ReplyBuilder(continued_message())
+    assert builder.message.reply is not None
+    assert builder.message.reply.finish_reason is None
+    builder.feed(replace(BEGUN, reused_tokens=35, forced_text=" w0"))
+    assert builder.message.text == " w0"
+    for token in build_tokens(2, start=2):
+        builder.feed(token)
+    builder.feed(build_end(2))
+    message = builder.message
+    assert message.reply is not None
+    assert message.text == " w0 w2 w3"
+    assert message.reply.token_ids == (100, 101, 102, 103)
+    assert (message.reply.prompt_tokens, message.reply.reused_tokens, message.reply.prefill_s) == (36, 4, 0.5)
+    assert message.reply.decode_s == 2.0 + 1.5
+
+
+@pytest.mark.parametrize("end", [build_end(0, "stopped"), FAILED])
+def test_a_continued_reply_that_gets_no_further_stays_as_it_was(end: Event) -> None:
+    builder = ReplyBuilder(continued_message())
+    builder.feed(replace(end, plan=BEGUN.plan) if isinstance(end, Finished) else end)
+    before, after = continued_message().reply, builder.message.reply
+    assert before is not None
+    assert after is not None
+    assert builder.message.text == " w0\ufffd"
+    assert after.plan == before.plan
+    wanted = 2.0 + (1.5 if isinstance(end, Finished) else 0)
+    assert (after.token_ids, after.prefill_s, after.decode_s) == (before.token_ids, before.prefill_s, wanted)
+
+
+def test_a_reply_that_goes_on_is_reopened_and_its_plan_outlives_a_crash(chat: Chat) -> None:
+    chat.begin()
+    chat.push(BEGUN, *build_tokens(2), build_end(2, "stopped", text="\ufffd"))
+    chat.screen.wait_for(lambda screen: any(isinstance(event, Finished) for event in screen.events))
+    chat.reply = chat.recorder.call(chat.store.load, chat.session.id).result(10).messages[chat.reply.id]
+    assert chat.reply.text.endswith("\ufffd")
+    chat.begin()
+    chat.push(replace(BEGUN, seconds=9.0, forced_text=" w0 w1"), *build_tokens(3, start=2))
+    chat.screen.wait_for(lambda screen: " w4" in screen.text)
+    stored = chat.stored()
+    assert stored.text == " w0 w1 w2 w3 w4"
+    assert stored.reply is not None
+    assert stored.reply.finish_reason is None
+    assert stored.reply.token_ids == (100, 101, 102, 103, 104)
+    assert stored.reply.prefill_s == 0.25
+    assert stored.reply.plan is not None
+    assert stored.reply.plan.forwards == (Forward(0, 36, 36, "prefill"), Forward(36, 1, 4, "step"))
+    chat.push(build_end(3))
+    chat.screen.wait_for(lambda screen: isinstance(screen.events[-1], Finished))
+    assert chat.stored().text == " w0 w1 w2 w3 w4"
+    chat.recorder.close()
+    assert [token.index for token in chat.store.load_tokens(chat.reply.id)] == [0, 1, 2, 3, 4]
 
 
 # --- kept, then shown --------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from gguf.constants import GGMLQuantizationType as GGMLType
 from tiny_models import TinyModel
 from torch import Tensor
 
+from llama_chat.chance import noise_key
 from llama_chat.engine import generate, model
 from llama_chat.engine.cache import KVCache
 from llama_chat.engine.device_sampler import DeviceSampler, Step, choose_on_device
@@ -20,7 +21,6 @@ from llama_chat.engine.load import load_engine
 from llama_chat.engine.model import attend, attend_grouped, causal_mask
 from llama_chat.engine.precision import Precision
 from llama_chat.engine.quantize import UnpackingInt4Linear, int4_linear
-from llama_chat.engine.sampler import noise_key
 from llama_chat.engine.scratch import ScratchNetwork, load_scratch
 from llama_chat.events import LiveSampling, Sampling, Special, Text, Token
 from llama_chat.settings import ModelSettings

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import math
 import os
 import sqlite3
@@ -27,11 +28,12 @@ from store_helpers import (
 
 from llama_chat.conversation import Conversation, Message, Role
 from llama_chat.errors import StoreError
-from llama_chat.events import Candidates, ModelInfo, Sampling, Token
+from llama_chat.events import Candidates, Forward, ModelInfo, Sampling, Token
 from llama_chat.sessions import SessionInfo, SessionStore, StoreUnavailable, lease, migrations
 from llama_chat.sessions.archive import pack_archive, unpack_archive
 from llama_chat.sessions.lease import Lease, build_lease, is_alive
 from llama_chat.sessions.packing import pack_candidates, unpack_candidates
+from llama_chat.sessions.records import plan_from, plan_json
 
 DATE = "2026-11-22"
 
@@ -111,7 +113,7 @@ def test_newest_comes_first_even_when_the_clock_jumps_back(
 
 def test_find_takes_what_fits_one_session_only(store: SessionStore, monkeypatch: pytest.MonkeyPatch) -> None:
     ids = iter(["ab01", "ab02", "cd03"])
-    monkeypatch.setattr("llama_chat.sessions.store.new_id", lambda: next(ids))
+    monkeypatch.setattr("llama_chat.sessions.shelf.new_id", lambda: next(ids))
     for _ in range(3):
         store.create(date=DATE)
     assert store.find("c").id == "cd03"
@@ -167,7 +169,7 @@ def test_the_model_of_a_session_and_its_replies_is_known(store: SessionStore) ->
         special_tokens=(),
     )
     session = store.create(date=DATE)
-    store.set_model(session.id, info)
+    store.set_model(session.id, replace(info, path="/models/where/it/was.gguf"))
     store.set_model(session.id, info)
     store.begin_reply(session.id, build_reply_message(None))
     assert store.find(session.id).model == "tiny"
@@ -177,6 +179,8 @@ def test_the_model_of_a_session_and_its_replies_is_known(store: SessionStore) ->
         "FROM replies JOIN models d ON d.id = replies.model_id",
     ) == [("tiny", "f00d", "scratch", "cpu", "Q4_1", "{{ messages }}")]
     assert rows_in(store.path, "SELECT count(*) FROM models") == [(1,)]
+    (record,) = store.record(session.id).models.values()
+    assert (record.name, record.path, record.template) == ("tiny", "/models/tiny.gguf", "{{ messages }}")
 
 
 # --- the tree ----------------------------------------------------------------------------------------
@@ -490,7 +494,7 @@ def test_files_are_readable_by_their_owner_alone(path: Path) -> None:
         store.close()
     finally:
         os.umask(before)
-    assert modes == dict.fromkeys((path.name, f"{path.name}-wal", f"{path.name}-shm"), 0o600)
+    assert modes == dict.fromkeys((path.name + suffix for suffix in ("", "-wal", "-shm", ".lock")), 0o600)
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
     path.chmod(0o644)
     store.open()
@@ -518,7 +522,7 @@ def test_a_newer_store_is_refused_and_left_as_it_is(path: Path) -> None:
         store.open()
     assert "Update llama-chat" in refused.value.hint
     assert (path.read_bytes(), path.stat().st_mtime_ns) == (content, changed_at)
-    assert [file.name for file in path.parent.iterdir()] == [path.name]
+    assert {file.name for file in path.parent.iterdir()} <= {path.name, f"{path.name}.lock"}
     with pytest.raises(StoreError, match="newer llama-chat: its version is 99") as refused_again:
         store.list()
     assert refused_again.value.hint == refused.value.hint
@@ -532,35 +536,6 @@ def test_a_database_of_another_program_is_refused(path: Path) -> None:
     with pytest.raises(StoreError, match="another program"):
         SessionStore(path).open()
     assert path.read_bytes() == content
-
-
-def test_a_file_that_is_no_database_is_refused(path: Path) -> None:
-    path.parent.mkdir()
-    path.write_text("Dear diary, " * 1000)
-    with pytest.raises(StoreError, match="not a database of sessions") as refused:
-        SessionStore(path).open()
-    assert refused.value.hint
-    assert not isinstance(refused.value, StoreUnavailable)
-    assert path.read_text() == "Dear diary, " * 1000
-
-
-def test_a_damaged_file_is_named(path: Path) -> None:
-    store = SessionStore(path)
-    store.open()
-    session, _, _ = keep_turn(store)
-    store.close()
-    content = bytearray(path.read_bytes())
-    content[4096:] = b"\xa5" * (len(content) - 4096)
-    path.write_bytes(content)
-
-    def use() -> None:
-        store.open()
-        store.load(session.id)
-
-    with pytest.raises(StoreError, match="is damaged") as damaged:
-        use()
-    assert damaged.value.hint
-    store.close()
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
@@ -668,3 +643,24 @@ def test_a_migration_that_fails_changes_nothing(store: SessionStore, path: Path)
 
 def test_a_new_file_needs_no_backup(store: SessionStore, path: Path) -> None:
     assert not list(path.parent.glob("*backup*"))
+
+
+# --- how a reply was computed --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("forwards", "is_short"),
+    [
+        ((), True),
+        ((Forward(0, 36, 36, "prefill"), Forward(36, 1, 12, "step"), Forward(48, 20, 18, "prefill")), True),
+        ((Forward(5, 36, 36, "prefill"), Forward(36, 2, 12, "step")), False),
+    ],
+)
+def test_a_plan_comes_back_and_is_short_where_it_can_be(
+    forwards: tuple[Forward, ...], is_short: bool
+) -> None:
+    plan = replace(PLAN, forwards=forwards)
+    text = plan_json(plan)
+    assert text is not None
+    assert plan_from(text) == plan
+    assert isinstance(json.loads(text)["forwards"], str) is is_short

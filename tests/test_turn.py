@@ -207,3 +207,37 @@ def test_what_helps_against_a_long_prompt_is_true_of_the_model(longest: int, hin
     error = turn.prompt_too_long(1500, replace(INFO, context_length=CONTEXT, longest_context=longest))
     assert error.message == "The prompt has 1,500 tokens, the context holds 1,000."
     assert error.hint == hint
+
+
+# --- a prompt that was given before -----------------------------------------------------------------
+
+
+def test_the_prompt_of_a_reply_that_goes_on_leaves_out_what_it_left_out() -> None:
+    chat = conversation(6)
+    turns = chat.turns
+    made = engine()
+    for start in (None, turns[2].id, turns[8].id):
+        prompt = build_prompt(made, chat.path(), date="2026-11-22", max_new_tokens=512, context_start=start)
+        assert prompt.context_start == start
+        assert texts(prompt)[0] == turns[0 if start is None else turns.index(chat.messages[start])].text
+
+
+def test_a_prompt_that_filled_the_context_is_not_made_smaller_when_its_reply_goes_on() -> None:
+    chat = conversation(9)
+    anew = build(chat)
+    assert anew.dropped_messages
+    whole = build_prompt(
+        engine(2 * CONTEXT), chat.path(), date="2026-11-22", max_new_tokens=1, context_start=None
+    )
+    assert whole.dropped_messages == 0
+    again = build_prompt(
+        engine(whole.tokens + 1), chat.path(), date="2026-11-22", max_new_tokens=512, context_start=None
+    )
+    assert again == whole
+
+
+def test_a_prompt_whose_beginning_is_gone_is_refused() -> None:
+    with pytest.raises(PromptError, match="is not before it any more"):
+        build_prompt(
+            engine(), conversation(2).path(), date="2026-11-22", max_new_tokens=9, context_start="f00"
+        )

@@ -11,7 +11,18 @@ from fake_engine import FakeEngine, Pace, loader_of
 
 from llama_chat.conversation import Conversation, Message, Reply, Role
 from llama_chat.errors import Interrupted, LlamaChatError, ModelError, PromptError
-from llama_chat.events import Event, Failed, Finished, LiveSampling, Loading, ModelInfo, Sampling, Token
+from llama_chat.events import (
+    ComputePlan,
+    Event,
+    Failed,
+    Finished,
+    Forward,
+    LiveSampling,
+    Loading,
+    ModelInfo,
+    Sampling,
+    Token,
+)
 from llama_chat.pull import PullProgress
 from llama_chat.turn import Prompt
 from llama_chat.worker import Turn, Worker
@@ -92,6 +103,46 @@ def test_it_loads_then_answers_all_on_one_thread_of_its_own(log: Log) -> None:
     assert ["a<|im_end|>" in engine.prompts[0], "b<|im_end|>" in engine.prompts[1]] == [True, True]
     assert len(log.threads) == 1
     assert threading.get_ident() not in log.threads
+
+
+def unfinished(text: str, token_ids: tuple[int, ...], **record: object) -> Turn:
+    """A turn that goes on with a reply of so many words."""
+    turn = turn_for("a")
+    reply = replace(Reply(1, Sampling(), token_ids=token_ids), **record)  # type: ignore[arg-type]  # by name
+    return Turn.going_on(replace(turn.reply, text=text, reply=reply), turn.path, turn.date)
+
+
+def test_a_reply_goes_on_behind_its_tokens_and_by_its_plan(log: Log) -> None:
+    engine = FakeEngine(["one two three four"])
+    worker = worker_of(engine, log)
+    forwards = (Forward(0, 5, 5, "prefill"),)
+    plan = ComputePlan(forwards, "f32", "cpu", 1, "fake")
+    worker.answer(unfinished("one two ", (100, 101), plan=plan, finish_reason="stopped"))
+    tokens = [log.until("event", Token) for _ in range(2)]
+    assert [token.text for token in tokens if isinstance(token, Token)] == ["three ", "four"]
+    assert [token.index for token in tokens if isinstance(token, Token)] == [2, 3]
+    assert engine.forced == [((100, 101), forwards)]
+    assert worker.close()
+
+
+@pytest.mark.parametrize(
+    ("turn", "words"),
+    [
+        (unfinished("one two ", ()), "no tokens are known"),
+        (unfinished("one two ", (100, 101), model="another"), "another wrote it"),
+        (unfinished("one two ", tuple(range(60))), "the context holds 64"),
+        (unfinished("one two ", (100, 101), context_start="f00"), "not before it any more"),
+    ],
+)
+def test_a_reply_that_cannot_go_on_is_refused(log: Log, turn: Turn, words: str) -> None:
+    engine = FakeEngine(info=replace(FakeEngine().info, context_length=64))
+    worker = worker_of(engine, log)
+    worker.answer(turn)
+    error = log.until("refused")
+    assert isinstance(error, PromptError)
+    assert words in error.message
+    assert engine.prompts == []
+    assert worker.close()
 
 
 def test_stopping_ends_the_reply_within_one_token(log: Log) -> None:

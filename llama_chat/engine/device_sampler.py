@@ -18,7 +18,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from llama_chat.engine.sampler import SMALLEST_TEMPERATURE, TAIL_BINS, Choice, check_best, noise_key
+from llama_chat.chance import SMALLEST_TEMPERATURE, noise_key
+from llama_chat.engine.sampler import TAIL_BINS, Choice, check_best
 from llama_chat.events import CANDIDATE_COUNT, TAIL_BINS_PER_LOGIT, Candidates, Sampling
 
 _MASK32 = 0xFFFFFFFF
@@ -31,7 +32,7 @@ class Step(NamedTuple):
     """[5]: temperature, top-k, top-p, min-p, penalty; in the dtype that the device computes best in."""
     key_low: int
     key_high: int
-    """Halves of the noise's key, from `sampler.noise_key`."""
+    """Halves of the noise's key, from `chance.noise_key`."""
 
 
 @dataclass(slots=True)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from llama_chat.engine.device_sampler import DeviceSampler
 from llama_chat.engine.devices import is_out_of_memory
-from llama_chat.engine.live_cache import LiveCache
+from llama_chat.engine.live_cache import LiveCache, wanted_shapes
 from llama_chat.engine.network import Network
 from llama_chat.engine.sampler import Choice, choose
 from llama_chat.engine.vocabulary.tokenizer import Detokenizer, Tokenizer
@@ -24,6 +24,7 @@ from llama_chat.events import (
     Failed,
     Finished,
     FinishReason,
+    Forward,
     LiveSampling,
     Loading,
     ModelInfo,
@@ -33,6 +34,7 @@ from llama_chat.events import (
     Timings,
     Token,
     Usage,
+    digest_of,
 )
 from llama_chat.turn import prompt_too_long
 
@@ -68,6 +70,7 @@ class LocalEngine:
         sampling: LiveSampling,
         seed: int,
         forced_ids: Sequence[int] = (),
+        plan: Sequence[Forward] = (),
         cancel: threading.Event | None = None,
     ) -> Iterator[Event]:
         """Prefill what is not in the cache yet, then choose tokens until an end.
@@ -75,11 +78,16 @@ class LocalEngine:
         Forced ids count as tokens of the reply (they shift the index, and with it the noise) but are not
         given out again: a reply that goes on does so as if it had never stopped. Where they end inside a
         character, the first text completes it; the `Finished.text` that stood for it is then void.
+
+        The cache is used again as far as ids and, where there is a plan, forwards agree with what is in it.
+        Beyond the plan forced ids go one by one, as they were chosen. A plan may come out of any file: from
+        where it cannot be followed on, it is as if it ended there.
         """
         reply = _Reply(self, sampling, seed, cancel or threading.Event(), index=len(forced_ids))
         try:
             ids = self.tokenizer.encode_pieces(pieces)
-            yield from reply.run([*ids, *forced_ids], prompt_tokens=len(ids))
+            self._check_forced(forced_ids)
+            yield from reply.run([*ids, *forced_ids], len(ids), plan)
         except ModelError as error:
             self.live = LiveCache(self.network)  # where logits are no numbers, keys and values may be none
             yield Failed(error)
@@ -90,6 +98,15 @@ class LocalEngine:
                 raise
             self.live = LiveCache(self.network)
             yield Failed(_out_of_memory(error, self.info))
+
+    def _check_forced(self, forced_ids: Sequence[int]) -> None:
+        vocab_size = self.info.vocab_size
+        wrong = next((token_id for token_id in forced_ids if not 0 <= token_id < vocab_size), None)
+        if wrong is not None:
+            raise PromptError(
+                f"The reply has a token {wrong}; {self.info.name} has the tokens 0 to {vocab_size - 1}.",
+                hint="Another model wrote it: go on with that one.",
+            )
 
 
 def _out_of_memory(error: RuntimeError | MemoryError, info: ModelInfo) -> ModelError:
@@ -113,48 +130,53 @@ class _Reply:
     index: int
     """Of the next token in the reply."""
     prompt_tokens: int = 0
+    prompt_digest: str = ""
     reused_tokens: int = 0
     prefill_s: float = 0.0
     decode_s: float = 0.0
     new_tokens: int = 0
 
-    def run(self, ids: list[int], prompt_tokens: int) -> Iterator[Event]:
+    def run(self, ids: list[int], prompt_tokens: int, plan: Sequence[Forward]) -> Iterator[Event]:
         live, context_length = self.engine.live, self.engine.info.context_length
-        self.prompt_tokens = prompt_tokens
+        self.prompt_tokens, self.prompt_digest = prompt_tokens, digest_of(ids[:prompt_tokens])
         if not ids:
             raise PromptError("The prompt is empty", hint="Write something to answer.")
         if len(ids) >= context_length:
             raise prompt_too_long(len(ids), self.engine.info)
+        shapes = wanted_shapes(
+            plan, prompt_tokens=prompt_tokens, length=len(ids), context_length=context_length
+        )
         started = time.perf_counter()
-        self.reused_tokens = live.reuse(ids)
+        kept = live.reuse(ids, shapes)
+        self.reused_tokens = min(kept, prompt_tokens)
         logits_V: Tensor | None = None
-        for logits_V in live.prefill(ids[self.reused_tokens :], self.cancel.is_set):
+        for logits_V in live.prefill(ids, self.cancel.is_set, shapes):
             if logits_V is None:
                 yield Loading(len(live.ids) / len(ids), "prompt")
         self.prefill_s = time.perf_counter() - started
         if logits_V is None:
             yield self.finished("stopped")
             return
-        yield Prefilled(prompt_tokens, self.reused_tokens, self.prefill_s)
-        yield from self.decode(logits_V)
+        detokenizer = self.engine.tokenizer.decoder()
+        text = "".join(map(detokenizer.feed, ids[prompt_tokens:]))
+        yield Prefilled(prompt_tokens, self.reused_tokens, self.prefill_s, self.plan(), text)
+        yield from self.decode(logits_V, detokenizer)
 
-    def decode(self, logits_V: Tensor) -> Iterator[Event]:
+    def decode(self, logits_V: Tensor, detokenizer: Detokenizer) -> Iterator[Event]:
         """Tokens until an end. A token is given out before the next forward: who stops, stops there."""
-        live, tokenizer = self.engine.live, self.engine.tokenizer
-        detokenizer = tokenizer.decoder()
-        for token_id in live.ids[self.prompt_tokens :]:  # forced ids may end inside a character
-            detokenizer.feed(token_id)
+        live, tokenizer, end = self.engine.live, self.engine.tokenizer, None
         end_ids, context_length = tokenizer.vocabulary.end_ids, self.engine.info.context_length
         last = time.perf_counter()
         while (reason := self.reason_to_stop(len(live.ids), context_length)) is None:
             snapshot = self.sampling.current
             with torch.inference_mode():
                 choice = self.choose(logits_V, snapshot)
-            if choice.token_id in end_ids:
-                reason = "end"
-                break
             now = time.perf_counter()
-            token = self.token(choice, detokenizer, now - last, snapshot)
+            if choice.token_id in end_ids:
+                reason, end = "end", self.token(choice, "", now - last, snapshot)
+                break
+            token = self.token(choice, detokenizer.feed(choice.token_id), now - last, snapshot)
+            self.count(token)
             last = now
             yield token
             if (reason := self.reason_to_stop(len(live.ids) + 1, context_length)) is not None:
@@ -163,7 +185,7 @@ class _Reply:
                 step = live.extend([choice.token_id], "last", "step")
             assert step is not None
             logits_V = step
-        yield self.finished(reason, detokenizer.flush())
+        yield self.finished(reason, detokenizer.flush(), end)
 
     def reason_to_stop(self, used: int, context_length: int) -> FinishReason | None:
         """Why no further token may be chosen, if so."""
@@ -177,12 +199,12 @@ class _Reply:
         pick = choose if logits_V.device.type == "cpu" else self.engine.device_sampler.choose
         return pick(logits_V, snapshot, seed=self.seed, index=self.index, seen_ids=self.engine.live.ids)
 
-    def token(self, choice: Choice, detokenizer: Detokenizer, seconds: float, snapshot: Sampling) -> Token:
-        token = Token(
+    def token(self, choice: Choice, text: str, seconds: float, snapshot: Sampling) -> Token:
+        return Token(
             index=self.index,
             token_id=choice.token_id,
             piece=self.engine.tokenizer.piece(choice.token_id),
-            text=detokenizer.feed(choice.token_id),
+            text=text,
             chosen_by="sampler",
             logprob=choice.logprob,
             rank=choice.rank,
@@ -190,14 +212,26 @@ class _Reply:
             seconds=seconds,
             sampling=snapshot,
         )
+
+    def count(self, token: Token) -> None:
         self.index += 1
         self.new_tokens += 1
         if self.new_tokens > 1:
-            self.decode_s += seconds
-        return token
+            self.decode_s += token.seconds
 
-    def finished(self, reason: FinishReason, text: str = "") -> Finished:
-        info, live = self.engine.info, self.engine.live
-        plan = ComputePlan(tuple(live.forwards), info.dtype, info.device, info.threads, info.torch)
-        usage = Usage(self.prompt_tokens, self.reused_tokens, self.new_tokens, info.context_length)
-        return Finished(reason, usage, Timings(self.prefill_s, self.decode_s), plan, text)
+    def plan(self) -> ComputePlan:
+        info = self.engine.info
+        return ComputePlan(
+            tuple(self.engine.live.forwards),
+            info.dtype,
+            info.device,
+            info.threads,
+            info.torch,
+            machine=info.machine,
+            prompt_digest=self.prompt_digest,
+        )
+
+    def finished(self, reason: FinishReason, text: str = "", end: Token | None = None) -> Finished:
+        context_length = self.engine.info.context_length
+        usage = Usage(self.prompt_tokens, self.reused_tokens, self.new_tokens, context_length)
+        return Finished(reason, usage, Timings(self.prefill_s, self.decode_s), self.plan(), text, end)

@@ -7,15 +7,22 @@ from itertools import takewhile
 
 from torch import Tensor
 
+from llama_chat.compute_plan import LONGEST_FORWARD, Shape, length_of, shapes_of, usable_forwards
 from llama_chat.engine.network import LogitsWanted, Network
 from llama_chat.events import Forward
 
-PREFILL_CHUNK = 256
+PREFILL_CHUNK = LONGEST_FORWARD
 """Tokens of one prefill forward; between two of them a cancel is seen."""
+
+_STEPS_A_REPORT = 32
 
 
 class LiveCache:
-    """What a next turn can go on from: it prefills only what follows the longest common prefix."""
+    """What a next turn can go on from: it prefills only what follows the longest common prefix.
+
+    Where it must be as it was once, `shapes` says by which forward each id goes through the network; None
+    leaves that open.
+    """
 
     def __init__(self, network: Network) -> None:
         self.network = network
@@ -23,13 +30,24 @@ class LiveCache:
         self.ids: list[int] = []
         self.forwards: list[Forward] = []
 
-    def reuse(self, ids: Sequence[int]) -> int:
+    def reuse(self, ids: Sequence[int], shapes: Sequence[Shape | None] = ()) -> int:
         """How many of the ids are kept from before, after dropping what differs.
 
-        At least the last id is always left to compute, since its logits are wanted.
+        At least the last id is always left to compute, since its logits are wanted; and all of a forward,
+        where only a part of it is there.
         """
         common = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(self.ids, ids, strict=False)))
-        return self.rewind(min(common, len(ids) - 1))
+        length = min(common, len(ids) - 1, self._agreeing(shapes))
+        while (kept := self.rewind(_start_of_forward(shapes, length))) != length:
+            length = kept
+        return kept
+
+    def _agreeing(self, shapes: Sequence[Shape | None]) -> int:
+        """Positions up to the first that was computed otherwise than it should be."""
+        if not any(shapes):
+            return len(self.ids)
+        pairs = zip(shapes, shapes_of(self.forwards), strict=False)
+        return sum(1 for _ in takewhile(lambda pair: pair[0] is None or pair[0] == pair[1], pairs))
 
     def rewind(self, length: int) -> int:
         """How many tokens are kept; a cache that cannot be cut keeps fewer than asked."""
@@ -58,14 +76,80 @@ class LiveCache:
             self.forwards.append(Forward(start, len(ids), len(ids), "step" if kind == "step" else "prefill"))
         return out
 
-    def prefill(self, ids: Sequence[int], is_cancelled: Callable[[], bool]) -> Iterator[Tensor | None]:
-        """None after each chunk, the logits of the last id after the last; ends early when cancelled."""
-        for start in range(0, len(ids), PREFILL_CHUNK):
+    def prefill(
+        self, ids: Sequence[int], is_cancelled: Callable[[], bool], shapes: Sequence[Shape | None] = ()
+    ) -> Iterator[Tensor | None]:
+        """None now and then, after the last forward the logits of the last id; ends early when cancelled.
+
+        Args:
+            ids: all of them, beginning with those that `reuse` kept.
+            is_cancelled: asked before every forward.
+            shapes: as given to `reuse`.
+        """
+        wanted = [*shapes, *[None] * (len(ids) - len(shapes))]
+        steps = 0
+        while len(self.ids) < len(ids):
             if is_cancelled():
                 return
-            chunk = ids[start : start + PREFILL_CHUNK]
-            is_last = start + PREFILL_CHUNK >= len(ids)
-            yield self.extend(chunk, "last" if is_last else "none", "prefill")
+            forward = _next_forward(wanted, len(self.ids))
+            logits_V = self._compute(ids, forward)
+            if len(self.ids) < forward.start + forward.kept:
+                _give_up_long_forwards(wanted)
+            elif len(self.ids) == len(ids):
+                yield logits_V
+            steps = steps + 1 if forward.kind == "step" else _STEPS_A_REPORT
+            if steps >= _STEPS_A_REPORT and len(self.ids) < len(ids):
+                steps = 0
+                yield None
+
+    def _compute(self, ids: Sequence[int], forward: Forward) -> Tensor | None:
+        """The logits of the last id, if it is in this forward.
+
+        Rows that are not kept are computed all the same, for any id: how many there are decides about the
+        last bits of each, what is in the later ones does not.
+        """
+        end = forward.start + forward.kept
+        wanted: LogitsWanted = "none" if end < len(ids) else "last" if forward.kept == forward.rows else "all"
+        filler = [ids[end - 1]] * (forward.rows - forward.kept)
+        logits = self.extend([*ids[forward.start : end], *filler], wanted, forward.kind)
+        if filler:
+            self.rewind(end)
+        return logits[forward.kept - 1] if wanted == "all" and logits is not None else logits
+
+
+def wanted_shapes(
+    plan: Sequence[Forward], *, prompt_tokens: int, length: int, context_length: int
+) -> list[Shape | None]:
+    """How each of `length` ids, the prompt and then forced ones, is to go through the network.
+
+    As the plan says; beyond it the prompt as it comes and forced ids one by one, as they were chosen.
+    """
+    followed = usable_forwards(plan, length=length, context_length=context_length)
+    open_ = max(0, prompt_tokens - length_of(followed))
+    shapes: list[Shape | None] = [*shapes_of(followed), *[None] * open_]
+    return [*shapes, *((at, 1) for at in range(len(shapes), length))]
+
+
+def _start_of_forward(shapes: Sequence[Shape | None], at: int) -> int:
+    """Where the forward starts that the position is a later row of, else the position itself."""
+    shape = shapes[at] if at < len(shapes) else None
+    return at if shape is None else min(at, shape[0])
+
+
+def _next_forward(wanted: Sequence[Shape | None], at: int) -> Forward:
+    """What comes next: the forward that is wanted, or a chunk up to where one is."""
+    shape = wanted[at]
+    longest = PREFILL_CHUNK if shape is None else shape[1]
+    end = at + 1
+    while end < min(at + longest, len(wanted)) and wanted[end] == shape:
+        end += 1
+    rows = end - at if shape is None else shape[1]
+    return Forward(at, rows, end - at, "prefill" if shape is None or rows > 1 else "step")
+
+
+def _give_up_long_forwards(wanted: list[Shape | None]) -> None:
+    """For a cache that cannot be cut where rows are not kept: the rest goes as it comes, but for steps."""
+    wanted[:] = [shape if shape is not None and shape[1] == 1 else None for shape in wanted]
 
 
 def _shorten(forward: Forward, length: int) -> Forward:

@@ -5,7 +5,8 @@ always a prefix of the vocabulary sorted by penalised logit, so each filter is a
 
 Chance is a pure function: the choice is argmax(reshaped logit + g) with Gumbel noise g from an integer hash
 of (reply seed, index in the reply, token id). The same logits give the same token on every machine, and a
-tiny change of the logits changes the choice only where two candidates are nearly tied.
+tiny change of the logits changes the choice only where two candidates are nearly tied. `chance` does the
+same for a few candidates without numpy.
 
 All of it runs in numpy: most steps are tiny, and torch takes longer to start one than numpy to do it. A
 choice out of 49,152 takes 0.7 ms, in torch it took 1.5 (a busy machine, 2026-11-22). Where the logits are on
@@ -26,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from llama_chat.chance import SMALLEST_TEMPERATURE, noise_key
 from llama_chat.errors import ModelError
 from llama_chat.events import CANDIDATE_COUNT, TAIL_BINS_PER_LOGIT, Candidates, Sampling
 
@@ -33,13 +35,6 @@ TAIL_BINS = 512
 """64 logits below the best; what is lower counts into the last bin."""
 
 _MORE_CANDIDATES = 1024  # tried before the whole vocabulary is sorted: 0.13 ms, against 5 ms
-SMALLEST_TEMPERATURE = 1e-30
-"""Still a number in f32."""
-
-
-_MASK32 = 0xFFFFFFFF
-_MASK64 = 0xFFFFFFFFFFFFFFFF
-
 Floats: TypeAlias = NDArray[np.float32]
 Doubles: TypeAlias = NDArray[np.float64]
 TokenIds: TypeAlias = NDArray[np.int64]
@@ -235,19 +230,6 @@ def hash32(seed: int, index: int, ids: TokenIds) -> NDArray[np.uint32]:
     """
     low, high = noise_key(seed, index)
     return _mix32(_mix32(ids.astype(np.uint32) ^ np.uint32(low)) ^ np.uint32(high))
-
-
-def noise_key(seed: int, index: int) -> tuple[int, int]:
-    """What the hash mixes into the ids of one token: the lower and the upper 32 bits."""
-    key = _splitmix64(_splitmix64(seed & _MASK64) ^ (index & _MASK64))
-    return key & _MASK32, key >> 32
-
-
-def _splitmix64(x: int) -> int:
-    x = (x + 0x9E3779B97F4A7C15) & _MASK64
-    x = ((x ^ (x >> 30)) * 0xBF58476D1CE4E5B9) & _MASK64
-    x = ((x ^ (x >> 27)) * 0x94D049BB133111EB) & _MASK64
-    return x ^ (x >> 31)
 
 
 def _mix32(x: NDArray[np.uint32]) -> NDArray[np.uint32]:

@@ -15,6 +15,7 @@ from typing import Any
 
 from llama_chat.events import Candidates, ChosenBy, Sampling, Token
 from llama_chat.sessions.columns import ColumnReader, ColumnWriter, float_bits, floats_of
+from llama_chat.sessions.records import NO_CANDIDATES
 from llama_chat.sessions.tail import group_count, pack_tail, unpack_tail
 
 _VERSION = 1
@@ -38,12 +39,15 @@ def pack_archive(tokens: Sequence[Token]) -> bytes:
     return out.packed()
 
 
-def unpack_archive(packed: bytes, samplings: Sequence[tuple[int, Sampling]]) -> list[Token]:
+def unpack_archive(
+    packed: bytes, samplings: Sequence[tuple[int, Sampling]], *, with_candidates: bool = True
+) -> list[Token]:
     """The tokens that `pack_archive` packed.
 
     Args:
         packed: the blob.
         samplings: from which index on which settings were in force, rising; the first from index 0.
+        with_candidates: or with empty ones, 50 times quicker (1,000 tokens: 6 ms against 330, 2026-11-22).
     """
     source = ColumnReader(packed)
     (version,) = source.raw()
@@ -53,7 +57,7 @@ def unpack_archive(packed: bytes, samplings: Sequence[tuple[int, Sampling]]) -> 
     chosen_by = [_BY[number] for number in source.raw()]
     logprobs, ranks, seconds = source.numbers("d"), source.numbers("I"), source.numbers("d")
     pieces, texts = _read_texts(source)
-    candidates = _read_candidates(source)
+    candidates = _read_candidates(source) if with_candidates else [NO_CANDIDATES] * len(texts)
     in_force = sampling_at(samplings, indices)
     columns = (indices, token_ids, pieces, texts, chosen_by, logprobs, ranks, candidates, seconds, in_force)
     return [Token(*values) for values in zip(*columns, strict=True)]

@@ -42,16 +42,33 @@ class ColumnWriter:
 
 
 class ColumnReader:
-    """Gives the columns back in the order in which they were added."""
+    """Gives the columns back in the order in which they were added.
 
-    def __init__(self, packed: bytes) -> None:
-        self._content = zlib.decompress(packed)
+    Args:
+        packed: what `packed()` gave.
+        most_bytes: refuse what unpacks to more; 0 takes anything.
+    """
+
+    def __init__(self, packed: bytes, *, most_bytes: int = 0) -> None:
+        unpacking = zlib.decompressobj()
+        self._content = unpacking.decompress(packed, most_bytes)
+        if not unpacking.eof or unpacking.unused_data:
+            raise ValueError("the packed columns are cut, too long, or followed by something")
         self._place = 0
+
+    @property
+    def is_at_end(self) -> bool:
+        """Whether every column was read."""
+        return self._place == len(self._content)
 
     def raw(self) -> bytes:
         """The next column as bytes."""
-        (length,) = _LENGTH.unpack_from(self._content, self._place)
         start = self._place + _LENGTH.size
+        if start > len(self._content):
+            raise ValueError("a packed column is missing")
+        (length,) = _LENGTH.unpack_from(self._content, self._place)
+        if start + length > len(self._content):
+            raise ValueError("a packed column is cut")
         self._place = start + length
         return self._content[start : self._place]
 

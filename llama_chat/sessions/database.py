@@ -12,11 +12,15 @@ from pathlib import Path
 
 from llama_chat.errors import StoreError
 from llama_chat.paths import make_private_folder
-from llama_chat.sessions.failures import explain, explain_os
+from llama_chat.sessions.failures import StoreDamaged, explain, explain_damage, explain_os
+from llama_chat.sessions.in_use import InUse
 from llama_chat.sessions.migrations import MIGRATIONS, check_version, migrate
 
 BUSY_TIMEOUT_S = 5.0
 """How long a call waits for another program's lock, unless its thread asked for less."""
+_PAUSE_S = 0.02
+_QUICK_TO_REWRITE_BYTES = 16_000_000
+"""At 100 MB/s, the write lock is held for 0.16 s (2026-11, two busy cores)."""
 
 
 class Database:
@@ -29,22 +33,51 @@ class Database:
         self._connections: list[sqlite3.Connection] = []
         self._is_open = False
         self._why_closed: StoreError | None = None
+        self._in_use = InUse(path)
+        self._damage_mark = path.with_name(f"{path.name}.is-damaged")
+        self.notices: tuple[str, ...] = ()
+        """What the user should hear about the opening."""
 
     def open(self) -> None:
         """Make the folder and the file if need be, bring the tables up to date.
 
+        A damaged file is set aside first, and what can be read of it recovered.
+
         Raises:
-            StoreError: it cannot be written, is no store, is damaged or is from a newer version.
+            StoreError: it cannot be written, is no store or is from a newer version; or it is damaged, and
+                another program has it open.
         """
+        self.notices = ()
+        try:
+            self._open()
+        except StoreDamaged as damage:
+            self._recover(damage)
+            self._open()
+
+    def _recover(self, damage: StoreDamaged) -> None:
+        from llama_chat.sessions.recovery import recover
+
+        with self._explained(), self._in_use.alone() as is_alone:
+            if not is_alone:
+                raise damage
+            recovered = recover(self.path)
+            self._damage_mark.unlink(missing_ok=True)
+        self.notices = (recovered.notice(self.path),)
+
+    def _open(self) -> None:
         self._prepare_file()
+        if self._damage_mark.exists():  # it was found while it was in use
+            raise explain_damage("it was found damaged when it was last used", self.path)
         self._is_open = True
         try:
             with self._explained():
                 connection = self.connection()
                 check_version(connection, self.path, latest=len(MIGRATIONS))
+                self._in_use.enter()
                 self._make_private()
                 _enter_wal(connection, deadline=time.monotonic() + BUSY_TIMEOUT_S)
                 migrate(connection, self.path)
+                _look_into(connection)
                 self._try_to_write(connection)
         except BaseException as error:
             self.close()
@@ -60,6 +93,7 @@ class Database:
         for connection in connections:
             with contextlib.suppress(sqlite3.Error):
                 connection.close()
+        self._in_use.leave()
 
     def wait_at_most(self, seconds: float) -> None:
         """Let the calls of this thread wait no longer than this for another program's lock."""
@@ -128,6 +162,37 @@ class Database:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
 
+    def empty_log(self, patience_s: float) -> bool:
+        """Empty the write-ahead log into the file; False when others read from it all the time."""
+        deadline = time.monotonic() + patience_s
+        with self._explained():
+            connection = self.connection()
+            while True:
+                connection.execute("PRAGMA wal_checkpoint(PASSIVE)")  # locks nobody out, unlike what follows
+                with self.without_waiting():
+                    (is_busy, _, _) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+                if not is_busy or time.monotonic() > deadline:
+                    return not is_busy
+                time.sleep(_PAUSE_S)
+
+    def rewrite(self) -> bool:
+        """Write the file anew, without gaps; False where that would lock another program out for long.
+
+        `secure_delete` overwrites a row where it lies, not the copies of it that stay in the unused part of
+        a page when SQLite moves rows to another one.
+        """
+        with self._explained():
+            if self.path.stat().st_size <= _QUICK_TO_REWRITE_BYTES:
+                self.connection().execute("VACUUM")
+                return True
+            try:
+                with self._in_use.alone() as is_alone:
+                    if is_alone:
+                        self.connection().execute("VACUUM")
+                    return is_alone
+            finally:
+                self._in_use.enter()
+
     def _connect(self) -> sqlite3.Connection:
         # close() runs on whichever thread ends the program, so the check for one thread is off; each
         # connection is still used by one thread only.
@@ -135,6 +200,7 @@ class Database:
         connection.text_factory = _decode
         _set_busy_timeout(connection, getattr(self._local, "busy_timeout_s", BUSY_TIMEOUT_S))
         connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("PRAGMA secure_delete = ON")  # what is deleted is overwritten, not only let go
         return connection
 
     def _prepare_file(self) -> None:
@@ -171,7 +237,11 @@ class Database:
         try:
             yield
         except sqlite3.Error as error:
-            raise explain(error, self.path) from error
+            explained = explain(error, self.path)
+            if isinstance(explained, StoreDamaged) and self._is_open:
+                with contextlib.suppress(OSError):
+                    self._damage_mark.touch(mode=0o600)
+            raise explained from error
         except OSError as error:
             raise explain_os(error, self.path) from error
 
@@ -187,6 +257,12 @@ def storable(text: str) -> str | bytes:
 
 def _decode(raw: bytes) -> str:
     return raw.decode("utf-8", "surrogatepass")
+
+
+def _look_into(connection: sqlite3.Connection) -> None:
+    """Find out now, not at the first message, that a table cannot be read."""
+    for table in ("sessions", "messages", "replies"):
+        connection.execute(f"SELECT rowid FROM {table} ORDER BY rowid DESC LIMIT 1").fetchone()
 
 
 def _set_busy_timeout(connection: sqlite3.Connection, seconds: float) -> None:

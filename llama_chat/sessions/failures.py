@@ -13,6 +13,10 @@ class StoreUnavailable(StoreError):  # noqa: N818  (a state of the disk that may
     """The store cannot be used just now; the same call may work later."""
 
 
+class StoreDamaged(StoreError):  # noqa: N818  (a state of the file)
+    """The file is not what was written; the next `open` sets it aside and recovers what can be read."""
+
+
 _ELSEWHERE = "set LLAMA_CHAT_HOME to a folder that can be written."
 _RIGHTS_HINT = f"Give yourself the right to write there, or {_ELSEWHERE}"
 _ROOM_HINT = f"Make room on the disk, or {_ELSEWHERE}"
@@ -37,7 +41,9 @@ _PASSING: dict[int, tuple[str, str]] = {
     sqlite3.SQLITE_IOERR: ("cannot be read or written: the disk reports an error", "Check the disk."),
     sqlite3.SQLITE_NOMEM: ("cannot be used: memory is short", "Close other programs."),
 }
-_DAMAGE_HINT = "Move the file away to begin with an empty one; nothing was changed."
+_DAMAGE_HINT = (
+    "End every llama-chat and start it again: it then sets the file aside and recovers what can be read."
+)
 
 
 def explain(error: sqlite3.Error, path: Path) -> StoreError:
@@ -47,10 +53,15 @@ def explain(error: sqlite3.Error, path: Path) -> StoreError:
         what, hint = _PASSING[primary]
         return StoreUnavailable(f"{path} {what} ({error}).", hint=hint)
     if primary == sqlite3.SQLITE_NOTADB:
-        return StoreError(f"{path} is not a database of sessions.", hint=_DAMAGE_HINT)
+        return StoreDamaged(f"{path} is not a database of sessions.", hint=_DAMAGE_HINT)
     if primary == sqlite3.SQLITE_CORRUPT:
-        return StoreError(f"{path} is damaged ({error}).", hint=_DAMAGE_HINT)
+        return explain_damage(str(error), path)
     return StoreError(f"{path}: {error}.")
+
+
+def explain_damage(what: str, path: Path) -> StoreDamaged:
+    """The error for a file that is not what was written."""
+    return StoreDamaged(f"{path} is damaged ({what}).", hint=_DAMAGE_HINT)
 
 
 def explain_os(error: OSError, path: Path) -> StoreUnavailable:

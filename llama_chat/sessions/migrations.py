@@ -77,7 +77,42 @@ _FIRST_TABLES = (
         packed BLOB NOT NULL)""",
 )
 
-MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_first_tables,)
+
+def _search_and_deletion(connection: sqlite3.Connection) -> None:
+    """A full-text index, who has a session open, what is being deleted for good, where a model lies."""
+    for statement in _SEARCH_AND_DELETION:
+        connection.execute(statement)
+
+
+_SEARCH_AND_DELETION = (
+    "ALTER TABLE models ADD COLUMN path TEXT NOT NULL DEFAULT ''",
+    # The words are kept here, the text in `messages` only. A message without text is not in the index.
+    # prefix: what the last word of a query begins with is looked up like a word.
+    """CREATE VIRTUAL TABLE message_words USING fts5(
+        text, content = 'messages', content_rowid = 'seq', prefix = '1 2 3',
+        tokenize = 'unicode61 remove_diacritics 2')""",
+    """CREATE TRIGGER message_words_added AFTER INSERT ON messages WHEN new.text <> '' BEGIN
+        INSERT INTO message_words (rowid, text) VALUES (new.seq, new.text); END""",
+    """CREATE TRIGGER message_words_deleted AFTER DELETE ON messages WHEN old.text <> '' BEGIN
+        INSERT INTO message_words (message_words, rowid, text) VALUES ('delete', old.seq, old.text); END""",
+    # One trigger for both: in which order two would run is not promised.
+    """CREATE TRIGGER message_words_changed AFTER UPDATE OF text ON messages WHEN old.text <> new.text BEGIN
+        INSERT INTO message_words (message_words, rowid, text)
+            SELECT 'delete', old.seq, old.text WHERE old.text <> '';
+        INSERT INTO message_words (rowid, text) SELECT new.seq, new.text WHERE new.text <> ''; END""",
+    "INSERT INTO message_words (rowid, text) SELECT seq, text FROM messages WHERE text <> ''",
+    # Which living processes have a session open; dead ones are forgotten by whoever comes next.
+    """CREATE TABLE session_leases (
+        session_id TEXT NOT NULL REFERENCES sessions(id) ON DELETE CASCADE,
+        pid INTEGER NOT NULL, boot_id TEXT NOT NULL, started TEXT NOT NULL,
+        PRIMARY KEY (session_id, pid, boot_id, started)) WITHOUT ROWID""",
+    "CREATE INDEX replies_running ON replies (message_id) WHERE finish_reason IS NULL",
+    "CREATE INDEX sessions_deleted ON sessions (deleted_at) WHERE deleted_at IS NOT NULL",
+    # Sessions of which nothing may stay, and of which something may still be in the index or in a backup.
+    "CREATE TABLE deletions (session_id TEXT PRIMARY KEY) WITHOUT ROWID",
+)
+
+MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_first_tables, _search_and_deletion)
 """`MIGRATIONS[n]` takes version n to n + 1."""
 
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import sys
 from array import array
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
-from llama_chat.conversation import Message, Reply, Role
-from llama_chat.events import ComputePlan, Forward, Sampling
+from llama_chat.conversation import Conversation, Message, Reply, Role
+from llama_chat.events import Candidates, ComputePlan, Forward, Sampling, Token
+
+NO_CANDIDATES = Candidates(array("i"), array("f"), array("f"), array("i"), array("f"), float("nan"))
+"""For tokens that are read without what they were chosen from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +29,40 @@ class SessionInfo:
     date: str
     """ISO date that the template is given; fixed for the session."""
     message_count: int
+    deleted_at: float | None = None
+    """Unix time; None for one that is not deleted."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRecord:
+    """What wrote a reply."""
+
+    name: str
+    fingerprint: str
+    """Of the header of its weights and their sizes."""
+    engine: str
+    device: str
+    dtype: str
+    template: str
+    """Jinja source; empty for a model that was talked to raw."""
+    path: str = ""
+    """Where it lay; empty where an older llama-chat wrote it."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRecord:
+    """All that is known of one session, out of the store or out of an exported file."""
+
+    info: SessionInfo
+    conversation: Conversation
+    models: Mapping[str, ModelRecord]
+    """By the id of the assistant's message; one that no model wrote is not in it."""
+    tokens_of: Callable[[str], Sequence[Token]]
+    """The tokens of an assistant's message by its id, read when asked for; empty where none were kept."""
+    plain_tokens_of: Callable[[str], Sequence[Token]] | None = None
+    """The same with `NO_CANDIDATES`, which is much quicker to read; None where there is no quicker way."""
+    archive_of: Callable[[str], bytes | None] | None = None
+    """The same packed (`pack_archive`), where they lie so already: nothing need be packed again."""
 
 
 def sampling_json(sampling: Sampling) -> str:
@@ -40,8 +77,16 @@ def sampling_from(text: str) -> Sampling:
 
 
 def plan_json(plan: ComputePlan | None) -> str | None:
-    """The plan as JSON, None where there is none."""
-    return None if plan is None else json.dumps(asdict(plan))
+    """The plan as JSON, None where there is none.
+
+    Every reply repeats the forwards of the whole talk before it, so they are written short: 5 bytes each
+    instead of 60, where each begins at the end of the one before (they always do, but for foreign files).
+    """
+    if plan is None:
+        return None
+    values = {field.name: getattr(plan, field.name) for field in fields(plan)}
+    short = _short_forwards(plan.forwards)
+    return json.dumps(values | {"forwards": [asdict(f) for f in plan.forwards] if short is None else short})
 
 
 def plan_from(text: str | None) -> ComputePlan | None:
@@ -49,13 +94,49 @@ def plan_from(text: str | None) -> ComputePlan | None:
     if text is None:
         return None
     values = _known(ComputePlan, json.loads(text))
-    forwards = tuple(Forward(**_known(Forward, forward)) for forward in values["forwards"])
+    kept = values["forwards"]
+    if isinstance(kept, str):
+        forwards = tuple(_forwards_in(kept))
+    else:
+        forwards = tuple(Forward(**_known(Forward, forward)) for forward in kept)
     return ComputePlan(**(values | {"forwards": forwards}))
 
 
+def _short_forwards(forwards: Iterable[Forward]) -> str | None:
+    """`p36 s12 p20/18`: a prefill of 36 rows, 12 steps, a prefill of 20 rows of which 18 are kept."""
+    words, start = [], 0
+    for forward in forwards:
+        if forward.start != start or (forward.kind == "step" and forward.rows != 1):
+            return None
+        start += forward.kept
+        if forward.kind == "step":
+            words.append(f"s{forward.kept}")
+        else:
+            words.append(f"p{forward.rows}" + (f"/{forward.kept}" if forward.kept != forward.rows else ""))
+    return " ".join(words)
+
+
+def _forwards_in(short: str) -> Iterator[Forward]:
+    start = 0
+    for word in short.split():
+        rows, _, kept = word[1:].partition("/")
+        forward = (
+            Forward(start, 1, int(rows), "step")
+            if word[0] == "s"
+            else Forward(start, int(rows), int(kept or rows), "prefill")
+        )
+        yield forward
+        start += forward.kept
+
+
 def _known(kind: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    names = {field.name for field in fields(kind)}
+    names = _field_names(kind)
     return {name: value for name, value in values.items() if name in names}
+
+
+@cache
+def _field_names(kind: type[Any]) -> frozenset[str]:
+    return frozenset(field.name for field in fields(kind))
 
 
 def ids_blob(token_ids: Iterable[int]) -> bytes:
@@ -121,5 +202,5 @@ def message_from(row: tuple[Any, ...]) -> Message:
     return Message(message_id, parent_id, Role(role), text, created_at, reply)
 
 
-SESSION_COLUMNS = "id, title, created_at, updated_at, model, date, message_count"
+SESSION_COLUMNS = "id, title, created_at, updated_at, model, date, message_count, deleted_at"
 """For a SELECT over `sessions`; `SessionInfo(*row)` takes such a row."""

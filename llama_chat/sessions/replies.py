@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from llama_chat.compute_plan import with_steps
 from llama_chat.conversation import Message
 from llama_chat.errors import StoreError
 from llama_chat.events import Candidates, Prefilled, Sampling, Token
@@ -18,7 +19,7 @@ from llama_chat.sessions.archive import piece_to_keep, sampling_at, unpack_archi
 from llama_chat.sessions.database import storable
 from llama_chat.sessions.lease import Lease, is_alive
 from llama_chat.sessions.packing import pack_candidates, unpack_candidates
-from llama_chat.sessions.records import reply_values, sampling_from, sampling_json
+from llama_chat.sessions.records import plan_json, reply_values, sampling_from, sampling_json
 
 
 def insert_message(connection: sqlite3.Connection, session_id: str, message: Message) -> int:
@@ -66,11 +67,19 @@ def take_lease(connection: sqlite3.Connection, message_id: str, lease: Lease) ->
 
 
 def note_prefill(connection: sqlite3.Connection, message_id: str, prefilled: Prefilled) -> None:
-    """Keep what is known before the first token, for the case that the end never comes."""
+    """Keep what is known before the first token, for the case that the end never comes.
+
+    What the prompt of a continued reply took stays what it was when it began.
+    """
     connection.execute(
-        "UPDATE replies SET prompt_tokens = ?, reused_tokens = ?, prefill_s = ? WHERE message_id = ?",
+        "UPDATE replies SET prompt_tokens = ?, reused_tokens = ?, prefill_s = ? "
+        "WHERE message_id = ? AND length(token_ids) = 0",
         (prefilled.prompt_tokens, prefilled.reused_tokens, prefilled.seconds, message_id),
     )
+    if prefilled.plan is not None:
+        connection.execute(
+            "UPDATE replies SET plan = ? WHERE message_id = ?", (plan_json(prefilled.plan), message_id)
+        )
 
 
 def insert_tokens(connection: sqlite3.Connection, message_id: str, tokens: Sequence[Token]) -> None:
@@ -136,26 +145,47 @@ def with_progress(connection: sqlite3.Connection, message: Message) -> Message:
         "SELECT place, token_id, text, seconds FROM tokens WHERE message_id = ? ORDER BY place", (message.id,)
     ).fetchall()
     fresh = [row for row in rows if row[0] >= known]
+    token_ids = message.reply.token_ids + tuple(token_id for _, token_id, _, _ in fresh)
+    plan = message.reply.plan
     return replace(
         message,
         text=message.text + "".join(text for _, _, text, _ in fresh),
         reply=replace(
             message.reply,
-            token_ids=message.reply.token_ids + tuple(token_id for _, token_id, _, _ in fresh),
-            decode_s=sum(seconds for _, _, _, seconds in rows[1:]),
+            token_ids=token_ids,
+            plan=plan and with_steps(plan, message.reply.prompt_tokens + len(token_ids) - 1),
+            decode_s=message.reply.decode_s + sum(seconds for _, _, _, seconds in fresh[1:]),
             finish_reason=None if _has_writer(connection, message.id) else "interrupted",
         ),
     )
 
 
-def _has_writer(connection: sqlite3.Connection, message_id: str) -> bool:
+def writer_of(connection: sqlite3.Connection, message_id: str) -> Lease | None:
+    """The process that writes the reply, or did so last; None when nobody does."""
     row = connection.execute(
         "SELECT pid, boot_id, started FROM leases WHERE message_id = ?", (message_id,)
     ).fetchone()
-    return row is not None and is_alive(Lease(*row))
+    return None if row is None else Lease(*row)
 
 
-def tokens_of(connection: sqlite3.Connection, message_id: str) -> list[Token]:
+def _has_writer(connection: sqlite3.Connection, message_id: str) -> bool:
+    writer = writer_of(connection, message_id)
+    return writer is not None and is_alive(writer)
+
+
+def sessions_with_dead_replies(connection: sqlite3.Connection) -> list[str]:
+    """The sessions that hold a reply without an end which nobody alive writes."""
+    rows = connection.execute(
+        "SELECT m.session_id, r.message_id FROM replies r JOIN messages m ON m.id = r.message_id "
+        "WHERE r.finish_reason IS NULL"
+    ).fetchall()
+    found = {session_id: None for session_id, message_id in rows if not _has_writer(connection, message_id)}
+    return list(found)
+
+
+def tokens_of(
+    connection: sqlite3.Connection, message_id: str, *, with_candidates: bool = True
+) -> list[Token]:
     """The tokens of a reply by index, from its archive and its rows."""
     base = connection.execute("SELECT sampling FROM replies WHERE message_id = ?", (message_id,)).fetchone()
     if base is None:
@@ -167,7 +197,7 @@ def tokens_of(connection: sqlite3.Connection, message_id: str) -> list[Token]:
     archive = connection.execute(
         "SELECT packed FROM token_archives WHERE message_id = ?", (message_id,)
     ).fetchone()
-    packed = unpack_archive(archive[0], samplings) if archive else []
+    packed = unpack_archive(archive[0], samplings, with_candidates=with_candidates) if archive else []
     found = {token.index: token for token in [*_tokens_in_rows(connection, message_id, samplings), *packed]}
     return [found[index] for index in sorted(found)]
 
@@ -199,6 +229,16 @@ def _token_from(row: tuple[Any, ...], sampling: Sampling) -> Token:
         seconds=seconds,
         sampling=sampling,
     )
+
+
+def archive_of(connection: sqlite3.Connection, message_id: str) -> bytes | None:
+    """All tokens of the reply, packed; None where none are, or some are still in rows."""
+    row = connection.execute(
+        "SELECT packed FROM token_archives WHERE message_id = :id "
+        "AND NOT EXISTS (SELECT 1 FROM tokens WHERE message_id = :id)",
+        {"id": message_id},
+    ).fetchone()
+    return row and bytes(row[0])
 
 
 def row_count(connection: sqlite3.Connection, message_id: str) -> int:

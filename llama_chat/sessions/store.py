@@ -6,26 +6,23 @@ import contextlib
 import sqlite3
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TypeAlias
 
-from llama_chat.conversation import Conversation, Message, new_id
-from llama_chat.errors import StoreError
-from llama_chat.events import ModelInfo, Prefilled, Token
-from llama_chat.sessions import replies
+from llama_chat.conversation import Conversation, Message
+from llama_chat.events import Prefilled, Token
+from llama_chat.sessions import backups, continuing, deleting, replies
 from llama_chat.sessions.archive import pack_archive
-from llama_chat.sessions.database import Database, storable
-from llama_chat.sessions.failures import StoreUnavailable
+from llama_chat.sessions.failures import StoreUnavailable, explain_os
 from llama_chat.sessions.lease import build_lease
-from llama_chat.sessions.records import MESSAGE_COLUMNS, SESSION_COLUMNS, SessionInfo, message_from
+from llama_chat.sessions.records import MESSAGE_COLUMNS, ModelRecord, SessionRecord, message_from
+from llama_chat.sessions.shelf import Shelf, no_session, require
 
-_Infos: TypeAlias = list[SessionInfo]  # inside the class `list` is the method
-_Tokens: TypeAlias = list[Token]
-_LISTED = "deleted_at IS NULL AND message_count > 0"
-_WHERE_THEY_ARE = "Ctrl+S in the chat lists them with their ids."
+_Tokens: TypeAlias = list[Token]  # inside the class `list` is the method
 
 
-class SessionStore:
+class SessionStore(Shelf):
     """Every session of one user, in one SQLite file; usable from several threads and processes at once.
 
     Every call raises `StoreError` when it fails, a `StoreUnavailable` when it may work later (locked, no
@@ -35,13 +32,15 @@ class SessionStore:
         path: the file; it is made by `open`, nothing happens before.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._database = Database(path)
-
     @property
     def path(self) -> Path:
         """The file."""
         return self._database.path
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What the user should hear about the last opening: a damaged store, and what became of it."""
+        return self._database.notices
 
     def open(self) -> None:
         """Make folder and file if need be and bring the tables up to date.
@@ -56,103 +55,38 @@ class SessionStore:
         """Close the file for all threads; safe to call twice."""
         self._database.close()
 
+    def transaction(self) -> AbstractContextManager[sqlite3.Connection]:
+        """A write that `exchange` makes by statements of its own: as a whole or not at all."""
+        return self._database.transaction(full=True)
+
     def wait_at_most(self, seconds: float) -> None:
         """Let the calls of this thread wait no longer than this for another program's lock."""
         self._database.wait_at_most(seconds)
 
-    # --- sessions ---------------------------------------------------------------------------------
+    def tidy(self) -> None:
+        """End replies whose writer is gone, delete for good what was deleted 30 days ago, drop old backups.
 
-    def create(self, *, title: str = "New chat", model: str = "", date: str) -> SessionInfo:
-        """A new session without messages; it is listed from its first message on."""
-        now = time.time()
-        info = SessionInfo(new_id(), title, now, now, model, date, 0)
-        with self._database.transaction(full=True) as connection:
-            connection.execute(
-                "INSERT INTO sessions (id, title, created_at, updated_at, touched, model, date) VALUES "
-                "(?, CAST(? AS TEXT), ?, ?, (SELECT coalesce(max(touched), 0) + 1 FROM sessions), ?, ?)",
-                (info.id, storable(title), now, now, model, date),
-            )
-        return info
-
-    def list(self, limit: int | None = None, offset: int = 0) -> _Infos:
-        """The sessions that have messages, the one last written to first; all of them without a limit."""
-        with self._database.reading() as connection:
-            rows = connection.execute(
-                f"SELECT {SESSION_COLUMNS} FROM sessions WHERE {_LISTED} "
-                "ORDER BY touched DESC LIMIT ? OFFSET ?",
-                (-1 if limit is None else limit, offset),
-            )
-            return [SessionInfo(*row) for row in rows]
-
-    def last(self) -> SessionInfo | None:
-        """The session that was written to last."""
-        return next(iter(self.list(limit=1)), None)
-
-    def find(self, prefix: str) -> SessionInfo:
-        """The session whose id begins so.
+        For the background, after opening: it may take seconds, in steps that hold other chats up for 0.2 s
+        at most.
 
         Raises:
-            StoreError: there is none, or more than one.
+            StoreError: the store cannot be written now; the next call goes on.
         """
-        first = prefix.strip().lower()
+        for session_id in self._sessions_with_dead_replies():
+            self.load(session_id)  # which notes their end
+        now = time.time()
         with self._database.reading() as connection:
-            rows = connection.execute(
-                f"SELECT {SESSION_COLUMNS} FROM sessions "
-                "WHERE deleted_at IS NULL AND id >= ? AND id < ? LIMIT 4",
-                (first, first + "\U0010ffff"),
-            ).fetchall()
-        if not first or not rows:
-            raise StoreError(f"No session begins with {prefix!r}.", hint=_WHERE_THEY_ARE)
-        if len(rows) > 1:
-            ids = ", ".join(row[0] for row in rows[:3])
-            raise StoreError(
-                f"{prefix!r} fits more than one session ({ids}{', ...' if len(rows) > 3 else ''}).",
-                hint="Give more of the id.",
-            )
-        return SessionInfo(*rows[0])
-
-    def rename(self, session_id: str, title: str) -> None:
-        """Give the session another title."""
-        self._change(session_id, "title = CAST(? AS TEXT)", storable(title))
-
-    def delete(self, session_id: str) -> None:
-        """Take the session out of every list; `undelete` brings it back."""
-        self._change(session_id, "deleted_at = ?", time.time())
-
-    def undelete(self, session_id: str) -> None:
-        """Bring a deleted session back."""
-        self._change(session_id, "deleted_at = ?", None)
-
-    def select_leaf(self, session_id: str, leaf_id: str | None) -> None:
-        """Remember which path through the tree is taken."""
-        self._change(session_id, "leaf_id = ?", leaf_id)
-
-    def set_model(self, session_id: str, info: ModelInfo) -> None:
-        """Note what runs in the session from now on; replies that begin later refer to it."""
-        values = (
-            *(info.name, info.fingerprint, info.engine, info.device, info.dtype),
-            info.chat_template or "",
-        )
-        with self._database.transaction(full=False) as connection:
-            connection.execute(
-                "INSERT INTO models (name, fingerprint, engine, device, dtype, template) "
-                "VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-                values,
-            )
-            updated = connection.execute(
-                "UPDATE sessions SET model = ?, model_id = (SELECT id FROM models WHERE "
-                "(name, fingerprint, engine, device, dtype, template) = (?, ?, ?, ?, ?, ?)) WHERE id = ?",
-                (info.name, *values, session_id),
-            )
-            _require(updated, session_id)
-
-    def _change(self, session_id: str, assignment: str, value: object) -> None:
-        with self._database.transaction(full=True) as connection:
-            updated = connection.execute(
-                f"UPDATE sessions SET {assignment} WHERE id = ?",
-                (value, session_id),
-            )
-            _require(updated, session_id)
+            is_due = deleting.has_future(connection, now) or deleting.expired(connection, now)
+        if is_due:
+            with self._database.transaction(full=True) as connection:
+                deleting.bring_back_to_today(connection, now)
+                for session_id in deleting.expired(connection, now):
+                    deleting.begin_deletion(connection, session_id, now)
+        try:
+            backups.expire_backups(self.path, now=now, kept_s=deleting.KEPT_S)
+        except OSError as error:
+            raise explain_os(error, self.path) from error
+        deleting.erase(self._database)
 
     # --- messages ---------------------------------------------------------------------------------
 
@@ -167,7 +101,7 @@ class SessionStore:
                 "SELECT leaf_id FROM sessions WHERE id = ?", (session_id,)
             ).fetchone()
             if session is None:
-                raise _no_session(session_id)
+                raise no_session(session_id)
             rows = connection.execute(
                 f"SELECT {MESSAGE_COLUMNS} FROM messages m LEFT JOIN replies r ON r.message_id = m.id "
                 "WHERE m.session_id = ? ORDER BY m.seq",
@@ -199,7 +133,7 @@ class SessionStore:
                 "UPDATE sessions SET leaf_id = ?, message_count = message_count - ? WHERE id = ?",
                 (leaf_id, max(0, deleted), session_id),
             )
-            _require(updated, session_id)
+            require(updated, session_id)
 
     def begin_reply(self, session_id: str, message: Message) -> None:
         """Keep an assistant's message that this process is about to write; it becomes the leaf."""
@@ -209,6 +143,30 @@ class SessionStore:
             inserted = replies.insert_message(connection, session_id, message)
             replies.take_lease(connection, message.id, build_lease())
             _touch(connection, session_id, inserted, message.id)
+
+    def reopen_reply(self, session_id: str, message: Message) -> Message:
+        """The reply as it is from now on: it goes on, written by this process, and is the leaf.
+
+        Its text becomes what its tokens tell: a character that was cut at its end is completed by what comes.
+        May be repeated; one that the store does not have yet is begun.
+
+        Args:
+            session_id: its session.
+            message: as it was read, with all of its token ids.
+
+        Raises:
+            StoreError: another chat writes it, or has gone on with it since it was read.
+        """
+        with self._database.transaction(full=False) as connection:
+            stored = continuing.stored_message(connection, session_id, message.id)
+            if stored is not None:
+                continuing.check_unchanged(connection, stored, message)
+            base = stored or message
+            begun = continuing.reopened(base, continuing.readable_text(connection, base))
+            inserted = replies.insert_message(connection, session_id, begun)
+            continuing.reopen(connection, begun)
+            _touch(connection, session_id, inserted, message.id)
+        return begun
 
     def note_prefill(self, message_id: str, prefilled: Prefilled) -> None:
         """Keep what the prefill of a running reply took."""
@@ -260,6 +218,39 @@ class SessionStore:
         with self._database.reading() as connection:
             return replies.tokens_of(connection, message_id)
 
+    def load_plain_tokens(self, message_id: str) -> _Tokens:
+        """The same tokens without candidates (`NO_CANDIDATES`), read 50 times as quickly.
+
+        Raises:
+            StoreError: there is no such reply.
+        """
+        with self._database.reading() as connection:
+            return replies.tokens_of(connection, message_id, with_candidates=False)
+
+    def record(self, session_id: str) -> SessionRecord:
+        """All that is known of the session; the tokens are read when they are asked for."""
+        info = self.find(session_id, include_deleted=True)
+        conversation = self.load(session_id)
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                "SELECT r.message_id, d.name, d.fingerprint, d.engine, d.device, d.dtype, d.template, d.path "
+                "FROM replies r JOIN models d ON d.id = r.model_id "
+                "JOIN messages m ON m.id = r.message_id WHERE m.session_id = ?",
+                (session_id,),
+            )
+            models = {row[0]: ModelRecord(*row[1:]) for row in rows}
+        return SessionRecord(
+            info, conversation, models, self.load_tokens, self.load_plain_tokens, self._load_archive
+        )
+
+    def _load_archive(self, message_id: str) -> bytes | None:
+        with self._database.reading() as connection:
+            return replies.archive_of(connection, message_id)
+
+    def _sessions_with_dead_replies(self) -> list[str]:
+        with self._database.reading() as connection:
+            return replies.sessions_with_dead_replies(connection)
+
     def _settle(self, message: Message) -> None:
         """Note that a reply was interrupted; a store that cannot be written now will hear it another time."""
         if message.reply is None or message.reply.finish_reason is None:
@@ -278,13 +269,4 @@ def _touch(connection: sqlite3.Connection, session_id: str, inserted: int, leaf_
         "message_count = message_count + ?, leaf_id = coalesce(?, leaf_id) WHERE id = ?",
         (time.time(), inserted, leaf_id, session_id),
     )
-    _require(updated, session_id)
-
-
-def _require(updated: sqlite3.Cursor, session_id: str) -> None:
-    if updated.rowcount == 0:
-        raise _no_session(session_id)
-
-
-def _no_session(session_id: str) -> StoreError:
-    return StoreError(f"There is no session {session_id!r}.", hint=_WHERE_THEY_ARE)
+    require(updated, session_id)

@@ -1,0 +1,130 @@
+"""What the store costs: `python tests/bench_store.py FILE`, the file being one of `make_big_store.py`.
+
+It prints how long opening, listing, searching and loading take, and what the tokens of a reply cost, in a
+folder of its own; the file is not changed unless `--delete` is given.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from store_helpers import build_candidates, build_reply_message, build_token
+
+from llama_chat.events import Token
+from llama_chat.sessions import SessionStore
+
+QUERIES = (
+    *(
+        "water",
+        "the",
+        "t",
+        "people wa",
+        "of the",
+        '"of the"',
+        '"water people"',
+        '"of the" wat',
+        "zei",
+        "nowhere",
+    ),
+    *("the of and to a in is it you that", "kagi", "zeizamu water", 'some "AND (NOT" -words'),
+)
+DECODE_TOK_PER_S = (41, 128)
+"""The default model on two cores, and the quickest that was measured."""
+
+
+def main() -> None:
+    """Print the figures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("path", type=Path)
+    parser.add_argument("--delete", action="store_true", help="also delete the longest session for good")
+    options = parser.parse_args()
+    store = SessionStore(options.path)
+    measure_reading(store)
+    if options.delete:
+        measure_deleting(store, options.path)
+    store.close()
+    measure_tokens()
+
+
+def measure_reading(store: SessionStore) -> None:
+    """Opening, the list, searches, the longest session."""
+    say("open", timed_ms(store.open))
+    say("list, the first 50", timed_ms(lambda: store.list(limit=50)))
+    say("list, all", timed_ms(store.list))
+    worst = {query: max(timed_ms(partial(store.search, query)) for _ in range(3)) for query in QUERIES}
+    say("search, median", statistics.median(worst.values()))
+    slowest = max(worst, key=worst.__getitem__)
+    say(f"search, worst ({slowest})", worst[slowest])
+    longest = max(store.list(), key=lambda info: info.message_count)
+    say(f"load of {longest.message_count} messages", timed_ms(lambda: store.load(longest.id)))
+
+
+def measure_deleting(store: SessionStore, path: Path) -> None:
+    """Deleting for good, and how long another writer waited meanwhile."""
+    import threading
+
+    longest, other = sorted(store.list(), key=lambda info: -info.message_count)[:2]
+    outcome: list[float] = []
+    thread = threading.Thread(target=lambda: outcome.append(timed_ms(lambda: store.delete_now(longest.id))))
+    thread.start()
+    waits = [0.0]
+    writer = SessionStore(path)
+    writer.open()
+    while thread.is_alive():
+        waits.append(timed_ms(lambda: writer.rename(other.id, f"Number {len(waits)}")))
+        thread.join(1 / 30)
+    writer.close()
+    say("delete for good", outcome[0])
+    say("longest wait of a writer", max(waits))
+
+
+def measure_tokens(count: int = 1000) -> None:
+    """What keeping replies of so many tokens with 64 candidates costs, a commit for each frame of 1/30 s."""
+    tokens = [build_token(i, candidates=build_candidates(i)) for i in range(count)]
+    with tempfile.TemporaryDirectory() as folder:
+        store = SessionStore(Path(folder) / "sessions.sqlite3")
+        store.open()
+        session = store.create(date="2026-11-22")
+        for rate in DECODE_TOK_PER_S:
+            reply = build_reply_message(None)
+            store.begin_reply(session.id, reply)
+            append_ms = keep_tokens(store, reply.id, tokens, per_frame=max(1, round(rate / 30)))
+            assert reply.reply is not None
+            ended = replace(reply, reply=replace(reply.reply, finish_reason="end"))
+            finish_ms = timed_ms(partial(store.finish_reply, session.id, ended))
+            print(
+                f"at {rate} tok/s: {append_ms / count:.3f} ms a token, "
+                f"{append_ms / count * rate / 1000:.1%} of decoding; packing at the end {finish_ms:.0f} ms"
+            )
+        rows = store._database.connection().execute("SELECT avg(length(packed)) FROM token_archives")
+        print(f"{rows.fetchone()[0] / count:.0f} kB for 1,000 tokens")
+        store.close()
+
+
+def keep_tokens(store: SessionStore, message_id: str, tokens: list[Token], *, per_frame: int) -> float:
+    """Milliseconds for the tokens of a reply, so many in each commit."""
+    frames = [tokens[i : i + per_frame] for i in range(0, len(tokens), per_frame)]
+    return sum(timed_ms(partial(store.append_tokens, message_id, frame)) for frame in frames)
+
+
+def timed_ms(work: Callable[[], object]) -> float:
+    """How long it takes."""
+    begin_s = time.perf_counter()
+    work()
+    return (time.perf_counter() - begin_s) * 1000
+
+
+def say(what: str, took_ms: float) -> None:
+    """One line."""
+    print(f"{what:50} {took_ms:8.1f} ms")
+
+
+if __name__ == "__main__":
+    main()

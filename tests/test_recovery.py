@@ -1,0 +1,232 @@
+"""A damaged store is set aside whole, what can be read is recovered, and the user is told where both lie."""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from store_helpers import build_reply_message, build_tokens
+
+from llama_chat.conversation import Conversation, Role
+from llama_chat.errors import StoreError
+from llama_chat.sessions import SessionStore
+
+PAGE = 4096
+DATE = "2026-11-22"
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "data" / "sessions.sqlite3"
+
+
+def fill(path: Path, sessions: int = 12, turns: int = 6) -> dict[str, Conversation]:
+    """What a chat would have written, by the id of the session; all of it in the file itself."""
+    store = SessionStore(path)
+    store.open()
+    kept = {}
+    for n in range(sessions):
+        session = store.create(title=f"Session {n}", date=DATE)
+        conversation = Conversation()
+        for turn in range(turns):
+            words = conversation.append(Role.USER, f"question {turn} of {n} " + "about llamas " * 20)
+            store.add_messages(session.id, [words], words.id)
+            reply = conversation.add(build_reply_message(words.id))
+            assert reply.reply is not None
+            store.begin_reply(session.id, reply)
+            tokens = build_tokens(8)
+            store.append_tokens(reply.id, tokens)
+            ended = replace(reply.reply, token_ids=tuple(t.token_id for t in tokens), finish_reason="end")
+            conversation.update(replace(reply, text="".join(t.text for t in tokens), reply=ended))
+            store.finish_reply(session.id, conversation.messages[reply.id])
+        kept[session.id] = conversation
+    store.close()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    return kept
+
+
+def spoil(path: Path, pages: list[int], chance: random.Random) -> bytes:
+    content = bytearray(path.read_bytes())
+    for page in pages:
+        content[page * PAGE : (page + 1) * PAGE] = chance.randbytes(PAGE)
+    path.write_bytes(content)
+    return bytes(content)
+
+
+def open_until_sound(path: Path) -> tuple[SessionStore, list[str]]:
+    """The store after it was used once and, where damage was found on the way, opened again."""
+    notices: list[str] = []
+    for _ in range(2):
+        store = SessionStore(path)
+        store.open()
+        notices += store.notices
+        try:
+            for session in store.list():
+                for message in store.load(session.id).messages.values():
+                    if message.reply:
+                        store.load_tokens(message.id)
+            session = store.create(date=DATE)
+            words = Conversation().append(Role.USER, "it goes on")
+            store.add_messages(session.id, [words], words.id)
+        except StoreError:
+            store.close()
+        else:
+            return store, notices
+    pytest.fail("what was recovered is damaged, too")
+
+
+def check_sound(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+
+
+def damaged_files(path: Path) -> list[Path]:
+    return [file for file in path.parent.glob("*.damaged-*") if not file.name.endswith(("-wal", "-shm"))]
+
+
+def test_what_lies_around_a_damaged_page_comes_back(path: Path) -> None:
+    kept = fill(path)
+    pages = path.stat().st_size // PAGE
+    spoiled = spoil(path, [pages // 2], random.Random(1))
+    store, notices = open_until_sound(path)
+    store.close()
+    check_sound(path)
+    (damaged,) = damaged_files(path)
+    assert damaged.read_bytes() == spoiled
+    assert damaged.stat().st_mode & 0o077 == 0
+    assert path.stat().st_mode & 0o077 == 0
+    (notice,) = notices
+    assert str(damaged) in notice
+    assert str(path) in notice
+    store.open()
+    found = {session.id: store.load(session.id) for session in store.list()}
+    whole = [id_ for id_ in kept if id_ in found and found[id_].messages == kept[id_].messages]
+    assert len(whole) >= len(kept) // 2
+    store.close()
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_whatever_pages_are_damaged_the_chat_opens(path: Path, seed: int) -> None:
+    chance = random.Random(seed)
+    kept = fill(path, sessions=4, turns=4)
+    pages = path.stat().st_size // PAGE
+    spoil(path, chance.sample(range(pages), chance.randint(1, 6)), chance)
+    store, notices = open_until_sound(path)
+    known = {message.id: message for tree in kept.values() for message in tree.messages.values()}
+    for session in store.list():
+        conversation = store.load(session.id)
+        assert conversation.path()[-1].id == conversation.leaf_id
+        for message in conversation.messages.values():
+            if message.id in known and message.reply:
+                store.load_tokens(message.id)
+    store.close()
+    assert bool(notices) == bool(damaged_files(path))
+    if notices:  # else the damage is where nothing was looked for
+        check_sound(path)
+
+
+@pytest.mark.parametrize(
+    "content", [b"Dear diary, " * 1000, bytes(3 * PAGE)], ids=["another text", "zeroes of a crash"]
+)
+def test_a_file_that_is_no_store_is_set_aside(path: Path, content: bytes) -> None:
+    path.parent.mkdir()
+    path.write_bytes(content)
+    store = SessionStore(path)
+    store.open()
+    assert store.list() == []
+    (damaged,) = damaged_files(path)
+    assert damaged.read_bytes() == content
+    assert "nothing in it could be read" in store.notices[0]
+    store.close()
+    store.open()
+    assert store.notices == ()
+    store.close()
+
+
+def test_a_file_that_was_cut_gives_back_its_beginning(path: Path) -> None:
+    fill(path)
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) * 2 // 3])
+    store, notices = open_until_sound(path)
+    assert notices
+    assert sum(session.message_count for session in store.list()) > 20
+    store.close()
+    check_sound(path)
+
+
+def test_a_message_whose_session_and_parent_are_lost_is_found_again(path: Path) -> None:
+    kept = fill(path, sessions=2, turns=2)
+    lost, conversation = next(iter(kept.items()))
+    first, second, *_ = conversation.path()
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("DELETE FROM sessions WHERE id = ?", (lost,))
+        connection.execute("DELETE FROM messages WHERE id = ?", (second.id,))
+    path.with_name(f"{path.name}.is-damaged").touch()
+    store = SessionStore(path)
+    store.open()
+    session = store.find(lost)
+    assert session.title.startswith("Recovered: question 0 of 0")
+    texts = [message.text for message in store.load(lost).path()]
+    assert texts == [message.text for message in conversation.path() if message.id != second.id]
+    assert texts[0] == first.text
+    store.close()
+
+
+def test_a_damaged_store_that_is_in_use_is_left_where_it_is(path: Path) -> None:
+    fill(path, sessions=1, turns=1)
+    other = SessionStore(path)
+    other.open()
+    path.with_name(f"{path.name}.is-damaged").touch()
+    store = SessionStore(path)
+    with pytest.raises(StoreError, match="is damaged") as refused:
+        store.open()
+    assert "End every llama-chat" in refused.value.hint
+    assert damaged_files(path) == []
+    other.close()
+    store.open()
+    assert len(damaged_files(path)) == 1
+    assert len(store.list()) == 1
+    store.close()
+
+
+def test_damage_that_is_found_while_chatting_is_mended_at_the_next_start(path: Path) -> None:
+    fill(path)
+    spoil(path, list(range(4, path.stat().st_size // PAGE - 4)), random.Random(3))
+    store = SessionStore(path)
+    store.open()
+    if not store.notices:
+        with pytest.raises(StoreError, match="damaged"):
+            _ = [store.load(session.id) for session in store.list()]
+        store.close()
+        store.open()
+    assert "was damaged" in store.notices[0]
+    store.close()
+    check_sound(path)
+
+
+def test_a_disk_that_is_full_leaves_the_damaged_store_where_it_is(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(path, sessions=1, turns=1)
+    content = path.read_bytes()
+    path.with_name(f"{path.name}.is-damaged").touch()
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("shutil.copyfile", full)
+    store = SessionStore(path)
+    with pytest.raises(StoreError, match="No space left"):
+        store.open()
+    monkeypatch.undo()
+    assert path.read_bytes() == content
+    assert damaged_files(path) == []
+    store.open()
+    assert len(store.list()) == 1
+    store.close()
