@@ -31,6 +31,10 @@ PROGRAM = "llama-chat"
 COMPLETION_VARIABLE = "_LLAMA_CHAT_COMPLETE"
 COMMANDS = {
     "run": ("llama_chat.cli.run:run", "One answer to stdout."),
+    "replay": (
+        "llama_chat.cli.replay:replay",
+        "A saved session watched again, or run again and checked.",
+    ),
     "inspect": (
         "llama_chat.cli.inspect:inspect",
         "What is in the files of a model: tensors, tokenizer, metadata.",
@@ -45,9 +49,11 @@ COMMANDS = {
     ),
     "devices": ("llama_chat.cli.devices:devices", "The devices that torch sees, and what fits on them."),
     "models": ("llama_chat.cli.models:models", "The models at hand; fetch, show or remove one."),
+    "sessions": ("llama_chat.cli.sessions:sessions", "The saved sessions: search, export, import and more."),
 }
 TAKEN_OPTIONS = {
     "run": (*MODEL_OPTIONS, *SAMPLING_OPTIONS, "system", "resume", "continue"),
+    "replay": MODEL_OPTIONS,
     "tokens": MODEL_OPTIONS,
     "verify": MODEL_OPTIONS,
     "devices": MODEL_OPTIONS,

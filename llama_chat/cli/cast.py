@@ -1,0 +1,146 @@
+"""`llama-chat replay --cast`: the replay's screen as an asciicast v2 file, which asciinema plays."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TextIO
+
+from llama_chat.cli.chat import FRAMES_PER_S
+from llama_chat.cli.talk import say
+from llama_chat.errors import StoreError, UsageError
+from llama_chat.paths import Paths
+from llama_chat.replay import Player, Timeline, clock
+from llama_chat.settings import LoadedSettings
+from llama_chat.units import bytes_text
+
+MIN_SIZE, MAX_SIZE = (20, 5), (400, 200)
+BEGIN = "\x1b[?25l\x1b[0m\x1b[2J\x1b[H"
+"""No cursor, an empty screen. Not the alternate screen: the last picture stays when the playing is over."""
+HOLD_S = 2.0
+"""So long the last picture is there, before a player begins again."""
+_SIZE = re.compile(r"(\d{1,4})[x×](\d{1,4})")
+
+
+def write_cast(
+    timeline: Timeline,
+    loaded: LoadedSettings,
+    paths: Paths,
+    target: Path,
+    size: str,
+    speed: float,
+    *,
+    force: bool,
+) -> int:
+    """Write the file, told on stderr; 0. Without an end (Ctrl+C, no space) nothing is left of it.
+
+    Raises:
+        UsageError: the size does not fit.
+        StoreError: the file is there already, and not to be replaced.
+        OSError: it cannot be written.
+    """
+    columns, lines = parsed_size(size)
+    if target.exists() and not force:
+        raise StoreError(
+            f"{target} is there already.", hint="Choose another name, or replace it with --force."
+        )
+    os.environ.setdefault("TEXTUAL_FPS", str(FRAMES_PER_S))  # read when textual is imported
+    from llama_chat.ui.replay.app import ReplayLooks
+    from llama_chat.ui.replay.recording import record_frames
+
+    header = {
+        **{"version": 2, "width": columns, "height": lines, "timestamp": int(timeline.info.created_at)},
+        **{"title": " ".join(timeline.info.title.split()), "env": {"TERM": "xterm-256color"}},
+    }
+    looks = ReplayLooks(loaded.settings.chat.theme, paths.user_themes, loaded.notices)
+    with _replacing(target) as file, _Progress(sys.stderr, timeline.total_s / speed) as progress:
+        file.write(json.dumps(header) + "\n")
+        last_s = 0.0
+
+        def keep(at_s: float, data: str) -> None:
+            nonlocal last_s
+            _write_event(file, at_s, data)
+            last_s = at_s
+            progress.tell(at_s)
+
+        _write_event(file, 0.0, BEGIN)
+        record_frames(Player(timeline, speed=speed), looks, (columns, lines), keep)
+        _write_event(file, last_s + HOLD_S, f"\x1b[0m\x1b[{lines};1H\x1b[?25h")
+    say(f"llama-chat: {target} ({clock(last_s)}, {bytes_text(target.stat().st_size)}).")
+    return 0
+
+
+def parsed_size(text: str) -> tuple[int, int]:
+    """Columns and lines out of `100x30`.
+
+    Raises:
+        UsageError: it is no size, or one that no screen has.
+    """
+    found = _SIZE.fullmatch(text.strip())
+    columns, lines = (int(found[1]), int(found[2])) if found else (0, 0)
+    if not (MIN_SIZE[0] <= columns <= MAX_SIZE[0] and MIN_SIZE[1] <= lines <= MAX_SIZE[1]):
+        raise UsageError(
+            f"--size {text} is no size of a screen.",
+            hint="Give columns and lines from {}x{} to {}x{}, such as 100x30.".format(*MIN_SIZE, *MAX_SIZE),
+        )
+    return columns, lines
+
+
+def _write_event(file: TextIO, at_s: float, data: str) -> None:
+    file.write(json.dumps([round(at_s, 4), "o", data], ensure_ascii=False) + "\n")
+
+
+@contextlib.contextmanager
+def _replacing(target: Path) -> Iterator[TextIO]:
+    """A file that takes the place of the target once it is whole.
+
+    Raises:
+        OSError: the folder or the disk does not take it; the target is as it was.
+    """
+    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
+    part = Path(name)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(target)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+class _Progress:
+    """How much is written, on a terminal's own line."""
+
+    def __init__(self, stream: TextIO, total_s: float) -> None:
+        self._stream = stream
+        self._total_s = total_s
+        self._told = ""
+        self._is_shown = stream.isatty()
+
+    def __enter__(self) -> _Progress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._told:
+            self._write("\r\x1b[K")
+
+    def tell(self, at_s: float) -> None:
+        """Say it, if it would be said differently."""
+        percent = 100 * at_s / self._total_s if self._total_s else 100.0
+        words = f"drawing {clock(at_s)} of {clock(self._total_s)} · {min(percent, 100):.0f} %"
+        if self._is_shown and words != self._told:
+            self._told = words
+            self._write(f"\r{words}")
+
+    def _write(self, text: str) -> None:
+        with contextlib.suppress(OSError, ValueError):  # nobody looks: the drawing goes on
+            self._stream.write(text)
+            self._stream.flush()

@@ -1,0 +1,50 @@
+"""The store for the commands that read or change sessions: opened, told about, closed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from llama_chat.cli.talk import say_notices
+from llama_chat.errors import StoreError
+from llama_chat.paths import user_paths
+from llama_chat.sessions import SessionInfo, SessionStore
+
+_HINT = "'llama-chat sessions list' has them with their ids; with --deleted, the deleted ones."
+
+
+@contextmanager
+def opened_store(*, is_made: bool = False) -> Iterator[SessionStore]:
+    """The user's store.
+
+    Args:
+        is_made: make it if there is none.
+
+    Raises:
+        StoreError: there is none, or it cannot be opened.
+    """
+    path = user_paths().sessions_file
+    if not is_made and not path.exists():
+        raise StoreError("There are no sessions yet.", hint="Begin one with llama-chat.")
+    store = SessionStore(path)
+    try:
+        store.open()
+        say_notices(store.notices)
+        yield store
+    finally:
+        store.close()
+
+
+def find_session(store: SessionStore, prefix: str, *, include_deleted: bool = False) -> SessionInfo:
+    """The session whose id begins so.
+
+    Raises:
+        StoreError: there is none, or more than one; says where ids are to be seen on the command line.
+    """
+    try:
+        return store.find(prefix, include_deleted=include_deleted)
+    except StoreError as error:
+        if type(error) is not StoreError:
+            raise
+        fits_several = "more than one" in error.message
+        raise StoreError(error.message, hint=error.hint if fits_several else _HINT) from error

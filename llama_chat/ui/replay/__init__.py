@@ -1,0 +1,1 @@
+"""A saved session watched again: the chat's screen with a player in the place of the prompt."""

@@ -1,0 +1,91 @@
+"""The application that shows a replay: the chat's looks and keys that play, pause and seek."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from textual.binding import Binding, BindingType
+from textual.driver import Driver
+from textual.notifications import SeverityLevel
+from textual.screen import Screen
+
+from llama_chat.replay import Player
+from llama_chat.ui.driver import driver_class
+from llama_chat.ui.replay.screen import ReplayScreen
+from llama_chat.ui.safe_app import SafeApp
+from llama_chat.ui.widgets.hint_line import HINT_S
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayLooks:
+    """What the user's settings say of the screen."""
+
+    theme: str
+    user_themes: Path
+    notices: tuple[str, ...] = ()
+    """Shown at the start: settings that were not taken, and the like."""
+
+
+class ReplayApp(SafeApp):
+    """Shows one session as it happened.
+
+    Args:
+        player: what is played, and from where.
+        looks: the theme.
+        ticks: whether time passes by itself.
+        has_keys: whether somebody is there who could press them.
+        driver: writes the screen; the chat's without one.
+    """
+
+    TITLE = "llama-chat replay"
+    CSS_PATH: ClassVar = [
+        Path(__file__).parent.parent / "screens" / "chat.tcss",
+        Path(__file__).parent / "replay.tcss",
+    ]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+q", "quit", "Quit", show=False, priority=True)]
+
+    def __init__(
+        self,
+        player: Player,
+        looks: ReplayLooks,
+        *,
+        ticks: bool = True,
+        has_keys: bool = True,
+        driver: type[Driver] | None = None,
+    ) -> None:
+        super().__init__(driver or driver_class(), looks.theme, looks.user_themes)
+        self.replay_screen = ReplayScreen(player, ticks=ticks, has_keys=has_keys)
+        self._notices = (*looks.notices, *self.theme_notices)
+
+    def get_default_screen(self) -> Screen[None]:
+        """The replay."""
+        return self.replay_screen
+
+    def on_mount(self) -> None:
+        """Say what is to be said once there is a screen."""
+        for notice in self._notices:
+            self.notify(notice, severity="warning")
+
+    def notify(
+        self,
+        message: str,
+        *,
+        title: str = "",
+        severity: SeverityLevel = "information",
+        timeout: float | None = None,
+        markup: bool = True,  # noqa: ARG002  (Textual's; nothing is parsed)
+    ) -> None:
+        """Say it in the line above the player: a toast would cover what is read."""
+        text = f"{title}: {message}" if title else message
+        kind = "info" if severity == "information" else severity
+        say = self.replay_screen.hint_line.say
+        self.call_later(lambda: say(text, kind, seconds=timeout or HINT_S))
+
+
+def run_replay(player: Player, looks: ReplayLooks) -> int:
+    """Show the replay until the user leaves; the exit code of the process."""
+    app = ReplayApp(player, looks)
+    app.run()
+    return app.return_code or 0

@@ -1,0 +1,78 @@
+"""What every application of the program shares: the user's theme, two lines of defence, a clean end."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.segment import Segments
+from textual.app import App
+from textual.driver import Driver
+from textual.filter import LineFilter, NoColor
+
+from llama_chat.paths import bundled_themes
+from llama_chat.ui.line_filter import SafeLineFilter
+from llama_chat.ui.themes import load_themes
+
+FALLBACK_THEME = "ember"
+
+_NO_COLOUR = NoColor()
+
+
+class SafeApp(App[None]):
+    """An application in the user's theme whose screen no text can command.
+
+    Args:
+        driver: writes the screen; None for Textual's own.
+        theme: name of the theme that is wanted.
+        user_themes: the folder of the user's own themes.
+    """
+
+    ENABLE_COMMAND_PALETTE = False
+
+    def __init__(self, driver: type[Driver] | None, theme: str, user_themes: Path) -> None:
+        super().__init__(driver_class=driver)
+        self.theme_notices = self._take_theme(theme, user_themes)
+        self._safe_filter = SafeLineFilter()
+
+    def _take_theme(self, wanted: str, user_themes: Path) -> tuple[str, ...]:
+        """Register all themes and take the wanted one; notices about what was not taken."""
+        loaded = load_themes(bundled_themes(), user_themes)
+        for theme in loaded.themes.values():
+            self.register_theme(theme)
+        if wanted in self.available_themes:
+            self.theme = wanted
+            return loaded.notices
+        self.theme = FALLBACK_THEME if FALLBACK_THEME in loaded.themes else self.theme
+        return (
+            *loaded.notices,
+            f"There is no theme '{wanted}': {self.theme} is used. F9 shows what there is.",
+        )
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """Textual's, or none of its greys where no colour is wanted; and ours, which guards the terminal."""
+        filters = [_NO_COLOUR] if self.no_color else super().get_line_filters()
+        return [*filters, self._safe_filter]
+
+    def on_mount(self) -> None:
+        """Catch the signals, and draw everything again after a stay in the shell."""
+        self._catch_signals()
+        self.app_resume_signal.subscribe(self, lambda _app: self.refresh(layout=True))
+
+    def _catch_signals(self) -> None:
+        if self.is_headless or sys.platform == "win32":
+            return
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            loop.add_signal_handler(number, self.exit, None, 128 + number)
+
+    def _fatal_error(self) -> None:
+        """Textual's traceback prints local variables, and with them what was said in the chat."""
+        from rich.traceback import Traceback
+
+        trace = Traceback(show_locals=False, width=None)
+        self._exit_renderables.append(Segments(self.console.render(trace, self.console.options)))
+        self._close_messages_no_wait()
