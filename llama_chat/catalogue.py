@@ -111,8 +111,8 @@ def fetch(model: Fetchable, models_folder: Path, report: Report, cancel: threadi
 def find_model(model: str, models_folder: Path) -> Path | Fetchable:
     """The path that a name, a path, an id or nothing stands for; without one, what is to be fetched.
 
-    Files and folders win over ids of the Hub. Of the Hub, what is whole in its cache is taken as it is; only
-    a pull asks for something newer.
+    Files and folders win over `ollama/…` and `lmstudio/…`, and those over ids of the Hub. Of the Hub, what is
+    whole in its cache is taken as it is; only a pull asks for something newer.
 
     Raises:
         ModelError: nothing fits; the hint names what comes nearest.
@@ -129,6 +129,10 @@ def find_model(model: str, models_folder: Path) -> Path | Fetchable:
         raise ModelError(
             f"No model '{_plain(model)}': {why or _plain(str(error))}.", hint=GIVE_A_MODEL
         ) from error
+    from llama_chat.shelves.names import find_by_name  # not on the way to the first paint
+
+    if shelved := find_by_name(model):
+        return shelved
     if hub_model := hub.parse_hub_id(model):
         if cached := hub.cached_path(hub_model):
             return cached

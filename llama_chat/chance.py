@@ -116,6 +116,11 @@ def _tail_weights(candidates: Candidates, temperature: float, wanted: int) -> tu
     return low, middle, high
 
 
+def tail_weight(candidates: Candidates, temperature: float, wanted: int) -> float:
+    """About the sum of exp over the `wanted` likeliest scaled logits beyond the candidates."""
+    return _tail_weights(candidates, temperature, wanted)[1]
+
+
 def _tail_bins(candidates: Candidates, wanted: int) -> Iterator[tuple[int, float, float, float]]:
     """For each bin its count and the logits that it lies below the best: least, about, most."""
     best, last = candidates.penalised[0], candidates.penalised[-1]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
@@ -188,9 +188,10 @@ class Conversation:
         turns = self.turns
         if text == self.system:
             return []
+        new_ids = {turn.id: new_id() for turn in turns}
         self.leaf_id = None
         added = [self.append(Role.SYSTEM, text)] if text else []
-        added.extend(self.add(replace(turn, id=new_id(), parent_id=self.leaf_id)) for turn in turns)
+        added.extend(self.add(replace(with_ids(turn, new_ids), parent_id=self.leaf_id)) for turn in turns)
         return added
 
     def select(self, message_id: str) -> None:
@@ -207,6 +208,16 @@ class Conversation:
         self._undone_to.append(self.leaf_id)
         self._redone_to.clear()
 
+    @property
+    def can_undo(self) -> bool:
+        """Whether `undo` would take another path."""
+        return any(map(self._is_elsewhere, self._undone_to))
+
+    @property
+    def can_redo(self) -> bool:
+        """Whether `redo` would take another path."""
+        return any(map(self._is_elsewhere, self._redone_to))
+
     def undo(self) -> bool:
         """Take the path of before the last step, whose messages stay; whether there was one."""
         return self._go(self._undone_to, self._redone_to)
@@ -218,12 +229,28 @@ class Conversation:
     def _go(self, there: list[str | None], back: list[str | None]) -> bool:
         while there:
             leaf_id = there.pop()
-            is_known = leaf_id is None or leaf_id in self.messages  # a refused turn takes its words with it
-            if is_known and leaf_id != self.leaf_id:
+            if self._is_elsewhere(leaf_id):
                 back.append(self.leaf_id)
                 self.leaf_id = leaf_id
                 return True
         return False
+
+    def _is_elsewhere(self, leaf_id: str | None) -> bool:
+        is_known = leaf_id is None or leaf_id in self.messages  # a refused turn takes its words with it
+        return is_known and leaf_id != self.leaf_id
+
+
+def with_ids(message: Message, new_ids: Mapping[str, str]) -> Message:
+    """The message under its new ids, if there are any: its own, its parent's and what its reply names."""
+    reply, parent_id = message.reply, message.parent_id
+    if reply is not None and reply.context_start is not None:
+        reply = replace(reply, context_start=new_ids.get(reply.context_start, reply.context_start))
+    return replace(
+        message,
+        id=new_ids.get(message.id, message.id),
+        parent_id=parent_id and new_ids.get(parent_id, parent_id),
+        reply=reply,
+    )
 
 
 def title_of(messages: Sequence[Message], *, limit: int = 60) -> str:

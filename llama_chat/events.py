@@ -141,7 +141,7 @@ class Forward:
 class ComputePlan:
     """What must be done again to get the same bits: the forwards, and where they ran."""
 
-    forwards: tuple[Forward, ...]
+    forwards: Sequence[Forward]
     dtype: str
     device: str
     threads: int

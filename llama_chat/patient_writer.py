@@ -50,7 +50,7 @@ class PatientWriter:
         self._waiting: deque[Write] = deque()
         self._is_behind = False
         self._lost: set[str] = set()
-        self._trouble = ""
+        self._trouble: StoreUnavailable | None = None
         self._backoff_s = _FIRST_BACKOFF_S
         self._retry_at = 0.0
 
@@ -58,6 +58,11 @@ class PatientWriter:
     def unsaved(self) -> bool:
         """Whether something that was handed on is not in the store (yet)."""
         return self._is_behind or bool(self._lost)
+
+    @property
+    def trouble(self) -> StoreUnavailable | None:
+        """Why the store takes nothing, while something that was handed on waits for it."""
+        return self._trouble if self._is_behind else None
 
     @property
     def retry_in_s(self) -> float | None:
@@ -84,9 +89,11 @@ class PatientWriter:
             if not self._is_settled(self._waiting[0]):
                 self._backoff_s = min(2 * self._backoff_s, _LONGEST_BACKOFF_S)
                 self._retry_at = time.monotonic() + self._backoff_s
+                if self._is_behind:
+                    self._deliver_safely([], False)
                 return
             self._waiting.popleft()
-        self._trouble = ""
+        self._trouble = None
         self._backoff_s = _FIRST_BACKOFF_S
         if self._is_behind:
             self._is_behind = False
@@ -115,8 +122,8 @@ class PatientWriter:
         try:
             write.work()
         except StoreUnavailable as error:
-            if str(error) != self._trouble:  # once, not at every attempt
-                self._trouble = str(error)
+            is_known, self._trouble = str(error) == str(self._trouble), error
+            if not is_known:  # once, not at every attempt
                 _log.warning("the store takes nothing: %s", error)
             return False
         except Exception as error:  # whatever it is, this thread goes on: the rest must be kept

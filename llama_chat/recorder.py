@@ -20,7 +20,7 @@ from llama_chat.errors import StoreError
 from llama_chat.events import Event, Failed, Finished, Prefilled, Token
 from llama_chat.patient_writer import Deliver, PatientWriter, Write, nothing, without_reply
 from llama_chat.reply_builder import ReplyBuilder
-from llama_chat.sessions import SessionStore
+from llama_chat.sessions import SessionStore, StoreUnavailable
 
 __all__ = ["Recorder", "ReplyBuilder"]
 
@@ -51,8 +51,8 @@ class Recorder:
     Args:
         store: open; nothing else in this process should write to it.
         deliver: called on the recorder's thread with events and whether they are kept: `([], False)` says
-            that a write without events is late, `([], True)` that everything is kept again. It must not
-            wait for the thread that calls `close`.
+            that something waits for the store, `([], True)` that everything is kept again. It must not wait
+            for the thread that calls `close`.
         frame_s: tokens are collected for at most this long, and committed at most once in it.
         patience_s: how long events wait for the store.
     """
@@ -78,6 +78,11 @@ class Recorder:
     def unsaved(self) -> bool:
         """Whether something that was handed on is not in the store (yet)."""
         return self._writer.unsaved
+
+    @property
+    def trouble(self) -> StoreUnavailable | None:
+        """Why the store takes nothing, while something that was handed on waits for it."""
+        return self._writer.trouble
 
     def start(self) -> None:
         """Start the thread."""
@@ -207,9 +212,10 @@ class Recorder:
             yield Write(lambda: self._store.note_prefill(message_id, event), [event], reply_id=message_id)
         elif isinstance(event, Finished | Failed):
             session_id, message = self._session_id, self._builder.message
+            end = event.end if isinstance(event, Finished) else None
             self._builder = None
             yield Write(
-                lambda: self._store.finish_reply(session_id(), message, pack=False),
+                lambda: self._store.finish_reply(session_id(), message, end=end, pack=False),
                 [event],
                 reply_id=message_id,
                 is_whole_reply=True,

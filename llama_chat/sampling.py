@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,3 +70,17 @@ class Sampling:
     def is_greedy(self) -> bool:
         """Whether the likeliest token is always taken."""
         return self.temperature == 0 or self.top_k == 1
+
+
+_FIELDS = {field.name: field for field in fields(Sampling)}
+
+
+def setting_label(name: str) -> str:
+    """The name of a setting as the user reads it: `top-k`, `max new tokens`."""
+    return name.replace("_", " ").replace("top ", "top-").replace("min p", "min-p")
+
+
+def setting_value(name: str, value: float) -> str:
+    """The value as it is typed: `0.7`, `all`."""
+    zero: str | None = _FIELDS[name].metadata.get("zero")
+    return zero if zero is not None and value == 0 else f"{value:,}"

@@ -91,7 +91,7 @@ def _checked_number(value: object, metadata: Mapping[str, Any], *, whole: bool) 
         raise ValueError(f"is outside {low:g} to {_figure(high)}")
     if whole and value != int(value):
         raise ValueError("is not a whole number")
-    return int(value) if whole else float(value)
+    return int(value) if whole else float(value) + 0.0  # -0.0 would be shown as such
 
 
 def _figure(number: float) -> str:

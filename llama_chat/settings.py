@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from llama_chat.errors import SettingsError, UsageError
+from llama_chat.key_wishes import KEYS_TABLE, KeyWish, read_wishes
 from llama_chat.paths import write_atomically
 from llama_chat.sampling import Sampling
 from llama_chat.setting_values import checked_value, parsed_value, shown_value
@@ -79,6 +80,17 @@ class ChatSettings:
         default=-1,
         metadata={"help": "Seed of every reply. -1: a fresh one for each.", "min": -1, "max": 2**32 - 1},
     )
+    notify: str = field(
+        default="off",
+        metadata={
+            "help": "What tells of a reply that took over 10 s and ends while you are elsewhere.",
+            "choices": ("off", "bell", "desktop"),
+        },
+    )
+    reduced_motion: bool = field(
+        default=False,
+        metadata={"help": "Nothing glides or blinks: scrolling jumps, the cursor stands still."},
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +100,7 @@ class Settings:
     model: ModelSettings = field(default_factory=ModelSettings)
     sampling: Sampling = field(default_factory=Sampling)
     chat: ChatSettings = field(default_factory=ChatSettings)
+    keys: tuple[KeyWish, ...] = ()
 
 
 TABLES: Mapping[str, type[ModelSettings | Sampling | ChatSettings]] = {
@@ -125,13 +138,39 @@ def load_settings(path: Path, environment: Mapping[str, str], flags: Mapping[str
     Raises:
         UsageError: a flag's value does not fit.
     """
-    notices: list[str] = []
-    values = _from_file(path, notices) | _from_environment(environment, notices) | _from_flags(flags)
+    layers = read_layers(path, environment, flags)
+    values = {**layers.file, **layers.environment, **layers.flags}
     parts = {
         table: part(**{f.name: values[f.name] for f in fields(part) if f.name in values})
         for table, part in TABLES.items()
     }
-    return LoadedSettings(Settings(**parts), tuple(notices))  # type: ignore[arg-type]  # TABLES has the types
+    settings = Settings(**parts, keys=layers.keys)  # type: ignore[arg-type]  # TABLES has the types
+    return LoadedSettings(settings, layers.notices)
+
+
+@dataclass(frozen=True, slots=True)
+class Layers:
+    """The good values of each source by their names; a later source counts more."""
+
+    file: Mapping[str, Any]
+    environment: Mapping[str, Any]
+    flags: Mapping[str, Any]
+    keys: tuple[KeyWish, ...] = ()
+    notices: tuple[str, ...] = ()
+    """A line for everything that was passed over."""
+
+
+def read_layers(path: Path, environment: Mapping[str, str], flags: Mapping[str, object]) -> Layers:
+    """What each source says. Writes nothing.
+
+    Raises:
+        UsageError: a flag's value does not fit.
+    """
+    notices: list[str] = []
+    keys: list[KeyWish] = []
+    from_file = _from_file(path, notices, keys)
+    from_environment = _from_environment(environment, notices)
+    return Layers(from_file, from_environment, _from_flags(flags), tuple(keys), tuple(notices))
 
 
 _saving = threading.Lock()
@@ -176,8 +215,8 @@ def _save(path: Path, table: str, key: str, value: Any) -> None:
 # --- the three sources -----------------------------------------------------------------------------
 
 
-def _from_file(path: Path, notices: list[str]) -> dict[str, Any]:
-    """The file's good values; a notice for all others."""
+def _from_file(path: Path, notices: list[str], wishes: list[KeyWish]) -> dict[str, Any]:
+    """The file's good values; what is wished of the keys; a notice for all others."""
     try:
         text, document = read_toml(path.read_bytes())
     except FileNotFoundError:
@@ -189,19 +228,27 @@ def _from_file(path: Path, notices: list[str]) -> dict[str, Any]:
         notices.append(f"{path}: {error}. The defaults are used; the file stays as it is.")
         return {}
     found: dict[str, Any] = {}
-    for keys, complaint in _take(document, found):
-        notices.append(f"{path.name}{_line_words(text, keys)}: {complaint}")
+    complaints = [*_take(document, found)]
+    table = document.get(KEYS_TABLE)
+    for action, keys in read_wishes(table) if isinstance(table, dict) else ():
+        if isinstance(keys, str):
+            complaints.append(((KEYS_TABLE, action), keys))
+        else:
+            where = f"{path.name}{_line_words(text, (KEYS_TABLE, action))}"
+            wishes.append(KeyWish(action, keys, where))
+    for path_in_file, complaint in complaints:
+        notices.append(f"{path.name}{_line_words(text, path_in_file)}: {complaint}")
     return found
 
 
 def _take(document: Mapping[str, Any], found: dict[str, Any]) -> Iterator[tuple[tuple[str, ...], str]]:
     """Put the good values into `found`; yield a key's path and what is wrong with it for all others."""
     for table, content in document.items():
-        if table not in TABLES:
+        if table not in TABLES and table != KEYS_TABLE:
             yield (table,), _unknown_table(table)
         elif not isinstance(content, dict):
             yield (table,), f"'{table}' must be a table, [{table}]. It is passed over."
-        else:
+        elif table != KEYS_TABLE:
             for key, value in content.items():
                 known = setting_fields().get(key)
                 if known is None or known.table != table:
@@ -259,7 +306,8 @@ def _unfit(what: str, error: ValueError, known: Field[Any]) -> str:
 def _unknown_table(name: str) -> str:
     if known := setting_fields().get(name):
         return f"'{name}' belongs under [{known.table}]. It is passed over."
-    return f"There is no table {shown_value(name)}{_nearest_words(name, TABLES)}. It is passed over."
+    near = _nearest_words(name, [*TABLES, KEYS_TABLE])
+    return f"There is no table {shown_value(name)}{near}. It is passed over."
 
 
 def _unknown_key(table: str, key: str) -> str:

@@ -5,12 +5,16 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from llama_chat.conversation import Message, Reply, Role
 from llama_chat.errors import PromptError
-from llama_chat.events import Engine, ModelInfo, Piece
+from llama_chat.events import Engine, ModelInfo, Piece, Prefilled
 from llama_chat.template import ChatTemplate, render_raw
 from llama_chat.template_sandbox import render_budget
+
+if TYPE_CHECKING:
+    from llama_chat.sessions import ModelRecord
 
 FULL_SHARE_AFTER_DROP = 0.6
 """When the context is full, turns leave until this share of it is used: rarely, and then in one go."""
@@ -79,7 +83,7 @@ def build_prompt(
         return engine.count_tokens(pieces_from(start)) <= length * FULL_SHARE_AFTER_DROP
 
     is_anew = context_start == ANEW
-    start = _start_of_last_reply(turns) if is_anew else _start_at(turns, context_start)
+    start = _start_of_last_reply(turns, engine.info.name) if is_anew else _start_at(turns, context_start)
     length = engine.info.context_length
     with render_budget(TEMPLATE_LIMIT_S):
         pieces = pieces_from(start)
@@ -93,11 +97,25 @@ def build_prompt(
     return Prompt(pieces, tokens, turns[start].id if start else None, start)
 
 
-def check_continuing(info: ModelInfo, reply: Reply, prompt: Prompt, token_ids: Sequence[int]) -> None:
+def check_continuing(
+    info: ModelInfo,
+    reply: Reply,
+    prompt: Prompt,
+    token_ids: Sequence[int],
+    model: ModelRecord | None = None,
+) -> None:
     """Whether the reply can go on behind these tokens.
 
+    Args:
+        info: of the model that would go on.
+        reply: as it was begun.
+        prompt: that it would go on behind.
+        token_ids: its tokens so far.
+        model: that chose them, if it is known: the name alone does not tell files of it apart.
+
     Raises:
-        PromptError: it has none, another model wrote them, or they fill the context.
+        PromptError: it has none, another model (or the same one otherwise) wrote them, or they fill the
+            context.
     """
     if not token_ids:
         raise PromptError(
@@ -109,12 +127,47 @@ def check_continuing(info: ModelInfo, reply: Reply, prompt: Prompt, token_ids: S
             f"This reply cannot go on: {reply.model} wrote it, and {info.name} is loaded.",
             hint=f"Start with --model {reply.model}, or regenerate the reply.",
         )
+    _check_same_model(info, reply, model)
     if prompt.tokens + len(token_ids) >= info.context_length:
         raise PromptError(
             f"This reply cannot go on: with its prompt it has {prompt.tokens + len(token_ids):,} tokens, the "
             f"context holds {info.context_length:,}.",
             hint="Ask for more in a message: then the oldest ones are left out.",
         )
+
+
+def check_same_prompt(reply: Reply, prefilled: Prefilled) -> None:
+    """Whether the tokens before the reply are those that it was begun behind, as far as that is known.
+
+    Raises:
+        PromptError: they are others.
+    """
+    then, now = (plan.prompt_digest if plan else "" for plan in (reply.plan, prefilled.plan))
+    if then and now and then != now:
+        raise PromptError(
+            "The prompt came out differently than it was: the reply cannot go on as if unbroken.",
+            hint="The model's template or tokenizer has changed since. Regenerate the reply.",
+        )
+
+
+def _check_same_model(info: ModelInfo, reply: Reply, model: ModelRecord | None) -> None:
+    """Raises `PromptError` where tokens of other weights, or computed otherwise, would follow."""
+    if model is None:  # an older llama-chat wrote it, or the store does not answer
+        is_same = reply.plan is None or reply.plan.dtype == info.dtype
+        then = reply.plan.dtype if reply.plan else ""
+    else:
+        is_same = (model.fingerprint, model.engine, model.dtype) == (
+            *(info.fingerprint, info.engine, info.dtype),
+        )
+        then = f"{model.dtype}, {model.engine} engine"
+    if is_same:
+        return
+    now = f"{info.dtype}, {info.engine} engine" if model is not None else info.dtype
+    loaded = f"it is loaded as {now}" if then != now else "a file with other weights is loaded"
+    raise PromptError(
+        f"This reply cannot go on: {info.name} wrote it as {then}, and {loaded}.",
+        hint="Start with the model as it was (--model, --dtype, --engine), or regenerate the reply.",
+    )
 
 
 def prompt_too_long(tokens: int, info: ModelInfo) -> PromptError:
@@ -146,10 +199,15 @@ def _start_at(turns: Sequence[Message], context_start: str | None) -> int:
     return found
 
 
-def _start_of_last_reply(turns: Sequence[Message]) -> int:
-    """Index of the oldest message that the newest reply still saw."""
+def _start_of_last_reply(turns: Sequence[Message], model: str) -> int:
+    """Index of the oldest message that the newest reply still saw; 0 if that was another model's.
+
+    Another model has another context, and nothing of its prompt is in the cache.
+    """
     for message in reversed(turns):
         if message.reply is not None:
+            if message.reply.model not in ("", model):
+                return 0
             wanted = message.reply.context_start
             return next((i for i, turn in enumerate(turns) if turn.id == wanted), 0)
     return 0

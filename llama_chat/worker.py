@@ -11,11 +11,10 @@ import os
 import queue
 import sys
 import threading
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+import traceback
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from llama_chat.conversation import Message
 from llama_chat.errors import Interrupted, LlamaChatError, ModelError
 from llama_chat.events import (
     Engine,
@@ -23,87 +22,24 @@ from llama_chat.events import (
     Event,
     Failed,
     Finished,
-    Forward,
     LiveSampling,
     Loading,
-    ModelInfo,
+    Prefilled,
 )
+from llama_chat.listener import Listener, Turn
 
 if TYPE_CHECKING:
     from llama_chat.pull import PullProgress
+    from llama_chat.shelves.to_load import ModelToLoad
     from llama_chat.turn import Prompt
+
+__all__ = ["Listener", "Turn", "Worker"]
 
 _log = logging.getLogger(__name__)
 
 SWITCH_S = 0.001
 """How long a thread may keep the interpreter while another waits for it; Python's own 5 ms are felt."""
 ENGINE_NICENESS = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """One reply that is wanted."""
-
-    reply: Message
-    """The assistant's message to fill; its `reply` holds the seed. Empty so far, or it goes on."""
-    path: tuple[Message, ...]
-    """What is answered: from the root to the user's message."""
-    date: str
-    """The ISO date that the template may ask for, fixed per session."""
-    cancel: threading.Event = field(default_factory=threading.Event)
-    forced_ids: tuple[int, ...] = ()
-    """The tokens that a reply has which goes on."""
-    plan: tuple[Forward, ...] = ()
-    """How they were computed."""
-
-    @classmethod
-    def going_on(cls, reply: Message, path: Sequence[Message], date: str) -> Turn:
-        """The turn that continues a reply from its last token, as if it had never stopped."""
-        assert reply.reply is not None
-        plan = reply.reply.plan
-        return cls(
-            reply,
-            tuple(path),
-            date,
-            forced_ids=reply.reply.token_ids,
-            plan=plan.forwards if plan else (),
-        )
-
-    @property
-    def is_continued(self) -> bool:
-        """Whether the reply has a beginning."""
-        return bool(self.forced_ids or self.reply.text)
-
-    @property
-    def seed(self) -> int:
-        """What the tokens are drawn with."""
-        assert self.reply.reply is not None
-        return self.reply.reply.seed
-
-
-class Listener(Protocol):
-    """Whoever wants to know; every method is called on the worker's thread."""
-
-    def pulling(self, progress: PullProgress) -> None:
-        """The model's file is being fetched."""
-
-    def loading(self, progress: Loading) -> None:
-        """The model is on its way into memory."""
-
-    def loaded(self, info: ModelInfo) -> None:
-        """The model can answer."""
-
-    def not_loaded(self, error: LlamaChatError) -> None:
-        """There is no model; `Interrupted` when the user did not want to wait."""
-
-    def prepared(self, turn: Turn, prompt: Prompt) -> None:
-        """The turn fits the model; its events follow, up to one `Finished` or `Failed`."""
-
-    def refused(self, turn: Turn, error: LlamaChatError) -> None:
-        """The turn cannot be answered; no event follows."""
-
-    def event(self, turn: Turn, event: Event) -> None:
-        """Something came out of the engine."""
 
 
 class Worker:
@@ -148,6 +84,19 @@ class Worker:
         """Load the model, unless there is one by the time that this is reached."""
         self._cancel_loading.clear()
         self._jobs.put(self._load)
+
+    def switch(self, model: ModelToLoad) -> None:
+        """Run another model from now on; a reply that runs is stopped, a loading is given up.
+
+        The model that runs stays until the headers of the other one are read, and is closed before the
+        other one's weights are loaded. If those do not come, it is loaded again.
+        """
+        self.stop()
+        cancel = threading.Event()
+        with self._lock:
+            self._cancel_loading.set()
+            self._cancel_loading = cancel
+        self._jobs.put(lambda: self._switch(model, cancel))
 
     def stop_loading(self) -> None:
         """Give up fetching or loading the model."""
@@ -214,16 +163,44 @@ class Worker:
     def _load(self) -> None:
         if self._engine is not None:
             return
+        cancel = self._cancel_loading
         try:
             if self._pull is not None:
-                self._pull(self._listener.pulling, self._cancel_loading)
+                self._pull(self._listener.pulling, cancel)
                 self._pull = None
-            self._engine = self._loader(self._listener.loading, self._cancel_loading)
+            self._engine = self._loader(self._listener.loading, cancel)
             self._listener.loaded(self._engine.info)
         except Exception as error:  # whatever a broken file or torch raises: the chat must say it and live on
+            _forget_locals(error)
             self._load_error = _as_error(error, "The model could not be loaded")
             self._unload()
             self._listener.not_loaded(self._load_error)
+
+    def _switch(self, model: ModelToLoad, cancel: threading.Event) -> None:
+        try:
+            if model.pull is not None:
+                model.pull(self._listener.pulling, cancel)
+            self._listener.loading(Loading(0.0, "header"))
+            model.check()
+            if cancel.is_set():
+                raise Interrupted("Loading was stopped.")
+            self._unload()
+            self._engine = model.loader(self._listener.loading, cancel)
+            self._loader, self._pull = model.loader, None
+            self._listener.loaded(self._engine.info)
+        except Exception as error:  # as above; the model that ran before runs again
+            _forget_locals(error)
+            with self._lock:
+                if cancel is not self._cancel_loading:
+                    return  # a third one was wanted meanwhile, and is next
+                self._cancel_loading = threading.Event()
+            self._go_back(_as_error(error, "The model could not be loaded"))
+
+    def _go_back(self, error: LlamaChatError) -> None:
+        info = self._engine.info if self._engine is not None else None
+        self._listener.not_switched(error, info)
+        if info is None and not self._closing.is_set():
+            self._load()
 
     def _answer(self, turn: Turn) -> None:
         with self._lock:
@@ -259,7 +236,8 @@ class Worker:
             context_start=turn.reply.reply.context_start if turn.is_continued else ANEW,
         )
         if turn.is_continued:
-            check_continuing(self._engine.info, turn.reply.reply, prompt, turn.forced_ids)
+            model = turn.written_by() if turn.written_by is not None else None
+            check_continuing(self._engine.info, turn.reply.reply, prompt, turn.forced_ids, model)
         return self._engine, prompt
 
     def _stream(self, engine: Engine, turn: Turn, prompt: Prompt) -> None:
@@ -273,11 +251,21 @@ class Worker:
                 plan=turn.plan,
                 cancel=turn.cancel,
             ):
+                if isinstance(event, Prefilled) and turn.is_continued:
+                    _check_prompt(turn, event)
                 self._listener.event(turn, event)
             if not isinstance(event, Finished | Failed):
                 raise ModelError("The engine ended without saying how.")
         except Exception as error:
             self._listener.event(turn, Failed(_as_error(error, "The reply broke off")))
+
+
+def _check_prompt(turn: Turn, event: Prefilled) -> None:
+    """Raises `PromptError` if what the reply goes on behind is not what it was begun behind."""
+    from llama_chat.turn import check_same_prompt
+
+    assert turn.reply.reply is not None
+    check_same_prompt(turn.reply.reply, event)
 
 
 def _let_others_go_first() -> None:
@@ -289,6 +277,13 @@ def _let_others_go_first() -> None:
     sys.setswitchinterval(SWITCH_S)
     if sys.platform == "linux":  # elsewhere a priority belongs to the whole process
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), ENGINE_NICENESS)
+
+
+def _forget_locals(error: BaseException | None) -> None:
+    """Let go of what the functions that failed were at work on: half a model."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
 
 
 def _as_error(error: Exception, what: str) -> LlamaChatError:

@@ -2,6 +2,9 @@
 
 It prints how long opening, listing, searching and loading take, and what the tokens of a reply cost, in a
 folder of its own; the file is not changed unless `--delete` is given.
+
+`python tests/bench_store.py --storing MODEL.gguf` instead lets a model write the same reply with and without
+the recorder, by turns, and prints the ratio of their speeds.
 """
 
 from __future__ import annotations
@@ -17,7 +20,8 @@ from pathlib import Path
 
 from store_helpers import build_candidates, build_reply_message, build_token
 
-from llama_chat.events import Token
+from llama_chat.events import Engine, Event, Finished, Ids, LiveSampling, Sampling, Token
+from llama_chat.recorder import Recorder
 from llama_chat.sessions import SessionStore
 
 QUERIES = (
@@ -44,7 +48,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("path", type=Path)
     parser.add_argument("--delete", action="store_true", help="also delete the longest session for good")
+    parser.add_argument(
+        "--storing", action="store_true", help="the path is a model's: decode with and without"
+    )
+    parser.add_argument("--rounds", type=int, default=12)
+    parser.add_argument("--new", type=int, default=192, help="tokens of each reply")
+    parser.add_argument("--threads", type=int, default=0)
     options = parser.parse_args()
+    if options.storing:
+        measure_storing(options.path, options.rounds, options.new, options.threads)
+        return
     store = SessionStore(options.path)
     measure_reading(store)
     if options.delete:
@@ -106,6 +119,65 @@ def measure_tokens(count: int = 1000) -> None:
         rows = store._database.connection().execute("SELECT avg(length(packed)) FROM token_archives")
         print(f"{rows.fetchone()[0] / count:.0f} kB for 1,000 tokens")
         store.close()
+
+
+def measure_storing(model: Path, rounds: int, new_tokens: int, threads: int) -> None:
+    """The decode speed of the same reply with the recorder and without, by turns, and the processor's time.
+
+    That of all threads says more where others use the processor too.
+    """
+    from llama_chat.engine.load import load_engine
+    from llama_chat.settings import ModelSettings
+    from llama_chat.worker import _let_others_go_first
+
+    engine = load_engine(model, ModelSettings(threads=threads))
+    _let_others_go_first()  # as in the chat
+    speeds: dict[bool, list[float]] = {False: [], True: []}
+    cpu_ms: dict[bool, list[float]] = {False: [], True: []}
+    with tempfile.TemporaryDirectory() as folder:
+        store = SessionStore(Path(folder) / "sessions.sqlite3")
+        store.open()
+        recorder = Recorder(store, lambda events, saved: None)
+        recorder.start()
+        session = store.create(date="2026-11-22")
+        decode(engine, new_tokens, lambda event: None)
+        for number in range(rounds):
+            for is_kept in (number % 2 == 0, number % 2 != 0):
+                if is_kept:
+                    recorder.begin(session.id, build_reply_message(None))
+                speed, used_ms = decode(engine, new_tokens, recorder.push if is_kept else lambda event: None)
+                recorder.call(lambda: None).result(60)  # packed, too
+                speeds[is_kept].append(speed)
+                cpu_ms[is_kept].append(used_ms)
+        assert recorder.close()
+        store.close()
+    engine.close()
+    ratios = sorted(kept / alone for alone, kept in zip(speeds[False], speeds[True], strict=True))
+    alone, kept = (statistics.median(speeds[is_kept]) for is_kept in (False, True))
+    print(f"without the recorder {alone:.1f} tok/s, with it {kept:.1f} (medians of {rounds} rounds)")
+    print(
+        f"ratio {statistics.median(ratios):.3f} (median of the rounds; {ratios[0]:.3f} to {ratios[-1]:.3f})"
+    )
+    alone, kept = (statistics.median(cpu_ms[is_kept]) for is_kept in (False, True))
+    print(f"processor {alone:.2f} and {kept:.2f} ms a token: {kept / alone - 1:.1%} more")
+
+
+def decode(engine: Engine, new_tokens: int, take: Callable[[Event], object]) -> tuple[float, float]:
+    """Tokens a second, and milliseconds a token that all threads used, from the first to the last token.
+
+    The reply is one to nonsense, which does not end before its last token.
+    """
+    sampling = LiveSampling(Sampling(temperature=0.7, top_k=40, max_new_tokens=new_tokens))
+    event, begin_s = None, 0.0
+    for event in engine.stream([Ids(tuple(range(1000, 1128)))], sampling=sampling, seed=1):
+        if isinstance(event, Token) and event.index == 0:
+            begin_s = time.process_time()
+        if isinstance(event, Finished):
+            used_s = time.process_time() - begin_s
+        take(event)
+    assert isinstance(event, Finished), event
+    assert event.usage.new_tokens == new_tokens, "it ended early"
+    return event.timings.decode_tok_per_s(new_tokens), 1000 * used_s / (new_tokens - 1)
 
 
 def keep_tokens(store: SessionStore, message_id: str, tokens: list[Token], *, per_frame: int) -> float:

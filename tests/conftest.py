@@ -30,6 +30,14 @@ def no_hub(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFac
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
 
 
+@pytest.fixture(autouse=True)
+def no_other_shelves(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """No test sees the models that other programs have fetched for whoever runs it."""
+    monkeypatch.setenv("OLLAMA_MODELS", str(tmp_path_factory.getbasetemp() / "no-ollama"))
+    monkeypatch.setattr("llama_chat.shelves.lm_studio._HOMES", ())
+    monkeypatch.setattr("llama_chat.shelves.lm_studio._POINTER", "/nowhere/pointer")
+
+
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty `LLAMA_CHAT_HOME`; no other setting comes in from the environment."""

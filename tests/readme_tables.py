@@ -14,10 +14,11 @@ README = Path(__file__).parent.parent / "README.md"
 
 def keys_table() -> str:
     """What each key does, and the slash command that does the same."""
-    rows = ["| key | what it does | command |", "|---|---|---|"]
+    rows = ["| key | what it does | command | in `[keys]` |", "|---|---|---|---|"]
     for key in KEY_ACTIONS:
         names = ", ".join(key_name(name) for name in key.keys)
-        rows.append(f"| {names} | {key.help} | {f'`{key.command}`' if key.command else ''} |")
+        help_text = key.help.replace("|", "\\|")
+        rows.append(f"| {names} | {help_text} | {f'`{key.command}`' if key.command else ''} | `{key.name}` |")
     return "\n".join(rows)
 
 

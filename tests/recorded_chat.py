@@ -136,9 +136,9 @@ class RecordedChat:
                 if stop_after is not None and event.index + 1 >= stop_after:
                     cancel.set()
         assert isinstance(event, Finished), event
-        return self._finish(builder.message)
+        return self._finish(builder.message, event.end)
 
-    def _finish(self, message: Message) -> Message:
+    def _finish(self, message: Message, end: Token | None) -> Message:
         self.conversation.update(message)
         info = self.engine.info
         self.models[message.id] = ModelRecord(
@@ -147,7 +147,7 @@ class RecordedChat:
             path=info.path,
         )
         if self.store is not None:
-            self.store.finish_reply(self.session.id, message)
+            self.store.finish_reply(self.session.id, message, end=end)
         return message
 
     def _keep(self, messages: Sequence[Message]) -> None:

@@ -31,6 +31,7 @@ from llama_chat.ui.screens.chat import ChatScreen
 from llama_chat.ui.screens.download import DownloadScreen
 from llama_chat.ui.screens.key_help import KeyHelpScreen
 from llama_chat.ui.screens.pick import PickScreen
+from llama_chat.ui.screens.session_card import SessionCard
 from llama_chat.ui.screens.system_prompt import SystemPromptScreen
 from llama_chat.ui.setup import ChatSetup, Puller
 from llama_chat.ui.widgets.prompt import Prompt
@@ -604,7 +605,7 @@ async def test_opening_the_session_that_runs_leaves_it_running(home: Home) -> No
         pace.step(2)
         await user.sees("word1")
         await user.press("ctrl+s")
-        await user.until(lambda: isinstance(user.app.screen, PickScreen))
+        await user.until(lambda: isinstance(user.app.screen, SessionCard))
         await user.press("enter")
         await user.until(lambda: isinstance(user.app.screen, ChatScreen))
         pace.step(1)

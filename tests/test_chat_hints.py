@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from test_chat_app import NARROW, SMALL, WIDE, Home, User, chat
 from test_chat_opening import notices, open_from_list
 from textual.widgets import Input, OptionList
 
+from llama_chat.sessions import SessionStore
 from llama_chat.sessions.failures import explain, explain_os
 from llama_chat.ui.app import ChatApp
 from llama_chat.ui.commands import COMMANDS
@@ -100,18 +102,18 @@ async def test_what_there_is_nothing_for_is_said(home: Home) -> None:
         await user.say("/again")
         await user.sees("There is nothing to answer yet.")
         await user.press("alt+left")
-        await user.sees("There is no other reply here.")
+        await user.sees("There is no other branch here.")
         await user.say("hello")
         await user.idle()
         await user.press("ctrl+r")
         await user.sees("two", "2/2")
         await user.idle()
         await user.press("alt+right")
-        await user.sees("This is the last of 2 replies.")
+        await user.sees("This is the last of 2 branches.")
         await user.press("alt+left")
         await user.sees("1/2")
         await user.press("alt+left")
-        await user.sees("This is the first of 2 replies.")
+        await user.sees("This is the first of 2 branches.")
 
 
 async def test_looking_for_another_reply_where_there_is_none_stops_nothing(home: Home) -> None:
@@ -121,7 +123,7 @@ async def test_looking_for_another_reply_where_there_is_none_stops_nothing(home:
         pace.step(2)
         await user.sees("word1")
         await user.press("alt+left")
-        await user.sees("There is no other reply here.")
+        await user.sees("There is no other branch here.")
         pace.step(1)
         await user.sees("word2")
         assert user.screen.chat.is_replying
@@ -189,13 +191,16 @@ async def test_the_system_prompt_is_confirmed(home: Home) -> None:
 # --- a store that does not open ---------------------------------------------------------------------------
 
 
-async def test_a_damaged_store_is_told_once(home: Home) -> None:
-    home.paths.sessions_file.parent.mkdir(parents=True)
-    home.paths.sessions_file.write_bytes(b"no database at all, but long enough to be looked at. " * 40)
+async def test_a_store_that_cannot_be_used_is_told_once(home: Home) -> None:
+    store = SessionStore(home.paths.sessions_file)
+    store.open()
+    store.close()
+    with closing(sqlite3.connect(home.paths.sessions_file)) as connection:
+        connection.execute("PRAGMA user_version = 999")
     app = ChatApp(home.setup(FakeEngine(["answer"])))
     async with app.run_test(size=NARROW) as pilot:
         user = User(app, pilot)
-        await user.sees("is not a database of sessions.", "Move the file away")
+        await user.sees("was written by a newer llama-chat")
         for _ in range(2):
             await user.say("hello")
             await user.sees("answer", " not saved ")
@@ -203,7 +208,7 @@ async def test_a_damaged_store_is_told_once(home: Home) -> None:
         assert "not saved yet" not in user.seen
         assert len(notices(user)) == 1
         await user.press("ctrl+s")
-        await user.until(lambda: "is not a database of sessions." in hint(user))
+        await user.until(lambda: "was written by a newer llama-chat" in hint(user))
         await user.press("ctrl+n")
         await user.until(lambda: user.said == [])
         await user.say("another")

@@ -13,8 +13,8 @@ from textual.widgets import Input, OptionList
 
 from llama_chat.conversation import Message, Reply, Role
 from llama_chat.events import Event, Forward, LiveSampling, Piece, Sampling
-from llama_chat.ui.opening import OPENING
 from llama_chat.ui.live import LiveFigures, Status
+from llama_chat.ui.opening import OPENING
 from llama_chat.ui.screens.modal import Card
 from llama_chat.ui.screens.pick import PickScreen
 from llama_chat.ui.screens.sending import why_not_now

@@ -24,7 +24,7 @@ def test_without_a_command_the_models_are_listed(home: Path, capsys: pytest.Capt
     alone = shown(capsys)
     assert run("models", "list") == 0
     assert shown(capsys) == alone
-    assert alone[0].startswith(DEFAULT.name)
+    assert alone[0].splitlines()[1].split()[0] == DEFAULT.name
     assert alone[1] == []
 
 

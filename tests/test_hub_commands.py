@@ -96,7 +96,8 @@ def test_pull_list_show_and_remove(repo: Repo, home: Path, capsys: pytest.Captur
     (listed,) = [model for model in json.loads(shown(capsys)[0]) if model["name"] == ID]
     assert (listed["size_bytes"], listed["commit"], listed["is_here"]) == (size_bytes, repo.commit, True)
     assert run("models", "list") == 0
-    assert any(line.startswith(ID) and "Hub's cache" in line for line in shown(capsys)[0].splitlines())
+    lines = shown(capsys)[0].splitlines()
+    assert lines[lines.index("Hub's cache") + 1].split()[0] == ID
     assert run("models", "remove", ID) == 2, "nobody is there to be asked"
     assert "--yes" in shown(capsys)[1][-1]
     assert cached_path(MODEL) is not None

@@ -27,14 +27,12 @@ from llama_chat.conversation import Message, Reply, Role
 from llama_chat.errors import Interrupted
 from llama_chat.events import Sampling
 from llama_chat.pull import PullProgress
-from llama_chat.sessions import SessionStore
-from llama_chat.sessions import store as store_module
+from llama_chat.sessions import SessionStore, shelf
 from llama_chat.settings import ChatSettings
-from llama_chat.ui import chat as chat_module
-from llama_chat.ui.screens import openers
+from llama_chat.ui import talk as talk_module
 from llama_chat.ui.screens.download import DownloadScreen
 from llama_chat.ui.setup import Puller
-from llama_chat.ui.widgets import session_panel
+from llama_chat.ui.widgets import session_list
 
 UPDATE = "LLAMA_CHAT_UPDATE_SNAPSHOTS"
 SNAPSHOTS = Path(__file__).parent / "snapshots"
@@ -51,6 +49,10 @@ SHOTS = [
     ("sampling", SMALL, "ember"),
     ("sessions", NARROW, "paper"),
     ("sessions", WIDE, "ember"),
+    ("search", NARROW, "paper"),
+    ("search", WIDE, "ember"),
+    ("search", SMALL, "ember"),
+    ("edit", NARROW, "ember"),
     ("themes", NARROW, "ember"),
     ("themes", WIDE, "paper"),
     ("help", NARROW, "paper"),
@@ -69,6 +71,8 @@ SHOTS = [
 KEYS = {
     "sampling": ("ctrl+o",),
     "sessions": ("ctrl+s",),
+    "search": ("f3", *"river"),
+    "edit": ("alt+e",),
     "themes": ("f9",),
     "help": ("f1",),
     "palette": ("ctrl+p",),
@@ -79,6 +83,8 @@ SIGNS = {
     "chat": "ask again tomorrow",
     "sampling": "max new tokens",
     "sessions": "Names for a boat",
+    "search": "slow river, and every eve",
+    "edit": "to be said otherwise",
     "themes": "Themes",
     "help": "Keys",
     "palette": "Commands",
@@ -105,10 +111,10 @@ class FixedDate(date):
 @pytest.fixture
 def _fixed_time(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """One day, the time zone of nobody, and ids that are always the same."""
-    for module in (chat_module, openers, session_panel):
+    for module in (talk_module, session_list):
         monkeypatch.setattr(module, "date", FixedDate)
     numbers = itertools.count(1)
-    monkeypatch.setattr(store_module, "new_id", lambda: f"{next(numbers)}f2a91c0b7e4d586")
+    monkeypatch.setattr(shelf, "new_id", lambda: f"{next(numbers)}f2a91c0b7e4d586")
     monkeypatch.setenv("TZ", "UTC")
     monkeypatch.delenv("NO_COLOR", raising=False)
     time.tzset()

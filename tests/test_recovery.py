@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import random
+import signal
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +17,7 @@ from store_helpers import build_reply_message, build_tokens
 from llama_chat.conversation import Conversation, Role
 from llama_chat.errors import StoreError
 from llama_chat.sessions import SessionStore
+from llama_chat.sessions.failures import StoreDamaged
 
 PAGE = 4096
 DATE = "2026-11-22"
@@ -230,3 +234,95 @@ def test_a_disk_that_is_full_leaves_the_damaged_store_where_it_is(
     store.open()
     assert len(store.list()) == 1
     store.close()
+
+
+def test_what_was_being_deleted_for_good_is_not_recovered(path: Path) -> None:
+    kept = fill(path, sessions=2, turns=2)
+    doomed, other = kept
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("INSERT INTO deletions (session_id, stage) VALUES (?, 2)", (doomed,))
+        connection.execute("UPDATE sessions SET deleted_at = 1 WHERE id = ?", (doomed,))
+    path.with_name(f"{path.name}.is-damaged").touch()
+    store = SessionStore(path)
+    store.open()
+    assert store.deleted() == []
+    assert [session.id for session in store.list()] == [other]
+    assert store.search('"of 0 about"') == []
+    assert len(store.search('"of 1 about"')) == 2
+    assert "kept for 30 days" in store.notices[0]
+    store.tidy()
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT * FROM deletions").fetchall() == []
+        assert connection.execute("SELECT count(*) FROM messages").fetchone() == (4,)
+    store.close()
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="SIGKILL is POSIX")
+@pytest.mark.parametrize("steps", range(6))
+def test_a_recovery_that_is_killed_is_finished_at_the_next_start(path: Path, steps: int) -> None:
+    """After so many files changed their names or were removed; the last words are in the log alone."""
+    kept = fill(path, sessions=2, turns=2)
+    writer = SessionStore(path)
+    writer.open()
+    words = Conversation().append(Role.USER, "the last words")
+    writer.add_messages(writer.create(date=DATE).id, [words], words.id)
+    crashed = {suffix: Path(f"{path}{suffix}").read_bytes() for suffix in ("", "-wal")}
+    writer.close()
+    for suffix, content in crashed.items():
+        Path(f"{path}{suffix}").write_bytes(content)
+    path.with_name(f"{path.name}.is-damaged").touch()
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(path), str(steps)], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    store = SessionStore(path)
+    store.open()
+    assert len(store.list()) == len(kept) + 1
+    assert [hit.session.title for hit in store.search("last words")]
+    store.close()
+    (damaged,) = damaged_files(path)
+    assert damaged.read_bytes() == crashed[""]
+    assert Path(f"{damaged}-wal").read_bytes() == crashed["-wal"]
+    assert "was damaged" in store.notices[0]
+    left = {file.name for file in path.parent.iterdir() if file.name.startswith((".", path.name))}
+    assert left <= {path.name, f"{path.name}.lock", damaged.name, f"{damaged.name}-wal"}
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from llama_chat.sessions import SessionStore
+steps = int(sys.argv[2])
+
+def counted(method):
+    def step(self, *more, **named):
+        global steps
+        if steps == 0:
+            os.kill(os.getpid(), 9)
+        steps -= 1
+        return method(self, *more, **named)
+    return step
+
+Path.replace = counted(Path.replace)
+Path.unlink = counted(Path.unlink)
+SessionStore(Path(sys.argv[1])).open()
+"""
+
+
+def test_a_store_that_another_process_has_just_recovered_is_not_recovered_again(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(path, sessions=2, turns=2)
+    path.with_name(f"{path.name}.is-damaged").touch()
+    mine, other = SessionStore(path), SessionStore(path)
+    recover_mine = mine._database._recover
+
+    def too_late(damage: StoreDamaged) -> None:
+        other.open()
+        recover_mine(damage)
+
+    monkeypatch.setattr(mine._database, "_recover", too_late)
+    mine.open()
+    assert len(damaged_files(path)) == 1
+    assert mine.notices == ()
+    assert len(mine.list()) == len(other.list()) == 2
+    mine.close()
+    other.close()

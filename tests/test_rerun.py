@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import threading
+import time
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,9 +21,11 @@ from llama_chat.conversation import Role
 from llama_chat.engine.generate import LocalEngine
 from llama_chat.engine.load import load_engine
 from llama_chat.events import Sampling
-from llama_chat.rerun import ReplyVerdict, rerun
+from llama_chat.rerun import ReplyVerdict, recorded_replies, rerun
 from llama_chat.rerun.margin import NEAR_TIE_LOGITS
-from llama_chat.sessions import SessionRecord
+from llama_chat.sessions import SessionRecord, SessionStore
+from llama_chat.sessions.exchange import read_sessions
+from llama_chat.sessions.exchange.jsonl import jsonl_lines
 from llama_chat.settings import ModelSettings
 
 GREEDY = Sampling(temperature=0.0, max_new_tokens=12)
@@ -129,10 +134,92 @@ def test_the_filters_cut_a_recorded_token(chat: RecordedChat) -> None:
     narrow = replace(HOT, top_k=2)
     chat.tokens[reply.id] = [replace(token, sampling=narrow) for token in chat.tokens[reply.id]]
     (found,) = judged(chat.record)
-    cut = [difference for difference in found.differences if difference.reason]
+    cut = [difference for difference in found.differences if "cut" in difference.reason]
     assert cut
     assert {difference.verdict for difference in cut} == {"diverged"}
     assert {difference.reason for difference in cut} == {"the filters cut the recorded token"}
+
+
+@pytest.mark.parametrize(
+    ("name", "then", "now"),
+    [
+        ("top-p", {"top_p": 0.9000001}, {"top_p": 0.9}),
+        ("top-p", {"top_p": 0.9}, {"top_p": 0.9000001}),
+        ("min-p", {"min_p": 0.1666666}, {"min_p": 0.1666668}),
+        ("min-p", {"min_p": 0.1666668}, {"min_p": 0.1666666}),
+    ],
+)
+def test_the_edge_of_a_filter_is_a_near_tie(name: str, then: dict[str, float], now: dict[str, float]) -> None:
+    """A rounding away, the filter would have left what the record chose, or not left what it did not.
+
+    Here the bound moves by the last digits instead of the logits: 0.6, 0.3 and 0.1 of the probability.
+    """
+
+    def steady(_ids: Sequence[int]) -> Sequence[float]:
+        row = [-40.0] * VOCAB_SIZE
+        row[65], row[66], row[67] = (math.log(part) for part in (0.6, 0.3, 0.1))
+        return row
+
+    base = Sampling(temperature=1.0, top_k=0, top_p=1.0, max_new_tokens=64)
+    chat = RecordedChat(engine_of(steady))
+    reply = chat.say("Hello?", sampling=replace(base, **then))
+    chat.tokens[reply.id] = [replace(t, sampling=replace(base, **now)) for t in chat.tokens[reply.id]]
+    (found,) = judged(chat.record, steady)
+    assert found.differences
+    assert {d.verdict for d in found.differences} == {"near tie"}
+    at_edge = [d for d in found.differences if d.reason == f"at the edge of {name}"]
+    assert at_edge
+    assert min(d.margin or 0.0 for d in at_edge) < 1e-3
+    wide = replace(base, **{next(iter(now)): 0.5})
+    chat.tokens[reply.id] = [replace(token, sampling=wide) for token in chat.tokens[reply.id]]
+    assert judged(chat.record, steady)[0].verdict == "diverged", "far from the edge it is none"
+
+
+def test_the_end_was_drawn_with_the_sliders_of_its_time(tmp_path: Path) -> None:
+    """They were moved after the last token: the store and a file keep that too."""
+    warm = Sampling(temperature=1.4, top_k=0, max_new_tokens=64)
+
+    def hesitating(ids: Sequence[int]) -> Sequence[float]:
+        row = [0.0] * VOCAB_SIZE
+        row[65] = 9.0
+        row[END] = 9.1 if len(ids) % 4 == 0 else 0.0
+        return row
+
+    with closing(SessionStore(tmp_path / "sessions.sqlite3")) as store:
+        store.open()
+        chat = RecordedChat(engine_of(hesitating), store)
+        seed, last = next(
+            (seed, token.index)
+            for seed in range(20)
+            for token in chat.tokens[chat.say("Hello?", sampling=warm, seed=seed).id]
+            if token.index > 1 and token.candidates.token_ids[0] == END
+        )
+        moved = chat.say("Hello?", sampling=warm, seed=seed, moves={last: GREEDY})
+        assert moved.reply is not None
+        assert (moved.reply.finish_reason, len(moved.reply.token_ids)) == ("end", last)
+        path = tmp_path / "talk.jsonl"
+        path.write_text("".join(jsonl_lines(chat.record)))
+        (from_file,) = read_sessions(path)
+        for record in (chat.record, from_file):
+            assert {verdict.verdict for verdict in judged(record, hesitating)} == {"identical"}
+        store.reopen_reply(chat.session.id, moved)
+        assert store.load_end_sampling(moved.id) is None, "it goes on: that was no end"
+
+
+def test_a_long_reply_is_asked_for_its_settings_quickly(chat: RecordedChat) -> None:
+    """For every token once, so that must not take longer for a longer reply."""
+    reply = chat.say("Hello?")
+    assert reply.reply is not None
+    (token, *_) = chat.tokens[reply.id]
+    count = 100_000
+    chat.tokens[reply.id] = [replace(token, index=n) for n in range(count)]
+    ids = (token.token_id,) * count
+    chat.conversation.update(replace(reply, reply=replace(reply.reply, token_ids=ids)))
+    (recorded,) = (each.with_tokens(chat.record) for each in recorded_replies(chat.record))
+    before_s = time.process_time()
+    for place in range(2000):
+        recorded.sampling_at(place)
+    assert time.process_time() - before_s < 1.0, "a list of all of them for each took 1.6 ms"
 
 
 def test_an_end_is_judged_like_a_token() -> None:

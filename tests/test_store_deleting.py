@@ -16,8 +16,9 @@ from store_helpers import build_tokens, build_turn
 
 from llama_chat.conversation import Message, Role
 from llama_chat.errors import StoreError
-from llama_chat.sessions import SessionStore, database, deleting, migrations
-from llama_chat.sessions.backups import backups_of
+from llama_chat.sessions import SessionStore, backups, deleting, migrations
+from llama_chat.sessions.backups import backups_of, damaged_stores
+from llama_chat.sessions.database import Database
 
 DATE = "2026-11-22"
 DAY_S = 24 * 3600.0
@@ -199,13 +200,11 @@ def test_what_could_not_be_finished_is_done_the_next_time(
 ) -> None:
     monkeypatch.setattr(deleting, "_LOG_PATIENCE_S", 0.05)
     doomed = keep(store, WORD)
-    damaged = migrations.backup_path(store.path, 1)
-    damaged.write_bytes(WORD.encode() * 1000)
     with closing(sqlite3.connect(store.path, isolation_level=None)) as reader:
         reader.execute("BEGIN")
         reader.execute("SELECT count(*) FROM messages").fetchone()
         assert not store.delete_now(doomed)
-    assert set(traces(store.path.parent)) >= {damaged.name}
+    assert traces(store.path.parent)
     assert store.list() == store.deleted() == store.search(WORD) == []
     with pytest.raises(StoreError):
         store.undelete(doomed)
@@ -214,12 +213,83 @@ def test_what_could_not_be_finished_is_done_the_next_time(
     store.close()
     store.open()
     store.tidy()
-    assert set(traces(store.path.parent)) == {damaged.name}
-    damaged.unlink()
+    assert traces(store.path.parent) == {}
+    assert deletions_of(store) == []
+
+
+def deletions_of(store: SessionStore) -> list[tuple[str, int]]:
+    with closing(sqlite3.connect(store.path)) as connection:
+        return connection.execute("SELECT session_id, stage FROM deletions").fetchall()
+
+
+def test_a_backup_that_cannot_be_read_goes_with_what_was_deleted(store: SessionStore) -> None:
+    doomed = keep(store, WORD)
+    nonsense, cut = (migrations.backup_path(store.path, version) for version in (0, 1))
+    nonsense.write_bytes(WORD.encode() * 1000)
+    migrations._back_up(store.path, cut)
+    cut.write_bytes(cut.read_bytes()[: 8 * 4096])
+    assert store.delete_now(doomed)
+    assert traces(store.path.parent) == {}
+    assert not nonsense.exists()
+
+
+def test_a_backup_that_cannot_be_changed_costs_one_rewriting(
+    store: SessionStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It keeps what is deleted from being done with, but not by a rewriting at every start."""
+    doomed = keep(store, WORD)
+    rewrites: list[Path] = []
+    rewrite = Database.rewrite
+    monkeypatch.setattr(Database, "rewrite", lambda self: [rewrites.append(self.path), rewrite(self)])
+    backup = migrations.backup_path(store.path, 1)
+    migrations._back_up(store.path, backup)
+    with closing(sqlite3.connect(backup, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        monkeypatch.setattr(backups, "_PATIENCE_S", 0.05)
+        assert not store.delete_now(doomed)
+        for _ in range(3):
+            store.tidy()
+        assert deletions_of(store) == [(doomed, deleting.Stage.REWRITTEN)]
+    assert len(rewrites) == 1
     store.tidy()
     assert traces(store.path.parent) == {}
-    with closing(sqlite3.connect(store.path)) as connection:
-        assert connection.execute("SELECT * FROM deletions").fetchall() == []
+    assert deletions_of(store) == []
+    assert len(rewrites) == 1
+
+
+def test_a_long_talk_is_deleted_from_backups_too(store: SessionStore) -> None:
+    """Each message is the child of the one before: SQLite follows 1,000 generations."""
+    doomed = store.create(date=DATE).id
+    talk = [Message(f"m{n}", f"m{n - 1}" if n else None, Role.USER, f"{WORD} {n}", 0.0) for n in range(1500)]
+    store.add_messages(doomed, talk, talk[-1].id)
+    backup = migrations.backup_path(store.path, 1)
+    migrations._back_up(store.path, backup)
+    assert store.delete_now(doomed)
+    assert traces(store.path.parent) == {}
+    assert is_sound(backup)
+
+
+def test_new_words_bring_a_deleted_session_back(store: SessionStore) -> None:
+    """A chat that has it open goes on; what is said there must not go with the rest in 30 days."""
+    session_id = keep(store)
+    leaf = store.load(session_id).leaf_id
+    store.delete(session_id)
+    reply = Message("r", leaf, Role.ASSISTANT, "", 0.0, store.load(session_id).path()[-1].reply)
+    store.finish_reply(session_id, reply)  # its words came before
+    assert len(store.deleted()) == 1
+    more = Message("more", leaf, Role.USER, "Are you there?", 0.0)
+    store.add_messages(session_id, [more], more.id)
+    assert store.deleted() == []
+    assert [info.id for info in store.list()] == [session_id]
+
+
+def test_damaged_stores_that_were_set_aside_expire(store: SessionStore, clock: list[float]) -> None:
+    old, new = (store.path.with_name(f"{store.path.name}.damaged-{n}") for n in (1, 2))
+    for file, age_d in ((old, 31), (Path(f"{old}-wal"), 31), (new, 29)):
+        file.write_text(WORD)
+        os.utime(file, (clock[0] - age_d * DAY_S,) * 2)
+    store.tidy()
+    assert damaged_stores(store.path) == [new]
 
 
 def test_a_program_killed_while_it_deletes_leaves_a_sound_store(store: SessionStore) -> None:
@@ -257,7 +327,7 @@ def test_a_session_that_another_chat_has_open_is_not_deleted_for_good(
 def test_a_large_file_is_written_anew_when_nobody_else_has_it_open(
     store: SessionStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(database, "_QUICK_TO_REWRITE_BYTES", 0)
+    monkeypatch.setattr(deleting, "QUICK_TO_REWRITE_BYTES", 0)
     doomed = keep(store, WORD)
     script = (
         "import sys\nfrom pathlib import Path\nfrom llama_chat.sessions import SessionStore\n"
@@ -271,10 +341,11 @@ def test_a_large_file_is_written_anew_when_nobody_else_has_it_open(
     assert store.list() == store.deleted() == []
     size_bytes = store.path.stat().st_size
     store.tidy()
+    assert deletions_of(store) == [(doomed, deleting.Stage.ROWS_GONE)], "a chat's own writing would wait"
+    assert store.finish_deleting()
     assert store.path.stat().st_size < size_bytes
     assert traces(store.path.parent) == {}
-    with closing(sqlite3.connect(store.path)) as connection:
-        assert connection.execute("SELECT * FROM deletions").fetchall() == []
+    assert deletions_of(store) == []
 
 
 def test_others_write_while_much_is_deleted(store: SessionStore, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,7 +24,10 @@ from llama_chat.settings import ChatSettings
 from llama_chat.ui.themes import COLOURS, LoadedThemes, build_theme, load_themes
 
 ROOT = Path(__file__).parent.parent
-BUNDLED = {"ansi", "colour-blind", "ember", "fjord", "glacier", "high-contrast", "mono", "paper"}
+BUNDLED = {
+    *("ansi", "blossom", "colour-blind", "dusk", "ember", "fjord", "glacier", "high-contrast", "midnight"),
+    *("mono", "moss", "paper"),
+}
 COLOURED = sorted(BUNDLED - {"ansi"})
 TEXTS = (
     "foreground",
@@ -76,7 +79,7 @@ def test_the_contrast_formula_has_its_known_values() -> None:
     assert contrast(white, Color.parse("#767676")) == pytest.approx(4.54, abs=0.01)
 
 
-def test_eight_themes_load_without_a_notice_and_the_default_is_one(loaded: LoadedThemes) -> None:
+def test_twelve_themes_load_without_a_notice_and_the_default_is_one(loaded: LoadedThemes) -> None:
     assert set(loaded.themes) == BUNDLED
     assert loaded.notices == ()
     assert ChatSettings().theme in loaded.themes

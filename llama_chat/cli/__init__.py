@@ -23,6 +23,7 @@ from llama_chat.cli.options import (
     option_name,
     sampling_options,
     session_options,
+    theme_option,
 )
 from llama_chat.cli.talk import exit_status
 from llama_chat.errors import UsageError
@@ -50,6 +51,8 @@ COMMANDS = {
     "devices": ("llama_chat.cli.devices:devices", "The devices that torch sees, and what fits on them."),
     "models": ("llama_chat.cli.models:models", "The models at hand; fetch, show or remove one."),
     "sessions": ("llama_chat.cli.sessions:sessions", "The saved sessions: search, export, import and more."),
+    "config": ("llama_chat.cli.config:config", "The settings in force, and the file with them."),
+    "completion": ("llama_chat.cli.completion:completion", "The script for your shell that completes words."),
 }
 TAKEN_OPTIONS = {
     "run": (*MODEL_OPTIONS, *SAMPLING_OPTIONS, "system", "resume", "continue"),
@@ -57,6 +60,7 @@ TAKEN_OPTIONS = {
     "tokens": MODEL_OPTIONS,
     "verify": MODEL_OPTIONS,
     "devices": MODEL_OPTIONS,
+    "config": (*MODEL_OPTIONS, *SAMPLING_OPTIONS, "system", "theme"),
 }
 """By subcommand, the options before it that are meant for it, too."""
 
@@ -71,14 +75,18 @@ TAKEN_OPTIONS = {
 @model_options
 @sampling_options
 @session_options
+@theme_option
+@click.option(
+    "--plain", is_flag=True, help="Chat line by line: for screen readers, simple terminals and pipes."
+)
 @click.version_option(__version__, prog_name=PROGRAM, message="%(prog)s %(version)s")
 @click.pass_context
-def cli(ctx: click.Context) -> int:
+def cli(ctx: click.Context, plain: bool) -> int:
     """Chat with a Llama model on this machine. Without a command, the chat opens."""
     options = ctx.ensure_object(RunOptions)
     if ctx.invoked_subcommand is not None:
         taken = set(map(option_name, TAKEN_OPTIONS.get(ctx.invoked_subcommand, ())))
-        for given in options.given():
+        for given in [*options.given(), *["--plain"] * plain]:
             if given not in taken:
                 raise UsageError(
                     f"'{PROGRAM} {ctx.invoked_subcommand}' takes no {given}.", hint="Leave the option out."
@@ -92,7 +100,9 @@ def cli(ctx: click.Context) -> int:
     loaded, paths = options.load()
     from llama_chat.cli.chat import open_chat
 
-    return open_chat(loaded, paths, resume=options.resume, continue_last=options.continue_last)
+    return open_chat(
+        loaded, paths, resume=options.resume, continue_last=options.continue_last, is_plain=plain
+    )
 
 
 def invoke(arguments: Sequence[str]) -> object:
@@ -101,7 +111,9 @@ def invoke(arguments: Sequence[str]) -> object:
     Not `cli.main`, which would answer interruptions and broken pipes by itself (click 8.5).
     """
     if COMPLETION_VARIABLE in os.environ:
-        return cli.main(list(arguments), PROGRAM, COMPLETION_VARIABLE, standalone_mode=False)
+        from llama_chat.cli.completion import complete
+
+        return complete(cli, os.environ[COMPLETION_VARIABLE])
     with cli.make_context(PROGRAM, list(arguments)) as ctx:
         return cli.invoke(ctx)
 

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import re
 import sys
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TextIO
+from typing import BinaryIO, TextIO
 
 from llama_chat.cli.chat import FRAMES_PER_S
 from llama_chat.cli.talk import say
 from llama_chat.errors import StoreError, UsageError
-from llama_chat.paths import Paths
+from llama_chat.paths import Paths, replacing
 from llama_chat.replay import Player, Timeline, clock
 from llama_chat.settings import LoadedSettings
 from llama_chat.units import bytes_text
@@ -25,6 +24,8 @@ BEGIN = "\x1b[?25l\x1b[0m\x1b[2J\x1b[H"
 """No cursor, an empty screen. Not the alternate screen: the last picture stays when the playing is over."""
 HOLD_S = 2.0
 """So long the last picture is there, before a player begins again."""
+LONGEST_S = 24 * 3600.0
+"""A frame is drawn for every second at least: a damaged file may claim years."""
 _SIZE = re.compile(r"(\d{1,4})[x×](\d{1,4})")
 
 
@@ -41,7 +42,7 @@ def write_cast(
     """Write the file, told on stderr; 0. Without an end (Ctrl+C, no space) nothing is left of it.
 
     Raises:
-        UsageError: the size does not fit.
+        UsageError: the size does not fit, or it would last longer than a day.
         StoreError: the file is there already, and not to be replaced.
         OSError: it cannot be written.
     """
@@ -50,6 +51,13 @@ def write_cast(
         raise StoreError(
             f"{target} is there already.", hint="Choose another name, or replace it with --force."
         )
+    total_s = timeline.total_s / speed
+    if total_s > LONGEST_S:
+        raise UsageError(
+            f"The recording would last {clock(total_s)}, at most {clock(LONGEST_S)} are drawn.",
+            hint=f"Play it quicker: --speed {math.ceil(timeline.total_s / LONGEST_S)} or more.",
+        )
+    say(f"llama-chat: drawing {clock(total_s)} of replay.")
     os.environ.setdefault("TEXTUAL_FPS", str(FRAMES_PER_S))  # read when textual is imported
     from llama_chat.ui.replay.app import ReplayLooks
     from llama_chat.ui.replay.recording import record_frames
@@ -59,8 +67,8 @@ def write_cast(
         **{"title": " ".join(timeline.info.title.split()), "env": {"TERM": "xterm-256color"}},
     }
     looks = ReplayLooks(loaded.settings.chat.theme, paths.user_themes, loaded.notices)
-    with _replacing(target) as file, _Progress(sys.stderr, timeline.total_s / speed) as progress:
-        file.write(json.dumps(header) + "\n")
+    with replacing(target) as file, _Progress(sys.stderr, total_s) as progress:
+        file.write(json.dumps(header).encode() + b"\n")
         last_s = 0.0
 
         def keep(at_s: float, data: str) -> None:
@@ -92,28 +100,8 @@ def parsed_size(text: str) -> tuple[int, int]:
     return columns, lines
 
 
-def _write_event(file: TextIO, at_s: float, data: str) -> None:
-    file.write(json.dumps([round(at_s, 4), "o", data], ensure_ascii=False) + "\n")
-
-
-@contextlib.contextmanager
-def _replacing(target: Path) -> Iterator[TextIO]:
-    """A file that takes the place of the target once it is whole.
-
-    Raises:
-        OSError: the folder or the disk does not take it; the target is as it was.
-    """
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
-    part = Path(name)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(target)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
+def _write_event(file: BinaryIO, at_s: float, data: str) -> None:
+    file.write(json.dumps([round(at_s, 4), "o", data], ensure_ascii=False).encode() + b"\n")
 
 
 class _Progress:

@@ -6,14 +6,19 @@ import os
 import sys
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from llama_chat.catalogue import PullProgress, fetch, find_model
 from llama_chat.cli.engines import engine_loader, fetched_path
+from llama_chat.cli.other_models import fit_finder, label_of, model_opener
 from llama_chat.errors import UsageError
-from llama_chat.hub.names import snapshot_name
 from llama_chat.paths import Paths
 from llama_chat.settings import LoadedSettings, save_setting
+
+if TYPE_CHECKING:
+    from llama_chat.ui.setup import ChatSetup
 
 FRAMES_PER_S = 500
 """Textual's timer of repaints runs only while something is to be painted, but can skip two of its periods:
@@ -23,31 +28,73 @@ DUMB_TERMINALS = ("dumb", "unknown")
 """What `TERM` says of a terminal that does nothing but print; Textual would draw on it all the same."""
 
 
-def open_chat(loaded: LoadedSettings, paths: Paths, *, resume: str | None, continue_last: bool) -> int:
+def open_chat(
+    loaded: LoadedSettings, paths: Paths, *, resume: str | None, continue_last: bool, is_plain: bool = False
+) -> int:
     """The exit code of a chat that has ended.
+
+    Args:
+        loaded: the settings.
+        paths: the user's folders.
+        resume: the beginning of the id of a session to go on with.
+        continue_last: whether to go on with the last one.
+        is_plain: whether it is to be printed line by line, wherever it comes from and goes to.
 
     Raises:
         UsageError: it has no terminal to itself, or one that can only print.
         StoreError: there is no session to resume.
         ModelError: the settings name a model that is not there.
     """
+    if not is_plain:
+        _check_terminal()
+    notices: tuple[str, ...] = ()
+    if resume is not None:
+        resume, notices = _found_session(paths.sessions_file, resume)
+    from llama_chat.log import start_log
+
+    start_log(paths.log_file)
+    setup = build_setup(loaded, paths, resume=resume, continue_last=continue_last)
+    setup = replace(setup, notices=setup.notices + notices)
+    if is_plain:
+        from llama_chat.cli.plain import run_plain_chat
+
+        return run_plain_chat(setup)
+    os.environ.setdefault("TEXTUAL_FPS", str(FRAMES_PER_S))  # read when textual is imported
+    from llama_chat.ui.app import run_chat
+
+    return run_chat(setup)
+
+
+def _check_terminal() -> None:
+    """Make sure that there is one to draw on.
+
+    Raises:
+        UsageError: there is none, or one that can only print.
+    """
     if not all(
         stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)
     ):  # textual draws on stderr
-        raise UsageError("The chat needs a terminal; for pipes and scripts there is 'llama-chat run'.")
+        raise UsageError(
+            "The chat needs a terminal; for pipes and scripts there is 'llama-chat run'.",
+            hint="'llama-chat --plain' chats line by line, out of a pipe, too.",
+        )
     if os.environ.get("TERM") in DUMB_TERMINALS:
         raise UsageError(
             f"This terminal (TERM={os.environ['TERM']}) cannot show the chat, which draws a whole screen.",
-            hint='Ask for one answer instead: llama-chat run "What is a llama?"',
+            hint="Chat line by line instead: llama-chat --plain",
         )
-    if resume is not None:
-        resume = _found_session(paths.sessions_file, resume)
-    os.environ.setdefault("TEXTUAL_FPS", str(FRAMES_PER_S))  # read when textual is imported
-    from llama_chat.log import start_log
-    from llama_chat.ui.app import run_chat
+
+
+def build_setup(
+    loaded: LoadedSettings, paths: Paths, *, resume: str | None, continue_last: bool
+) -> ChatSetup:
+    """What a chat is started with.
+
+    Raises:
+        ModelError: the settings name a model that is not there.
+    """
     from llama_chat.ui.setup import ChatSetup
 
-    start_log(paths.log_file)
     settings = loaded.settings
     found = find_model(settings.model.model, paths.models)
     missing = None if isinstance(found, Path) else found
@@ -59,23 +106,25 @@ def open_chat(loaded: LoadedSettings, paths: Paths, *, resume: str | None, conti
     def path() -> Path:
         return found if isinstance(found, Path) else fetched_path(settings.model.model, paths.models)
 
-    return run_chat(
-        ChatSetup(
-            settings=settings,
-            notices=loaded.notices,
-            paths=paths,
-            loader=engine_loader(path, settings.model),
-            model_label=(snapshot_name(found) or found.stem) if isinstance(found, Path) else found.title,
-            pull=pull if missing is not None else None,
-            save_setting=lambda table, key, value: save_setting(paths.settings_file, table, key, value),
-            resume=resume,
-            continue_last=continue_last,
-        )
+    return ChatSetup(
+        settings=settings,
+        notices=loaded.notices,
+        paths=paths,
+        loader=engine_loader(path, settings.model),
+        model_label=label_of(found) if isinstance(found, Path) else found.title,
+        pull=pull if missing is not None else None,
+        save_setting=lambda table, key, value: save_setting(paths.settings_file, table, key, value),
+        resume=resume,
+        continue_last=continue_last,
+        open_model=model_opener(settings.model, paths),
+        fit_of=fit_finder(settings.model),
     )
 
 
-def _found_session(sessions_file: Path, prefix: str) -> str:
+def _found_session(sessions_file: Path, prefix: str) -> tuple[str, tuple[str, ...]]:
     """The id of the session that begins so, looked up before the screen is taken: 10 ms (2026-11).
+
+    And what is to be told about the store: the chat, which opens it again, would know nothing of it.
 
     Raises:
         StoreError: there is none, or more than one, or the store cannot be opened.
@@ -85,6 +134,6 @@ def _found_session(sessions_file: Path, prefix: str) -> str:
     store = SessionStore(sessions_file)
     store.open()
     try:
-        return store.find(prefix).id
+        return store.find(prefix).id, store.notices
     finally:
         store.close()

@@ -57,20 +57,18 @@ class History:
             history.conversation.set_system(settings.chat.system)
             yield history
             return
-        from llama_chat.sessions import SessionStore
+        from llama_chat.cli.sessions_store import exists, find_session, opened_store
 
-        store = SessionStore(paths.sessions_file)
-        store.open()
-        try:
-            session = store.find(resume) if resume is not None else store.last()
+        if not exists(paths.sessions_file):
+            raise _nothing_to_continue(resume)
+        with opened_store(paths.sessions_file) as store:
+            session = find_session(store, resume) if resume is not None else store.last()
             if session is None:
-                raise StoreError("There is no session to continue", hint="Start one with llama-chat.")
+                raise _nothing_to_continue(None)
             history = cls(store.load(session.id), session.date, store, session)
             if is_system_given:
                 history._not_kept = history.conversation.set_system(settings.chat.system)
             yield history
-        finally:
-            store.close()
 
     def path(self) -> list[Message]:
         """What the model is to answer."""
@@ -115,6 +113,12 @@ class History:
             kept = _ended(builder.message)
             self.conversation.update(kept)
             store.finish_reply(session.id, kept)
+
+
+def _nothing_to_continue(resume: str | None) -> StoreError:
+    if resume is not None:
+        return StoreError(f"No session begins with {resume!r}.", hint="There are no sessions yet.")
+    return StoreError("There is no session to continue", hint="Start one with llama-chat.")
 
 
 def _ended(message: Message) -> Message:

@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from llama_chat.catalogue import find_model
+from llama_chat.cli.completing import complete_models
 from llama_chat.cli.talk import say
 from llama_chat.errors import ModelError
 from llama_chat.paths import user_paths
@@ -24,7 +25,7 @@ Examples:
   llama-chat inspect ~/Meta-Llama-3-8B-Instruct --all
   llama-chat inspect model.gguf --tensor 'blk.0.*' --tensor output_norm.weight""",
 )
-@click.argument("path")
+@click.argument("path", shell_complete=complete_models)
 @click.option(
     "--tensor",
     "globs",

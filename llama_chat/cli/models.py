@@ -7,12 +7,13 @@ import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import click
 
 from llama_chat import catalogue, hub
-from llama_chat.catalogue import CatalogueEntry, ModelFile
+from llama_chat.catalogue import CatalogueEntry
+from llama_chat.cli.completing import complete_models
+from llama_chat.cli.models_list import as_data, print_models
 from llama_chat.cli.pull_bar import pull_with_bar
 from llama_chat.cli.talk import say
 from llama_chat.errors import Interrupted, UsageError
@@ -33,19 +34,17 @@ def models(ctx: click.Context) -> None:
 @models.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
 def list_command(as_json: bool) -> None:
-    """List the catalogue, the models folder, and what can be run of the Hub's cache."""
-    found = catalogue.list_models(user_paths().models)
-    if as_json:
-        click.echo(json.dumps([as_data(model) for model in found], indent=2))
-        return
-    width = max(len(_cell(model.name)) for model in found)
-    for model in found:
-        notes = ", ".join(_notes(model))
-        click.echo(f"{_cell(model.name):<{width}}  {bytes_text(model.size_bytes):>10}  {notes}".rstrip())
+    """List every model that can be run or fetched, by where it lies.
+
+    That is the models folder, the Hub's cache, Ollama's and LM Studio's folders, paths used lately, and the
+    catalogue. The name in the first column is what --model takes: ollama/llama3.2:1b and
+    lmstudio/publisher/model stand for models that those programs have fetched.
+    """
+    print_models(user_paths(), as_json=as_json)
 
 
 @models.command("pull")
-@click.argument("name", required=False, default="")
+@click.argument("name", required=False, default="", shell_complete=complete_models)
 def pull_command(name: str) -> None:
     """Fetch a model, without NAME the default one; its path goes to stdout.
 
@@ -63,7 +62,7 @@ def pull_command(name: str) -> None:
 
 
 @models.command("show")
-@click.argument("model", required=False, default="")
+@click.argument("model", required=False, default="", shell_complete=complete_models)
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
 def show_command(model: str, as_json: bool) -> None:
     """Show what is known of a model: a name of the list, a path, or owner/name of the Hub.
@@ -93,7 +92,7 @@ def show_command(model: str, as_json: bool) -> None:
 
 
 @models.command("remove")
-@click.argument("name")
+@click.argument("name", shell_complete=complete_models)
 @click.option("--yes", "-y", is_flag=True, help="Do not ask before deleting out of the Hub's cache.")
 def remove_command(name: str, yes: bool) -> None:
     """Delete a model out of the models folder, or out of the Hub's cache, which other programs share."""
@@ -128,34 +127,6 @@ def check_is_model(path: Path) -> None:
     from llama_chat.engine.choose import read_model  # numpy, tiktoken: 0.35 s (2026-11)
 
     read_model(path, "auto")
-
-
-def as_data(model: ModelFile) -> dict[str, Any]:
-    """The model for JSON; what is not known is null."""
-    entry = model.entry
-    return {
-        "name": model.name,
-        "title": entry.title if entry else None,
-        "path": str(model.path) if model.path else None,
-        "is_here": model.path is not None,
-        "is_default": model.is_default,
-        "size_bytes": model.size_bytes,
-        "sha256": entry.sha256 if entry else None,
-        "licence": entry.licence if entry else None,
-        "source": f"{entry.package} {entry.version}" if entry else model.hub.page if model.hub else None,
-        "commit": model.commit or None,
-        "missing": list(model.missing) or None,
-    }
-
-
-def _notes(model: ModelFile) -> list[str]:
-    notes = ["default"] if model.is_default else []
-    if model.entry:
-        notes.append(model.entry.licence)
-        notes.append("here" if model.path else "not fetched yet")
-    if model.hub:
-        notes.append("Hub's cache" if model.path else "Hub's cache, not whole: pull it again")
-    return notes
 
 
 def _cell(text: str) -> str:

@@ -24,7 +24,12 @@ SAMPLING_OPTIONS = (
     "seed",
 )
 
-_METAVARS = {"model": "PATH|ID|NAME", "device": "auto|cpu|mps|cuda[:N]|rocm[:N]|xpu[:N]", "system": "TEXT"}
+_METAVARS = {
+    "model": "PATH|ID|NAME",
+    "device": "auto|cpu|mps|cuda[:N]|rocm[:N]|xpu[:N]",
+    "system": "TEXT",
+    "theme": "NAME",
+}
 _LETTERS = {int: "N", float: "F", str: "TEXT"}
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -57,6 +62,8 @@ class RunOptions:
 
 
 if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
     _ParamType = click.ParamType[Any]  # takes a parameter from click 8.5 on only
 else:
     _ParamType = click.ParamType
@@ -76,6 +83,15 @@ class SettingType(_ParamType):
         except ValueError as error:
             self.fail(f"{value!r} {error}.", param, ctx)
 
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem[str]]:
+        """Values that begin so."""
+        del ctx, param
+        from llama_chat.cli.completing import complete_setting
+
+        return complete_setting(self.known, incomplete)
+
 
 def option_name(name: str) -> str:
     """How the setting is written on the command line."""
@@ -92,6 +108,11 @@ def sampling_options(command: _Command) -> _Command:
     return _with_settings(command, (*SAMPLING_OPTIONS, "system"))
 
 
+def theme_option(command: _Command) -> _Command:
+    """Add --theme."""
+    return _with_settings(command, ("theme",))
+
+
 def session_options(command: _Command) -> _Command:
     """Add -c/--continue and --resume."""
     resume = click.option(
@@ -99,6 +120,7 @@ def session_options(command: _Command) -> _Command:
         metavar="SESSION",
         expose_value=False,
         callback=_keep_resume,
+        shell_complete=_complete_sessions,
         help="Go on with this session: its id, or the beginning of it.",
     )
     go_on = click.option(
@@ -126,6 +148,14 @@ def _with_settings(command: _Command, names: tuple[str, ...]) -> _Command:
             help=known.field.metadata["help"],
         )(command)
     return command
+
+
+def _complete_sessions(
+    ctx: click.Context, param: click.Parameter, incomplete: str
+) -> list[CompletionItem[str]]:
+    from llama_chat.cli.completing import complete_sessions
+
+    return complete_sessions(ctx, param, incomplete)
 
 
 def _metavar(known: SettingField) -> str:

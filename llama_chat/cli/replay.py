@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import sys
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 import click
 
 from llama_chat.cli.chat import DUMB_TERMINALS, FRAMES_PER_S
+from llama_chat.cli.completing import complete_sessions_or_files
 from llama_chat.cli.options import MODEL_OPTIONS, RunOptions, model_options, option_name
 from llama_chat.cli.talk import say, say_notices
 from llama_chat.errors import StoreError, UsageError
@@ -40,6 +42,13 @@ _BELONGS = (("size", "cast"), ("force", "cast"), ("json", "rerun"))
 """Options that mean nothing without another one."""
 
 
+def _checked_speed(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
+    """The speed; NaN is neither below nor above a bound, so click lets it pass."""
+    if value is not None and math.isnan(value):
+        raise click.BadParameter(f"{value} is not a number.", ctx, param)
+    return value
+
+
 @click.command(
     short_help="A saved session watched again, or run again and checked.",
     epilog="""\b
@@ -50,8 +59,14 @@ Examples:
   llama-chat replay 3fa8 --cast talk.cast --size 100x30
   llama-chat replay 3fa8 --rerun""",
 )
-@click.argument("session", metavar="SESSION|FILE")
-@click.option("--speed", type=click.FloatRange(0.01, 1000), metavar="X", help="So many times as fast.")
+@click.argument("session", metavar="SESSION|FILE", shell_complete=complete_sessions_or_files)
+@click.option(
+    "--speed",
+    type=click.FloatRange(0.01, 1000),
+    callback=_checked_speed,
+    metavar="X",
+    help="So many times as fast.",
+)
 @click.option("--instant", is_flag=True, help="All of it at once.")
 @click.option("--plain", is_flag=True, help="Line by line, as to a pipe, instead of the chat's screen.")
 @click.option("--session", "session_id", metavar="ID", help="Which session of a file that holds several.")
@@ -85,7 +100,9 @@ def replay(
     turns last 2 seconds at most. No model is needed. Keys: Space pauses, F1 shows the others.
 
     With --rerun, the recorded model answers again, with the same seeds and settings; the exit status is 0
-    when every token is identical. The model options belong to --rerun: another model is asked the same.
+    when every token is identical. The model options belong to --rerun: another model (or another --dtype,
+    or --engine) is asked the same and both answers are shown; there is nothing to judge, and the exit
+    status is 0.
     """
     options = ctx.ensure_object(RunOptions)
     given = {
@@ -176,14 +193,10 @@ def _opened(argument: str, session_id: str | None, paths: Paths) -> Iterator[Ses
         return
     if session_id is not None:
         raise UsageError("--session belongs to a FILE.", hint="Leave it out, or name an exported file.")
-    from llama_chat.sessions import SessionStore
+    from llama_chat.cli.sessions_store import find_session, opened_store
 
-    store = SessionStore(paths.sessions_file)
-    store.open()
-    try:
-        yield store.record(store.find(argument).id)
-    finally:
-        store.close()
+    with opened_store(paths.sessions_file) as store:
+        yield store.record(find_session(store, argument).id)
 
 
 def _is_path(argument: str) -> bool:

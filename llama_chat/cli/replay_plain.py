@@ -10,14 +10,7 @@ from llama_chat.conversation import Message, Role, title_of
 from llama_chat.events import Sampling
 from llama_chat.replay import Moment, Player, Timeline, sampling_moves
 from llama_chat.sanitize import sanitize
-
-_ENDS = {
-    "stopped": "stopped by the user",
-    "interrupted": "interrupted",
-    "length": "cut: no more tokens were wanted, or the context was full",
-    "failed": "it could not go on",
-}
-
+from llama_chat.sessions.words import end_words
 
 def print_replay(timeline: Timeline, *, speed: float | None) -> int:
     """Print what was said to stdout, and what was done beside it to stderr; 0.
@@ -75,7 +68,7 @@ class PlainReplay:
                     say("[the next token was chosen by the user]")
                 self._printer.write(moment.text)
             case "end":
-                self._finish(message)
+                self._finish(message, moment.sampling)
             case "path":
                 words = title_of([message]) if message.role is Role.USER else _first_words(message.text)
                 say(f"[in the end the branch was chosen that ends with: {words}]")
@@ -108,12 +101,10 @@ class PlainReplay:
         assert self._printer is not None
         self._printer.write(text)
 
-    def _finish(self, message: Message) -> None:
+    def _finish(self, message: Message, last: Sampling | None = None) -> None:
         self.end()
-        reply = message.reply
-        if reply is not None and reply.finish_reason in _ENDS:
-            why = f": {sanitize(reply.error)}" if reply.error else ""
-            say(f"[{_ENDS[reply.finish_reason]}{why}]")
+        if words := end_words(message.reply, last):
+            say(f"[{words}]")
 
 
 def speaker(message: Message) -> str:

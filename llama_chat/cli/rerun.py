@@ -48,7 +48,8 @@ def run_rerun(
     """Generate the session again and print what came of it; the exit status.
 
     Without model options, or with such that name the recorded model, every token is checked: 0 when all are
-    identical, 1 when not. Another model is asked the same, and both answers are shown: 0.
+    identical, 1 when one is not, or when a reply could not be judged. Another model is asked the same, and
+    both answers are shown: 0.
 
     Args:
         record: of the session.
@@ -83,9 +84,10 @@ def _on_recorded(job: _Job, replies: list[RecordedReply]) -> int:
         with _closing(load_recorded(newest, wanted, job.settings, job.paths, job.cancel)) as engine:
             return _on_engine(job, engine, replies)
     known = [reply for reply in replies if reply.model is not None]
-    if len(known) < len(replies):
-        say(f"llama-chat: {len(replies) - len(known)} of {len(replies)} replies do not tell their model.")
-    return _report(job, len(known), _verdicts_as_recorded(job, known))
+    not_judged = len(replies) - len(known)
+    if not_judged:
+        say(f"llama-chat: {not_judged} of {len(replies)} replies do not tell their model.")
+    return _report(job, len(known), _verdicts_as_recorded(job, known), not_judged=not_judged)
 
 
 def _on_given(job: _Job, replies: list[RecordedReply]) -> int:
@@ -105,9 +107,10 @@ def _on_engine(job: _Job, engine: Engine, replies: list[RecordedReply]) -> int:
     if not same:
         ask_again(job.record, engine, as_json=job.as_json, cancel=job.cancel)
         return IDENTICAL
-    if len(same) < len(replies):
-        say(f"llama-chat: {len(replies) - len(same)} of {len(replies)} replies are another model's.")
-    return _report(job, len(same), _verdicts(job, engine, same))
+    not_judged = len(replies) - len(same)
+    if not_judged:
+        say(f"llama-chat: {not_judged} of {len(replies)} replies are another model's, or do not tell theirs.")
+    return _report(job, len(same), _verdicts(job, engine, same), not_judged=not_judged)
 
 
 def _is_same(engine: Engine, reply: RecordedReply) -> bool:
@@ -135,8 +138,15 @@ def _verdicts(job: _Job, engine: Engine, replies: list[RecordedReply]) -> Iterat
             yield verdict
 
 
-def _report(job: _Job, of_replies: int, verdicts: Iterator[ReplyVerdict]) -> int:
-    """Print the verdicts as they come and the last line; the exit status."""
+def _report(job: _Job, of_replies: int, verdicts: Iterator[ReplyVerdict], *, not_judged: int) -> int:
+    """Print the verdicts as they come and the last line; the exit status.
+
+    Args:
+        job: whose they are.
+        of_replies: how many are judged.
+        verdicts: on these.
+        not_judged: how many other replies there are: what was not looked at is not called identical.
+    """
     found: list[ReplyVerdict] = []
     printer = None if job.as_json else RerunPrinter(of_replies)
     is_whole = False
@@ -148,19 +158,15 @@ def _report(job: _Job, of_replies: int, verdicts: Iterator[ReplyVerdict]) -> int
         is_whole = not job.cancel.is_set()
     finally:  # what is judged is told, whatever ended it
         if found or job.cancel.is_set():
-            _end(job, printer, found, of_replies, is_whole=is_whole)
+            if printer is not None:
+                printer.end(is_whole=is_whole, not_judged=not_judged)
+            else:
+                data = as_data(job.record, found, of_replies, is_whole=is_whole, not_judged=not_judged)
+                print(json.dumps(data, indent=2), flush=True)
     if not is_whole:
         raise Interrupted("Stopped")
-    return IDENTICAL if worst(each.verdict for each in found) == "identical" else DIFFERENT
-
-
-def _end(
-    job: _Job, printer: RerunPrinter | None, found: list[ReplyVerdict], of_replies: int, *, is_whole: bool
-) -> None:
-    if printer is not None:
-        printer.end(is_whole=is_whole)
-    else:
-        print(json.dumps(as_data(job.record, found, of_replies, is_whole=is_whole), indent=2), flush=True)
+    is_identical = worst(each.verdict for each in found) == "identical" and not not_judged
+    return IDENTICAL if is_identical else DIFFERENT
 
 
 def _needed_tokens(replies: list[RecordedReply]) -> int:

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from llama_chat.cli.answer import Printer
 from llama_chat.cli.tables import at_words, cells_of, cut, one_line, painter_for, width_of
 from llama_chat.conversation import Message
-from llama_chat.errors import Interrupted
+from llama_chat.errors import Interrupted, PromptError
 from llama_chat.events import Engine, Finished, Token
 from llama_chat.rerun.asking import Interview, Question, questions_of
 from llama_chat.sanitize import complete_length, sanitize
@@ -36,8 +36,10 @@ class _Page(Protocol):
 def ask_again(record: SessionRecord, engine: Engine, *, as_json: bool, cancel: threading.Event) -> None:
     """Put the session's questions to the engine and print both answers to each, as they come.
 
+    A question that cannot be put to it (an empty one, one too long) is passed over, and why is said.
+
     Raises:
-        LlamaChatError: a question cannot be answered.
+        LlamaChatError: the engine fails.
         Interrupted: Ctrl+C; what was said so far is printed.
     """
     interview = Interview(record, engine)
@@ -46,11 +48,16 @@ def ask_again(record: SessionRecord, engine: Engine, *, as_json: bool, cancel: t
     answered: list[dict[str, Any]] = []
     for question in questions_of(record):
         page.begin(question)
-        for event in interview.ask(question, cancel):
-            if isinstance(event, Token | Finished):
-                page.write(event.text)
+        try:
+            for event in interview.ask(question, cancel):
+                if isinstance(event, Token | Finished):
+                    page.write(event.text)
+            now = _answer_data(interview.answer)
+        except PromptError as error:
+            page.write(f"({error})")
+            now = {"error": str(error)}
         page.end()
-        answered.append(_as_data(question, interview.answer))
+        answered.append(_as_data(question, now))
         if cancel.is_set():
             break
     if as_json:
@@ -177,12 +184,11 @@ def recorded_label(record: SessionRecord, question: Question) -> str:
     return label_of(answer.reply.model if answer is not None and answer.reply is not None else "")
 
 
-def _as_data(question: Question, now: Message) -> dict[str, Any]:
-    assert now.reply is not None
+def _as_data(question: Question, now: dict[str, Any]) -> dict[str, Any]:
     return {
         "question": question.message.text,
         "recorded": None if question.answer is None else _answer_data(question.answer),
-        "now": _answer_data(now),
+        "now": now,
     }
 
 

@@ -41,9 +41,10 @@ class RerunPrinter:
                 print(part)
         sys.stdout.flush()
 
-    def end(self, *, is_whole: bool) -> None:
+    def end(self, *, is_whole: bool, not_judged: int = 0) -> None:
         """Print the verdict over all."""
-        for line in wrapped(last_line(self._shown, self._of_replies, is_whole=is_whole), self._width):
+        last = last_line(self._shown, self._of_replies, is_whole=is_whole, not_judged=not_judged)
+        for line in wrapped(last, self._width):
             print(self._painter.bold(line), flush=True)
 
 
@@ -110,7 +111,7 @@ def _going_on(text: str) -> str:
     return f"…{text}…" if text else ""
 
 
-def last_line(verdicts: list[ReplyVerdict], of_replies: int, *, is_whole: bool) -> str:
+def last_line(verdicts: list[ReplyVerdict], of_replies: int, *, is_whole: bool, not_judged: int = 0) -> str:
     """The verdict over all replies."""
     tokens = sum(verdict.judged for verdict in verdicts)
     apart = [v.largest_logprob_difference for v in verdicts if v.largest_logprob_difference is not None]
@@ -118,6 +119,8 @@ def last_line(verdicts: list[ReplyVerdict], of_replies: int, *, is_whole: bool) 
     line = f"{worst(each.verdict for each in verdicts).upper()}: {replies}, {tokens:,} choices"
     if apart:
         line += f"; log-probabilities differ by at most {max(apart):.2g}"
+    if not_judged:
+        line += f"; not judged: {not_judged:,}"
     return line if is_whole else f"{line}; stopped"
 
 
@@ -127,7 +130,12 @@ def count_text_of(replies: int) -> str:
 
 
 def as_data(
-    record: SessionRecord, verdicts: list[ReplyVerdict], of_replies: int, *, is_whole: bool
+    record: SessionRecord,
+    verdicts: list[ReplyVerdict],
+    of_replies: int,
+    *,
+    is_whole: bool,
+    not_judged: int = 0,
 ) -> dict[str, Any]:
     """For JSON."""
     apart = [v.largest_logprob_difference for v in verdicts if v.largest_logprob_difference is not None]
@@ -137,6 +145,7 @@ def as_data(
         "is_whole": is_whole,
         "replies": of_replies,
         "judged_replies": len(verdicts),
+        "not_judged": not_judged,
         "judged_choices": sum(verdict.judged for verdict in verdicts),
         "largest_logprob_difference": max(apart, default=None),
         "verdicts": [asdict(verdict) for verdict in verdicts],

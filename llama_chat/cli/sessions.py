@@ -5,14 +5,26 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from itertools import groupby
 
 import click
 
+from llama_chat.cli.completing import complete_sessions
 from llama_chat.cli.sessions_store import find_session, opened_store
 from llama_chat.cli.sessions_transfer import export_command, import_command, show_command
-from llama_chat.cli.tables import Column, Painter, count_text, one_line, painter_for, table_lines, width_of
+from llama_chat.cli.tables import (
+    Column,
+    Painter,
+    at_words,
+    count_text,
+    cut,
+    one_line,
+    painter_for,
+    table_lines,
+    width_of,
+)
 from llama_chat.cli.talk import say
 from llama_chat.conversation import short_id
 from llama_chat.errors import Interrupted, UsageError
@@ -23,10 +35,13 @@ from llama_chat.sessions.words import when_text
 _COLUMNS = (
     Column("id"),
     Column("title", shrinks=True),
-    Column("model", shrinks=True),
-    Column("messages", is_right=True),
-    Column("last written"),
+    Column("model", shrinks=True, goes=1),
+    Column("messages", is_right=True, goes=2),
+    Column("last written", goes=3),
 )
+_INDENT = "    "
+_LIMIT = click.IntRange(1, 10**9)
+"""SQLite takes no number of more than 63 bits."""
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
@@ -43,7 +58,7 @@ def sessions(ctx: click.Context) -> None:
 
 @sessions.command("list")
 @click.option("--deleted", is_flag=True, help="List what can be undeleted.")
-@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the last N.")
+@click.option("--limit", type=_LIMIT, metavar="N", help="Only the last N.")
 @json_option
 def list_command(deleted: bool, limit: int | None, as_json: bool) -> None:
     """List the sessions, the one last written to first."""
@@ -63,7 +78,7 @@ def list_command(deleted: bool, limit: int | None, as_json: bool) -> None:
 
 @sessions.command("search", short_help="Search all messages for WORDS.")
 @click.argument("words", nargs=-1, required=True)
-@click.option("--limit", type=click.IntRange(min=1), default=50, metavar="N", help="At most N messages (50).")
+@click.option("--limit", type=_LIMIT, default=50, metavar="N", help="At most N messages (50).")
 @json_option
 def search_command(words: tuple[str, ...], limit: int, as_json: bool) -> None:
     """Search all messages for the WORDS: all must be there, the last may be the beginning of one.
@@ -75,9 +90,9 @@ def search_command(words: tuple[str, ...], limit: int, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([_hit_data(hit) for hit in found], indent=2))
         return
-    painter = painter_for(sys.stdout, os.environ)
+    painter, width = painter_for(sys.stdout, os.environ), width_of(sys.stdout)
     for hit in found:
-        click.echo("\n".join(_hit_lines(hit, painter)))
+        click.echo("\n".join(_hit_lines(hit, painter, width)))
     if not found:
         say("No message holds these words.")
 
@@ -87,7 +102,7 @@ for command in (show_command, export_command, import_command):
 
 
 @sessions.command("rename")
-@click.argument("session")
+@click.argument("session", shell_complete=complete_sessions)
 @click.argument("name")
 def rename_command(session: str, name: str) -> None:
     """Give SESSION another NAME."""
@@ -101,7 +116,7 @@ def rename_command(session: str, name: str) -> None:
 
 
 @sessions.command("delete")
-@click.argument("session")
+@click.argument("session", shell_complete=complete_sessions)
 @click.option("--now", is_flag=True, help="For good, at once: out of the index and out of backups, too.")
 @click.option("--yes", "-y", is_flag=True, help="Do not ask before deleting for good.")
 def delete_command(session: str, now: bool, yes: bool) -> None:
@@ -121,11 +136,14 @@ def delete_command(session: str, now: bool, yes: bool) -> None:
 
 
 @sessions.command("undelete")
-@click.argument("session")
+@click.argument("session", shell_complete=complete_sessions)
 def undelete_command(session: str) -> None:
     """Bring a deleted SESSION back."""
     with opened_store() as store:
         info = find_session(store, session, include_deleted=True)
+        if info.deleted_at is None:
+            say(f"{short_id(info.id)} {_quoted(info.title)} is not deleted: it is in the list.")
+            return
         store.undelete(info.id)
     say(f"{short_id(info.id)} {_quoted(info.title)} is back.")
 
@@ -158,12 +176,28 @@ def _row(info: SessionInfo) -> Sequence[str]:
     return (short_id(info.id), title, info.model, f"{info.message_count:,}", written)
 
 
-def _hit_lines(hit: SearchHit, painter: Painter) -> list[str]:
-    about = f"{short_id(hit.session.id)}  {when_text(hit.created_at)}  {hit.role.value}  "
-    snippet = "".join(
-        painter.bold(one_line(text)) if is_match else one_line(text) for text, is_match in hit.snippet
-    )
-    return [f"{painter.dim(about)}{one_line(hit.session.title)}", f"    {snippet}"]
+def _hit_lines(hit: SearchHit, painter: Painter, width: int | None = None) -> list[str]:
+    """Where it was said, and the text, which wraps at words."""
+    about = f"{short_id(hit.session.id)}  {when_text(hit.created_at)}  {hit.role.value}"
+    title = f"  {one_line(hit.session.title)}"
+    if width is not None:
+        about, title = cut(about, width), cut(title, max(0, width - len(about)))
+    parts = [(one_line(text), is_match) for text, is_match in hit.snippet]
+    lines = _painted_lines(parts, painter, width and max(1, width - len(_INDENT)))
+    return [f"{painter.dim(about)}{title}".rstrip(), *(f"{_INDENT}{line}" for line in lines)]
+
+
+def _painted_lines(parts: Sequence[tuple[str, bool]], painter: Painter, cells: int | None) -> Iterator[str]:
+    """The text in lines of so many cells, with its matches bold."""
+    text = "".join(part for part, _ in parts)
+    is_match = [is_match for part, is_match in parts for _ in part]
+    end = 0
+    for line in at_words(text, cells):
+        begin = text.index(line, end)
+        end = begin + len(line)
+        groups = groupby(range(begin, end), key=is_match.__getitem__)
+        pieces = [(is_bold, "".join(text[place] for place in places)) for is_bold, places in groups]
+        yield "".join(painter.bold(piece) if is_bold else piece for is_bold, piece in pieces)
 
 
 def _hit_data(hit: SearchHit) -> dict[str, object]:

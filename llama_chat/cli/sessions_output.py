@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import sys
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
 import click
 
 from llama_chat.errors import StoreError
+from llama_chat.paths import replacing
 
 STDOUT = "-"
 
@@ -66,16 +64,6 @@ def _print(parts: Iterable[str]) -> None:
 
 
 def _write_atomically(path: Path, parts: Iterable[str], *, force: bool) -> None:
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-    part_path = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.writelines(part.encode() for part in parts)
-            file.flush()
-            os.fsync(file.fileno())
+    with replacing(path) as file:
+        file.writelines(part.encode() for part in parts)
         check_is_free(path, force=force)  # it may have come meanwhile
-        part_path.replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            part_path.unlink()
-        raise

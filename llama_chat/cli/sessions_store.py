@@ -4,35 +4,53 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from llama_chat.cli.talk import say_notices
 from llama_chat.errors import StoreError
 from llama_chat.paths import user_paths
-from llama_chat.sessions import SessionInfo, SessionStore
+from llama_chat.sessions import SessionInfo, SessionStore, StoreUnavailable
+from llama_chat.sessions.recovery_journal import journal_of
 
 _HINT = "'llama-chat sessions list' has them with their ids; with --deleted, the deleted ones."
 
 
 @contextmanager
-def opened_store(*, is_made: bool = False) -> Iterator[SessionStore]:
-    """The user's store.
+def opened_store(path: Path | None = None, *, is_made: bool = False) -> Iterator[SessionStore]:
+    """The store, after what the user should hear about it; for reading only where it cannot be written.
 
     Args:
+        path: the file; the user's own where none is given.
         is_made: make it if there is none.
 
     Raises:
         StoreError: there is none, or it cannot be opened.
     """
-    path = user_paths().sessions_file
-    if not is_made and not path.exists():
+    file = path or user_paths().sessions_file
+    if not is_made and not exists(file):
         raise StoreError("There are no sessions yet.", hint="Begin one with llama-chat.")
-    store = SessionStore(path)
+    store = SessionStore(file)
     try:
-        store.open()
+        _open(store)
         say_notices(store.notices)
         yield store
     finally:
         store.close()
+
+
+def exists(path: Path) -> bool:
+    """Whether there is a store, or one that a program was ended in putting there."""
+    return path.exists() or journal_of(path).exists()
+
+
+def _open(store: SessionStore) -> None:
+    try:
+        store.open()
+    except StoreUnavailable as error:
+        try:
+            store.open_for_reading()
+        except StoreError:
+            raise error from None
 
 
 def find_session(store: SessionStore, prefix: str, *, include_deleted: bool = False) -> SessionInfo:

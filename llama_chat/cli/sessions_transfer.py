@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from llama_chat.cli.completing import complete_sessions
 from llama_chat.cli.sessions_output import STDOUT, check_is_free, write_parts
 from llama_chat.cli.sessions_store import find_session, opened_store
 from llama_chat.cli.talk import say
@@ -21,14 +22,16 @@ from llama_chat.conversation import short_id
 from llama_chat.errors import UsageError
 
 if TYPE_CHECKING:
+    from llama_chat.conversation import Message
     from llama_chat.sessions import SessionRecord, SessionStore
     from llama_chat.sessions.exchange.importing import Imported, Source
 
+_FORMAT_NAMES = {"md": "Markdown", "jsonl": "JSONL", "html": "HTML"}
 _FORMATS = {".md": "md", ".markdown": "md", ".jsonl": "jsonl", ".html": "html", ".htm": "html"}
 
 
 @click.command("show")
-@click.argument("session")
+@click.argument("session", shell_complete=complete_sessions)
 @click.option("--json", "as_json", is_flag=True, help="Print all branches, with every token and its numbers.")
 def show_command(session: str, as_json: bool) -> None:
     """Show the path of SESSION that was taken last, as text."""
@@ -38,7 +41,7 @@ def show_command(session: str, as_json: bool) -> None:
 
 
 @click.command("export")
-@click.argument("session", required=False)
+@click.argument("session", required=False, shell_complete=complete_sessions)
 @click.option("--all", "all_sessions", is_flag=True, help="Every session, the oldest first.")
 @click.option(
     "--format",
@@ -74,7 +77,9 @@ def export_command(
     if output != STDOUT:
         from llama_chat.cli.tables import count_text
 
-        say(f"Wrote {count_text(len(ids), 'session')} to {output}.")
+        is_told = chosen_format or Path(output).suffix.lower() in _FORMATS
+        form_words = "" if is_told else f" as {_FORMAT_NAMES[form]}; --format chooses another"
+        say(f"Wrote {count_text(len(ids), 'session')} to {output}{form_words}.")
 
 
 @click.command("import", short_help="Bring in exported sessions, or those of ChatGPT.")
@@ -112,10 +117,10 @@ def _source(name: str, stack: ExitStack) -> Source:
 
 
 def _print_imported(found: Sequence[Imported]) -> None:
-    from llama_chat.cli.tables import Column, count_text, table_lines, width_of
+    from llama_chat.cli.tables import Column, at_words, count_text, table_lines, width_of
 
     rows = [(short_id(each.info.id), " ".join(each.info.title.split()), _note(each)) for each in found]
-    columns = (Column(), Column(shrinks=True), Column())
+    columns = (Column(), Column(shrinks=True), Column(wraps=at_words))
     click.echo("\n".join(table_lines(columns, rows, width=width_of(sys.stdout))))
     messages = count_text(sum(each.info.message_count for each in found), "message")
     say(f"Imported {count_text(len(found), 'session')}, {messages}.")
@@ -152,15 +157,35 @@ def _parts(store: SessionStore, ids: Iterable[str], form: str, branches: bool) -
 
 
 def _text_parts(record: SessionRecord) -> Iterator[str]:
+    from llama_chat.cli.tables import count_text
     from llama_chat.sanitize import sanitize
     from llama_chat.sessions.words import name_of, one_line, when_text
 
-    info = record.info
+    info, conversation = record.info, record.conversation
     model = f"  {one_line(info.model)}" if info.model else ""
     yield f"{one_line(info.title)}\n{info.id}  {when_text(info.created_at)}{model}\n"
-    for message in record.conversation.path():
-        yield f"\n{name_of(message, record)}  {when_text(message.created_at)}\n"
+    path = conversation.path()
+    for message in path:
+        versions = conversation.siblings(message.id)
+        place = f"  {versions.index(message) + 1} of {len(versions)}" if len(versions) > 1 else ""
+        yield f"\n{name_of(message, record)}  {when_text(message.created_at)}{place}\n"
         yield f"{sanitize(message.text)}\n"
+        yield _end_line(message, record)
+    if others := len(conversation.messages) - len(path):
+        yield f"\n[{count_text(others, 'message')} of other branches not shown; all of them: "
+        yield f"llama-chat sessions export {short_id(info.id)} --branches]\n"
+
+
+def _end_line(message: Message, record: SessionRecord) -> str:
+    """That the reply was cut off, where it was."""
+    from llama_chat.sessions.words import end_words
+
+    reply = message.reply
+    if reply is None or reply.finish_reason in ("end", None):
+        return "[still being written]\n" if reply is not None and reply.finish_reason is None else ""
+    read = record.plain_tokens_of or record.tokens_of
+    tokens = read(message.id) if reply.finish_reason == "length" else ()
+    return f"[{end_words(reply, tokens[-1].sampling if tokens else None)}]\n"
 
 
 def _json_parts(record: SessionRecord) -> Iterator[str]:

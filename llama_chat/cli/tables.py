@@ -40,15 +40,15 @@ class Painter:
         return f"\x1b[{codes}m{text}\x1b[0m" if self.is_coloured and text else text
 
 
-def painter_for(stream: TextIO, environment: Mapping[str, str]) -> Painter:
-    """Colours where a terminal shows them, and nobody set NO_COLOR (https://no-color.org)."""
+def painter_for(stream: TextIO | None, environment: Mapping[str, str]) -> Painter:
+    """Colours where a terminal shows them, and nobody set NO_COLOR (https://no-color.org). None: closed."""
     wanted = not environment.get("NO_COLOR") and environment.get("TERM") != "dumb"
-    return Painter(wanted and stream.isatty())
+    return Painter(wanted and stream is not None and stream.isatty())
 
 
-def width_of(stream: TextIO) -> int | None:
+def width_of(stream: TextIO | None) -> int | None:
     """Cells in a line of the terminal; None in a pipe, where nothing is cut."""
-    return shutil.get_terminal_size().columns if stream.isatty() else None
+    return shutil.get_terminal_size().columns if stream is not None and stream.isatty() else None
 
 
 class Column(NamedTuple):
@@ -62,6 +62,8 @@ class Column(NamedTuple):
     wraps: Callable[[str, int], list[str]] | None = None
     """Or how they go on in further lines: `at_words`, `anywhere`. So does the title, at words."""
     paint: Callable[[str], str] = str
+    goes: int = 0
+    """Left out where the terminal is too narrow even with everything cut: 1 first, then 2; 0 stays."""
 
 
 def table_lines(
@@ -74,6 +76,8 @@ def table_lines(
 ) -> list[str]:
     """The table's lines: a dim line of titles, where there are any, and a line a row, or more that wrap.
 
+    In a narrow terminal texts are cut first, then columns left out that may go.
+
     Args:
         columns: from left to right.
         rows: texts, whatever is in them; a row may end early.
@@ -81,9 +85,11 @@ def table_lines(
         width: of the terminal; columns that shrink are cut, and others wrap, so that a line fits it.
         indent: stands before every line.
     """
-    titles = [column.title for column in columns]
     cells = [[one_line(text) for text in row] for row in rows]
-    widths = _widths(columns, [titles, *cells], (width - len(indent)) if width else None)
+    most = (width - len(indent)) if width else None
+    columns, cells = _without_what_goes(columns, cells, most)
+    titles = [column.title for column in columns]
+    widths = _widths(columns, [titles, *cells], most)
     found = []
     if any(titles):
         plain = [column._replace(paint=str, wraps=column.wraps and at_words) for column in columns]
@@ -146,6 +152,20 @@ def cells_of(text: str) -> int:
 def count_text(count: int, noun: str) -> str:
     """`1 tensor`, `272 tensors`."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def _without_what_goes(
+    columns: Sequence[Column], rows: list[list[str]], most: int | None
+) -> tuple[Sequence[Column], list[list[str]]]:
+    """The columns that there is room for, and their cells."""
+    while most is not None and (going := [column.goes for column in columns if column.goes]):
+        widths = _widths(columns, [[column.title for column in columns], *rows], most)
+        if sum(widths) + len(GAP) * (len(widths) - 1) <= most:
+            break
+        place = next(n for n, column in enumerate(columns) if column.goes == min(going))
+        columns = [*columns[:place], *columns[place + 1 :]]
+        rows = [[*row[:place], *row[place + 1 :]] for row in rows]
+    return columns, rows
 
 
 def _widths(columns: Sequence[Column], rows: Sequence[Sequence[str]], most: int | None) -> list[int]:

@@ -67,7 +67,7 @@ def read_gguf(files: Sequence[Path]) -> ModelFile:
     check_vocabulary(tokenizer, config, file.path.name)
     template = file.metadata.get("tokenizer.chat_template")
     return ModelFile(
-        name=model_name(Path(name_of_whole(file.path))),
+        name=model_name(file.path.with_name(name_of_whole(file.path))),
         architecture=file.get("general.architecture", str),
         checkpoint=checkpoint,
         config=config,

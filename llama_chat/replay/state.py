@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass, field, replace
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from llama_chat.conversation import Conversation, Message
 from llama_chat.events import Sampling
@@ -42,24 +43,64 @@ class ReplayState:
         return self.before if self.message is None else (*self.before, self.message)
 
 
+class _Path(NamedTuple):
+    """From the root to a message, and which of its messages have siblings."""
+
+    last_id: str | None
+    messages: tuple[Message, ...]
+    forks: tuple[Message, ...]
+
+
 class Shown:
     """The paths of a conversation, quick to ask for again and again."""
 
     def __init__(self, conversation: Conversation) -> None:
         self._messages = conversation.messages
         self._age = {message_id: age for age, message_id in enumerate(self._messages)}
-        self._children: dict[str | None, list[str]] = {}
+        self._siblings: dict[str | None, list[int]] = {}
+        """By parent, the ages of what is below it, the oldest first."""
+        self._place: dict[str, int] = {}
+        """Of each message among its siblings, from 1."""
         for message in self._messages.values():
-            self._children.setdefault(message.parent_id, []).append(message.id)
-        self._above: tuple[str | None, tuple[Message, ...]] = (None, ())
+            siblings = self._siblings.setdefault(message.parent_id, [])
+            siblings.append(self._age[message.id])
+            self._place[message.id] = len(siblings)
+        self._above = _Path(None, (), ())
 
     def above(self, message: Message) -> tuple[Message, ...]:
         """From the root to the parent of the message."""
-        parent_id, found = self._above
-        if parent_id != message.parent_id:
-            found = self._walk(message.parent_id)
-            self._above = (message.parent_id, found)
-        return found
+        return self._path_above(message).messages
+
+    def places(self, message: Message, *, newest: str) -> tuple[Place, ...]:
+        """Where the path to the message forks, by what was there when `newest` was."""
+        by_now = self._age[newest]
+        return tuple(
+            (step.id, self._place[step.id], bisect_right(self._siblings[step.parent_id], by_now))
+            for step in (*self._path_above(message).forks, *self._if_fork(message))
+        )
+
+    def _path_above(self, message: Message) -> _Path:
+        if self._above.last_id != message.parent_id:
+            self._above = self._near(self._above, message.parent_id)
+        return self._above
+
+    def _near(self, known: _Path, last_id: str | None) -> _Path:
+        """The path to this message: mostly the known one, a message longer or shorter.
+
+        To walk up 20,000 messages and look for forks takes 15 ms (2026-11), perhaps for every frame.
+        """
+        last = None if last_id is None else self._messages[last_id]
+        if last is not None and last.parent_id == known.last_id:
+            return _Path(last_id, (*known.messages, last), (*known.forks, *self._if_fork(last)))
+        if known.messages and known.messages[-1].parent_id == last_id:
+            fork_count = len(known.forks) - len(self._if_fork(known.messages[-1]))
+            return _Path(last_id, known.messages[:-1], known.forks[:fork_count])
+        messages = self._walk(last_id)
+        return _Path(last_id, messages, tuple(fork for step in messages for fork in self._if_fork(step)))
+
+    def _if_fork(self, message: Message) -> tuple[Message, ...]:
+        """The message, if it is not alone."""
+        return (message,) if len(self._siblings[message.parent_id]) > 1 else ()
 
     def _walk(self, message_id: str | None) -> tuple[Message, ...]:
         path = []
@@ -68,16 +109,6 @@ class Shown:
             path.append(message)
             message_id = message.parent_id
         return tuple(reversed(path))
-
-    def places(self, message: Message, *, newest: str) -> tuple[Place, ...]:
-        """Where the path to the message forks, by what was there when `newest` was."""
-        found = []
-        for step in (*self.above(message), message):
-            siblings = self._children[step.parent_id]
-            if len(siblings) > 1:
-                by_now = sum(self._age[sibling] <= self._age[newest] for sibling in siblings)
-                found.append((step.id, siblings.index(step.id) + 1, by_now))
-        return tuple(found)
 
     def cut(self, message: Message, text: str, tokens: int) -> Message:
         """The reply as it was when it had so many tokens."""

@@ -58,6 +58,8 @@ class Timeline:
         self._conversation = record.conversation
         self._times = [moment.at_s for moment in moments]
         self._shown = Shown(record.conversation)
+        self._written = (0, 0, "")
+        """First and last place of the text that was asked for last, and the text."""
         self.message_starts = [
             count for count, moment in enumerate(moments, 1) if moment.kind in ("message", "begin", "path")
         ]
@@ -101,34 +103,46 @@ class Timeline:
         places = self._shown.places(message, newest=self._newest(now, count))
         if now.kind not in ("begin", "token"):
             return ReplayState(before, message, places, sampling=now.sampling, tokens=now.tokens)
-        written = self.moments[count - 1 - now.place : count] if now.place >= 0 else ()
+        written = now.place + 1
+        begin, first = self.moments[count - 1 - written], self.moments[count - max(1, written)]
         prefill_s = message.reply.prefill_s if message.reply else 0.0
         return ReplayState(
             before,
-            self._shown.cut(message, "".join(step.text for step in written), len(written)),
+            self._shown.cut(message, self._text_of(count - written, count), written),
             places,
             is_replying=True,
             sampling=now.sampling,
             tokens=now.tokens,
-            reply_tokens=len(written),
-            tok_per_s=_tok_per_s(written),
-            first_token_s=written[0].at_s - self._begin_of(count, now).at_s if written else None,
+            reply_tokens=written,
+            tok_per_s=_tok_per_s(written, now.at_s - first.at_s),
+            first_token_s=first.at_s - begin.at_s if written else None,
             prefill_s=prefill_s,
             is_by_user=now.chosen_by == "user",
         )
 
-    def _begin_of(self, count: int, now: Moment) -> Moment:
-        return self.moments[count - 2 - now.place]
+    def _text_of(self, start: int, end: int) -> str:
+        """The text of these moments: for the same reply that of the last call, grown or cut.
+
+        Joining 30,000 tokens takes 4 ms (2026-11), for every frame.
+        """
+        known_start, known_end, text = self._written
+        if start != known_start or end < known_end - (known_end - start) // 2:
+            known_end, text = start, ""
+        if end < known_end:
+            text = text[: len(text) - sum(len(step.text) for step in self.moments[end:known_end])]
+        else:
+            text += "".join(step.text for step in self.moments[known_end:end])
+        self._written = (start, end, text)
+        return text
 
     def _newest(self, now: Moment, count: int) -> str:
         """The message that came last: there are no siblings yet that are younger."""
         return self.moments[count - 2].message_id if now.kind == "path" and count > 1 else now.message_id
 
 
-def _tok_per_s(written: Sequence[Moment]) -> float:
+def _tok_per_s(tokens: int, took_s: float) -> float:
     """Tokens a second after the first one; 0 where there is nothing to divide."""
-    took_s = written[-1].at_s - written[0].at_s if written else 0.0
-    return (len(written) - 1) / took_s if took_s > 0 else 0.0
+    return (tokens - 1) / took_s if took_s > 0 else 0.0
 
 
 def build_timeline(record: SessionRecord) -> Timeline:

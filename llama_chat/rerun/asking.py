@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from llama_chat.conversation import Conversation, Message, Reply, Role
+from llama_chat.errors import PromptError
 from llama_chat.events import Engine, Event, Failed, LiveSampling, Sampling, Token
 from llama_chat.reply_builder import ReplyBuilder
 from llama_chat.rerun.recorded import sampling_of
@@ -56,16 +57,22 @@ class Interview:
         Where the sliders were moved in the recorded answer, they move at the same tokens.
 
         Raises:
+            PromptError: the question cannot be put; the next one can, as if this one had not been said.
             LlamaChatError: there is no answer.
         """
         samplings = self._samplings(question)
+        answered_id = self._conversation.leaf_id
         self._say_up_to(question)
-        prompt = build_prompt(
-            self._engine,
-            self._conversation.path(),
-            date=self._record.info.date,
-            max_new_tokens=samplings[0].max_new_tokens,
-        )
+        try:
+            prompt = build_prompt(
+                self._engine,
+                self._conversation.path(),
+                date=self._record.info.date,
+                max_new_tokens=samplings[0].max_new_tokens,
+            )
+        except PromptError:
+            self._conversation.leaf_id = answered_id
+            raise
         reply = question.answer.reply if question.answer is not None else None
         seed = reply.seed if reply is not None else 0
         builder = ReplyBuilder(

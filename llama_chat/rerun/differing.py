@@ -6,6 +6,7 @@ import math
 from collections.abc import Collection
 
 from llama_chat.events import Token
+from llama_chat.rerun.edge import Edge, edge_of
 from llama_chat.rerun.margin import (
     NEAR_TIE_LOGITS,
     Draw,
@@ -44,9 +45,12 @@ def difference_at(
     margin = _margin_at(recorded, place, choice, end_ids)
     reason = _reason(margin)
     is_near = not reason and margin is not None and margin.logits <= NEAR_TIE_LOGITS
+    edge = None if is_near else _edge_at(recorded, place, choice, end_ids)
+    if edge is not None:
+        margin, reason = Margin(edge.logits, is_exact=True, is_cut=False), f"at the edge of {edge.name}"
     return Difference(
         index=place,
-        verdict="near tie" if is_near else "diverged",
+        verdict="near tie" if is_near or edge is not None else "diverged",
         margin=margin.logits if margin is not None and math.isfinite(margin.logits) else None,
         is_margin_exact=margin is not None and margin.is_exact,
         reason=reason,
@@ -78,6 +82,14 @@ def _margin_at(recorded: RecordedReply, place: int, choice: Token, end_ids: Coll
     draw = Draw(recorded.sampling_at(place), recorded.reply.seed, place)
     margins = [margin_of(choice, token_id, logprob, draw) for token_id in wanted]
     return min(margins, key=lambda margin: (margin.is_cut, margin.logits), default=None)
+
+
+def _edge_at(recorded: RecordedReply, place: int, choice: Token, end_ids: Collection[int]) -> Edge | None:
+    """The nearest edge of a filter beyond which the record's choice would have been the rerun's too."""
+    wanted = end_ids if place == len(recorded.ids) else (recorded.ids[place],)
+    sampling, seed = recorded.sampling_at(place), recorded.reply.seed
+    edges = [edge_of(choice, token_id, sampling, seed, NEAR_TIE_LOGITS) for token_id in wanted]
+    return min(filter(None, edges), key=lambda edge: edge.logits, default=None)
 
 
 def _reason(margin: Margin | None) -> str:

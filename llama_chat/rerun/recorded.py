@@ -28,12 +28,15 @@ class RecordedReply:
     model: ModelRecord | None
     tokens: Sequence[Token] = ()
     """By index; empty until they are read, and where only the ids were kept."""
+    end_sampling: Sampling | None = None
+    """The settings of the end, where they are others than those of the last token."""
 
     def with_tokens(self, record: SessionRecord) -> RecordedReply:
         """The same, its tokens read."""
         tokens = record.tokens_of(self.message.id)
         is_whole = [token.token_id for token in tokens] == list(self.ids)
-        return replace(self, tokens=tokens if is_whole else ())
+        end_sampling = record.end_sampling_of(self.message.id)
+        return replace(self, tokens=tokens if is_whole else (), end_sampling=end_sampling)
 
     @property
     def ids(self) -> tuple[int, ...]:
@@ -41,7 +44,7 @@ class RecordedReply:
         return self.reply.token_ids
 
     @property
-    def forwards(self) -> tuple[Forward, ...]:
+    def forwards(self) -> Sequence[Forward]:
         """How it was computed."""
         return self.reply.plan.forwards if self.reply.plan is not None else ()
 
@@ -70,9 +73,12 @@ class RecordedReply:
         return token.logprob if token is not None and math.isfinite(token.logprob) else None
 
     def sampling_at(self, place: int) -> Sampling:
-        """The settings that the token was drawn with; the end was drawn with those of the last token."""
-        samplings = sampling_of(self.reply, self.tokens)
-        return samplings[min(place, len(samplings) - 1)]
+        """The settings that the token, or behind the last one the end, was drawn with."""
+        if place >= len(self.ids) and self.end_sampling is not None:
+            return self.end_sampling
+        if not self.tokens:
+            return self.reply.sampling
+        return self.tokens[min(place, len(self.tokens) - 1)].sampling
 
     def text_between(self, start: int, end: int) -> str:
         """The text of these tokens; empty where only ids were kept."""

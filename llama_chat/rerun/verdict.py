@@ -43,7 +43,7 @@ class Difference:
     is_margin_exact: bool
     """False: the recorded token was not among the rerun's candidates, its logit is out of the record."""
     reason: str
-    """Why it is no near tie, where that is more than the margin."""
+    """What there is to say of it beyond the margin: why it is no near tie, at which filter's edge it lies."""
     recorded: Pick
     rerun: Pick
     before: str

@@ -62,6 +62,7 @@ def reopen(connection: sqlite3.Connection, message: Message) -> None:
         "WHERE message_id = ?",
         (ids_blob(message.reply.token_ids), message.reply.decode_s, message.id),
     )
+    replies.forget_end_sampling(connection, message.id, len(message.reply.token_ids))
     replies.take_lease(connection, message.id, build_lease())
 
 

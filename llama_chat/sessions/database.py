@@ -12,15 +12,34 @@ from pathlib import Path
 
 from llama_chat.errors import StoreError
 from llama_chat.paths import make_private_folder
-from llama_chat.sessions.failures import StoreDamaged, explain, explain_damage, explain_os
+from llama_chat.sessions.connecting import (
+    connect,
+    enter_wal,
+    look_into,
+    read_only_addresses,
+    set_busy_timeout,
+    try_to_write,
+)
+from llama_chat.sessions.connections import Connections
+from llama_chat.sessions.failures import (
+    StoreDamaged,
+    StoreUnavailable,
+    explain,
+    explain_damage,
+    explain_in_the_way,
+    explain_os,
+)
 from llama_chat.sessions.in_use import InUse
 from llama_chat.sessions.migrations import MIGRATIONS, check_version, migrate
+from llama_chat.sessions.recovery_journal import finish, journal_of
 
 BUSY_TIMEOUT_S = 5.0
 """How long a call waits for another program's lock, unless its thread asked for less."""
+CLOSING_PATIENCE_S = 2.0
+"""How long closing waits for the calls of other threads, which it interrupts."""
+_ALONE_PATIENCE_S = 1.0
+"""How long a damaged store is not recovered while somebody has it open, who may just find the same."""
 _PAUSE_S = 0.02
-_QUICK_TO_REWRITE_BYTES = 16_000_000
-"""At 100 MB/s, the write lock is held for 0.16 s (2026-11, two busy cores)."""
 
 
 class Database:
@@ -29,11 +48,12 @@ class Database:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._local = threading.local()
-        self._lock = threading.Lock()
-        self._connections: list[sqlite3.Connection] = []
+        self._connections = Connections(self._connect)
         self._is_open = False
         self._why_closed: StoreError | None = None
+        self._read_only_address = ""
         self._in_use = InUse(path)
+        self._looked_at = (0, 0)
         self._damage_mark = path.with_name(f"{path.name}.is-damaged")
         self.notices: tuple[str, ...] = ()
         """What the user should hear about the opening."""
@@ -54,52 +74,116 @@ class Database:
             self._recover(damage)
             self._open()
 
+    def open_for_reading(self) -> None:
+        """Open what is there, though it or its folder cannot be written; nothing is made or changed.
+
+        Raises:
+            StoreError: it cannot be read, or only after a change: it is from an older version, or a program
+                was ended in the middle of a write that the disk now does not let anybody finish.
+        """
+        self.notices = ()
+        refusal: StoreUnavailable | None = None
+        for address in read_only_addresses(self.path):
+            self._read_only_address = address
+            try:
+                return self._open_for_reading()
+            except StoreUnavailable as error:
+                refusal = error
+        assert refusal is not None
+        raise refusal
+
+    def _open_for_reading(self) -> None:
+        with self._opening():
+            self._connections.open()
+            with self._calling() as connection:
+                version = check_version(connection, self.path, latest=len(MIGRATIONS))
+                if version < len(MIGRATIONS):
+                    raise StoreUnavailable(
+                        f"{self.path} is of an older llama-chat, and it cannot be brought up to date.",
+                        hint="Let it be written, or copy it to where it can be and set LLAMA_CHAT_HOME.",
+                    )
+                look_into(connection)
+
+    def _identity(self) -> tuple[int, int]:
+        """Another one when another file takes this one's place."""
+        try:
+            status = self.path.stat()
+        except OSError:
+            return (0, 0)
+        return (status.st_dev, status.st_ino)
+
     def _recover(self, damage: StoreDamaged) -> None:
+        """Set the file aside and recover what can be read, unless another process was quicker."""
         from llama_chat.sessions.recovery import recover
 
-        with self._explained(), self._in_use.alone() as is_alone:
-            if not is_alone:
+        deadline = time.monotonic() + _ALONE_PATIENCE_S
+        while True:
+            with self._explained(), self._in_use.alone() as is_alone:
+                if self._identity() != self._looked_at:  # another process has just done it
+                    return
+                if is_alone:
+                    recovered = recover(self.path)
+                    self._damage_mark.unlink(missing_ok=True)
+                    break
+            if time.monotonic() > deadline:
                 raise damage
-            recovered = recover(self.path)
-            self._damage_mark.unlink(missing_ok=True)
-        self.notices = (recovered.notice(self.path),)
+            time.sleep(_PAUSE_S)
+        self.notices = (*self.notices, recovered.notice(self.path))
+
+    def _finish_recovery(self) -> None:
+        """Do the rest of what a program began that was ended while it set a damaged file aside."""
+        if not journal_of(self.path).exists():
+            return
+        with self._explained(), self._in_use.alone() as is_alone:
+            if is_alone and (recovered := finish(self.path)):
+                self._damage_mark.unlink(missing_ok=True)
+                self.notices = (*self.notices, recovered.notice(self.path))
 
     def _open(self) -> None:
-        self._prepare_file()
-        if self._damage_mark.exists():  # it was found while it was in use
-            raise explain_damage("it was found damaged when it was last used", self.path)
-        self._is_open = True
-        try:
-            with self._explained():
-                connection = self.connection()
+        self._read_only_address = ""
+        with self._opening():
+            self._make_folder()
+            self._finish_recovery()
+            # Entered before the file is looked at, which may be moved until then.
+            if not self._in_use.enter(BUSY_TIMEOUT_S) or journal_of(self.path).exists():
+                raise explain_in_the_way(self.path)
+            self._prepare_file()
+            self._looked_at = self._identity()
+            if self._damage_mark.exists():  # it was found while it was in use
+                raise explain_damage("it was found damaged when it was last used", self.path)
+            self._connections.open()
+            with self._calling() as connection:
                 check_version(connection, self.path, latest=len(MIGRATIONS))
-                self._in_use.enter()
                 self._make_private()
-                _enter_wal(connection, deadline=time.monotonic() + BUSY_TIMEOUT_S)
+                enter_wal(connection, deadline=time.monotonic() + BUSY_TIMEOUT_S)
                 migrate(connection, self.path)
-                _look_into(connection)
-                self._try_to_write(connection)
+                look_into(connection)
+                with self.without_waiting():
+                    try_to_write(connection)
+
+    @contextlib.contextmanager
+    def _opening(self) -> Iterator[None]:
+        self._why_closed = None
+        try:
+            yield
         except BaseException as error:
             self.close()
             self._why_closed = error if isinstance(error, StoreError) else None
             raise
+        self._is_open = True
 
     def close(self) -> None:
-        """Close the connections of all threads; safe to call twice."""
+        """Close the connections of all threads; what they still do is interrupted. Safe to call twice."""
         self._is_open, self._why_closed = False, None
-        with self._lock:
-            connections, self._connections = self._connections, []
-            self._local = threading.local()
-        for connection in connections:
-            with contextlib.suppress(sqlite3.Error):
-                connection.close()
+        self._connections.close(CLOSING_PATIENCE_S)
         self._in_use.leave()
 
     def wait_at_most(self, seconds: float) -> None:
         """Let the calls of this thread wait no longer than this for another program's lock."""
         self._local.busy_timeout_s = seconds
-        if existing := getattr(self._local, "connection", None):
-            _set_busy_timeout(existing, seconds)
+        with self._connections.use() as connection:
+            if connection is not None:
+                set_busy_timeout(connection, seconds)
 
     @contextlib.contextmanager
     def without_waiting(self) -> Iterator[None]:
@@ -112,22 +196,23 @@ class Database:
             self.wait_at_most(usual)
 
     def connection(self) -> sqlite3.Connection:
-        """This thread's connection.
+        """This thread's connection, which `close` may close at any time.
 
         Raises:
             StoreError: the store is not open; says why it could not be opened.
         """
-        if not self._is_open:
-            if why := self._why_closed:
-                raise type(why)(why.message, hint=why.hint) from why
-            raise StoreError(f"{self.path} is not open.")
-        existing: sqlite3.Connection | None = getattr(self._local, "connection", None)
-        if existing is not None:
-            return existing
-        with self._lock:
-            self._local.connection = connection = self._connect()
-            self._connections.append(connection)
-        return connection
+        with self._calling() as connection:
+            return connection
+
+    @contextlib.contextmanager
+    def _calling(self) -> Iterator[sqlite3.Connection]:
+        """This thread's connection, as long as the call lasts; its failures come out as a `StoreError`."""
+        with self._explained(), self._connections.use() as connection:
+            if connection is None:
+                if why := self._why_closed:
+                    raise type(why)(why.message, hint=why.hint) from why
+                raise StoreError(f"{self.path} is not open.")
+            yield connection
 
     @contextlib.contextmanager
     def transaction(self, *, full: bool) -> Iterator[sqlite3.Connection]:
@@ -137,8 +222,7 @@ class Database:
             full: it must outlive a loss of power; otherwise the death of the process only, which is
                 17 times faster (0.013 against 0.23 ms a commit, measured 2026-11).
         """
-        with self._explained():
-            connection = self.connection()
+        with self._calling() as connection:
             connection.execute(f"PRAGMA synchronous = {'FULL' if full else 'NORMAL'}")
             connection.execute("BEGIN IMMEDIATE")
             try:
@@ -153,8 +237,7 @@ class Database:
     @contextlib.contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
         """One consistent view: what others commit meanwhile is not seen."""
-        with self._explained():
-            connection = self.connection()
+        with self._calling() as connection:
             connection.execute("BEGIN")
             try:
                 yield connection
@@ -165,8 +248,7 @@ class Database:
     def empty_log(self, patience_s: float) -> bool:
         """Empty the write-ahead log into the file; False when others read from it all the time."""
         deadline = time.monotonic() + patience_s
-        with self._explained():
-            connection = self.connection()
+        with self._calling() as connection:
             while True:
                 connection.execute("PRAGMA wal_checkpoint(PASSIVE)")  # locks nobody out, unlike what follows
                 with self.without_waiting():
@@ -175,57 +257,50 @@ class Database:
                     return not is_busy
                 time.sleep(_PAUSE_S)
 
-    def rewrite(self) -> bool:
-        """Write the file anew, without gaps; False where that would lock another program out for long.
+    def size_bytes(self) -> int:
+        """How large the file is, with what of it is still in the log."""
+        with self._calling() as connection:
+            (pages,) = connection.execute("PRAGMA page_count").fetchone()
+            (page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
+        return int(pages * page_bytes)
+
+    def rewrite(self) -> None:
+        """Write the file anew, without gaps; whoever writes meanwhile waits until it is done.
 
         `secure_delete` overwrites a row where it lies, not the copies of it that stay in the unused part of
         a page when SQLite moves rows to another one.
         """
-        with self._explained():
-            if self.path.stat().st_size <= _QUICK_TO_REWRITE_BYTES:
-                self.connection().execute("VACUUM")
-                return True
+        with self._calling() as connection:
+            connection.execute("VACUUM")
+
+    def is_alone(self) -> bool:
+        """Whether no other program has the store open just now."""
+        with self._calling():
             try:
                 with self._in_use.alone() as is_alone:
-                    if is_alone:
-                        self.connection().execute("VACUUM")
                     return is_alone
             finally:
-                self._in_use.enter()
+                if self._is_open:
+                    self._in_use.enter(BUSY_TIMEOUT_S)
 
     def _connect(self) -> sqlite3.Connection:
-        # close() runs on whichever thread ends the program, so the check for one thread is off; each
-        # connection is still used by one thread only.
-        connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
-        connection.text_factory = _decode
-        _set_busy_timeout(connection, getattr(self._local, "busy_timeout_s", BUSY_TIMEOUT_S))
-        connection.execute("PRAGMA foreign_keys = ON")
-        connection.execute("PRAGMA secure_delete = ON")  # what is deleted is overwritten, not only let go
-        return connection
+        patience_s = getattr(self._local, "busy_timeout_s", BUSY_TIMEOUT_S)
+        return connect(self.path, self._read_only_address, patience_s)
+
+    def _make_folder(self) -> None:
+        try:
+            make_private_folder(self.path.parent)
+        except OSError as error:
+            raise explain_os(error, self.path) from error
 
     def _prepare_file(self) -> None:
         """Make sure of a file that its owner alone can read; SQLite gives -wal and -shm the same mode."""
         try:
-            make_private_folder(self.path.parent)
             with contextlib.suppress(FileExistsError):
                 # O_EXCL: opening and closing a file that SQLite has open would drop its locks.
                 os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
         except OSError as error:
             raise explain_os(error, self.path) from error
-
-    def _try_to_write(self, connection: sqlite3.Connection) -> None:
-        """Find out now, not at the first message, that the disk is read-only; a lock will pass."""
-        with self.without_waiting():
-            try:
-                connection.execute("BEGIN IMMEDIATE")
-                # On a read-only file BEGIN alone would pass. Nothing of this reaches the disk.
-                connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
-            except sqlite3.OperationalError as error:
-                if not _is_busy(error):
-                    raise
-            finally:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
 
     def _make_private(self) -> None:
         for suffix in ("", "-wal", "-shm"):
@@ -255,30 +330,6 @@ def storable(text: str) -> str | bytes:
     return text
 
 
-def _decode(raw: bytes) -> str:
-    return raw.decode("utf-8", "surrogatepass")
-
-
-def _look_into(connection: sqlite3.Connection) -> None:
-    """Find out now, not at the first message, that a table cannot be read."""
-    for table in ("sessions", "messages", "replies"):
-        connection.execute(f"SELECT rowid FROM {table} ORDER BY rowid DESC LIMIT 1").fetchone()
-
-
-def _set_busy_timeout(connection: sqlite3.Connection, seconds: float) -> None:
-    connection.execute(f"PRAGMA busy_timeout = {round(seconds * 1000)}")
-
-
-def _is_busy(error: sqlite3.Error) -> bool:
-    return error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
-
-
-def _enter_wal(connection: sqlite3.Connection, *, deadline: float) -> None:
-    """Switch to the write-ahead log, for good; SQLite does not wait by itself when two do so at once."""
-    while connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-        except sqlite3.OperationalError as error:
-            if not _is_busy(error) or time.monotonic() > deadline:
-                raise
-            time.sleep(0.01)
+def storable_time(seconds: float) -> float:
+    """The time; the beginning of 1970 for one before, which a clock that was never set may tell."""
+    return max(0.0, seconds)

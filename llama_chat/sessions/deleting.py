@@ -1,9 +1,9 @@
 """Deleting, undoable at first and then for good: from the tables, the index, the log and the backups.
 
 What is deleted for good is noted in `deletions` until nothing of it is left in any file, so that what a
-program left half done is done the next time. All of it goes in small steps with pauses between them: another
-chat that writes meanwhile waits for one step at most. Only writing a large file anew takes long, and waits
-for a time when nobody else has the store open.
+program left half done is done the next time, from the stage that was reached. All of it goes in small steps
+with pauses between them: another chat that writes meanwhile waits for one step at most. Only writing a large
+file anew takes long (300 MB: 7 s, 2026-11), and waits for a moment when nobody wants to write.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
+from enum import IntEnum
 from functools import partial
 
 from llama_chat.sessions.backups import erase_from_backups
@@ -19,6 +20,8 @@ from llama_chat.sessions.holding import is_held_by_others
 
 KEPT_S = 30 * 24 * 3600.0
 """How long a deleted session can be brought back."""
+QUICK_TO_REWRITE_BYTES = 16_000_000
+"""At 100 MB/s, the write lock is held for 0.16 s (2026-11, two busy cores)."""
 _DAY_S = 24 * 3600.0
 _STEP_S = 0.05
 _PAUSE_S = 0.05
@@ -26,6 +29,14 @@ _PAUSE_S = 0.05
 _LOG_PATIENCE_S = 2.0
 _MERGED_PAGES = 250
 """Of the index in one step: 40 to 90 ms of writing (200,000 messages, 2026-11)."""
+
+
+class Stage(IntEnum):
+    """What is done of a deletion for good; its row goes when backups are done, too."""
+
+    BEGUN = 0
+    ROWS_GONE = 1
+    REWRITTEN = 2
 
 
 def deletions(connection: sqlite3.Connection) -> list[str]:
@@ -39,7 +50,9 @@ def begin_deletion(connection: sqlite3.Connection, session_id: str, now: float) 
         "UPDATE sessions SET deleted_at = coalesce(deleted_at, ?) WHERE id = ?", (now, session_id)
     ).rowcount
     if updated:
-        connection.execute("INSERT INTO deletions VALUES (?) ON CONFLICT DO NOTHING", (session_id,))
+        connection.execute(
+            "INSERT INTO deletions (session_id) VALUES (?) ON CONFLICT DO NOTHING", (session_id,)
+        )
     return updated > 0
 
 
@@ -67,26 +80,54 @@ def bring_back_to_today(connection: sqlite3.Connection, now: float) -> None:
 _FUTURE = "deleted_at > ?"
 
 
-def erase(database: Database) -> bool:
-    """Delete for good what `deletions` names; False when another chat or a file keeps something of it.
+def erase(database: Database, most_rewritten_bytes: int | None) -> bool:
+    """Delete for good what `deletions` names; False when a file still keeps something of it.
+
+    Args:
+        database: open.
+        most_rewritten_bytes: a larger file is not written anew this time; None: one of any size is. One that
+            takes its time is left as it is, too, while another program has it open.
 
     Raises:
         StoreError: the store cannot be written; what is left is done the next time.
     """
     with database.reading() as connection:
-        doomed = deletions(connection)
-    if not doomed:
+        stages = dict(connection.execute("SELECT session_id, stage FROM deletions").fetchall())
+    if not stages:
         return True
-    for session_id in doomed:
-        _in_steps(database, partial(_delete_newest, session_id=session_id))
-    _forget_words(database)
-    is_rewritten = database.rewrite()
+    doomed = list(stages)
+    if begun := [session_id for session_id in doomed if stages[session_id] < Stage.ROWS_GONE]:
+        for session_id in begun:
+            _in_steps(database, partial(_delete_newest, session_id=session_id))
+        _forget_words(database)
+        _note_stage(database, doomed, Stage.ROWS_GONE)
+    if begun or min(stages.values()) < Stage.REWRITTEN:
+        if not _may_rewrite(database, most_rewritten_bytes):
+            database.empty_log(_LOG_PATIENCE_S)
+            erase_from_backups(database.path, doomed)
+            return False
+        database.rewrite()
+        _note_stage(database, doomed, Stage.REWRITTEN)
     is_log_empty = database.empty_log(_LOG_PATIENCE_S)
-    if not erase_from_backups(database.path, doomed) or not is_rewritten or not is_log_empty:
+    if not erase_from_backups(database.path, doomed) or not is_log_empty:
         return False
     with database.transaction(full=True) as connection:
         connection.executemany("DELETE FROM deletions WHERE session_id = ?", _rows(doomed))
     return True
+
+
+def _may_rewrite(database: Database, most_bytes: int | None) -> bool:
+    size_bytes = database.size_bytes()
+    if most_bytes is not None and size_bytes > most_bytes:
+        return False
+    return size_bytes <= QUICK_TO_REWRITE_BYTES or database.is_alone()
+
+
+def _note_stage(database: Database, session_ids: Sequence[str], stage: Stage) -> None:
+    with database.transaction(full=True) as connection:
+        connection.executemany(
+            "UPDATE deletions SET stage = ? WHERE session_id = ?", [(stage, each) for each in session_ids]
+        )
 
 
 def _delete_newest(connection: sqlite3.Connection, session_id: str) -> bool:

@@ -52,11 +52,20 @@ def explain(error: sqlite3.Error, path: Path) -> StoreError:
     if primary in _PASSING:
         what, hint = _PASSING[primary]
         return StoreUnavailable(f"{path} {what} ({error}).", hint=hint)
+    if primary == sqlite3.SQLITE_INTERRUPT:
+        return StoreError(f"{path} was closed meanwhile.")
     if primary == sqlite3.SQLITE_NOTADB:
         return StoreDamaged(f"{path} is not a database of sessions.", hint=_DAMAGE_HINT)
     if primary == sqlite3.SQLITE_CORRUPT:
         return explain_damage(str(error), path)
     return StoreError(f"{path}: {error}.")
+
+
+def explain_in_the_way(path: Path) -> StoreUnavailable:
+    """The error for a store that another program keeps for itself, to recover it."""
+    return StoreUnavailable(
+        f"{path} is being recovered by another program.", hint="Wait a moment and try again."
+    )
 
 
 def explain_damage(what: str, path: Path) -> StoreDamaged:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
+
+_PAUSE_S = 0.02
 
 
 class InUse:
@@ -19,18 +22,28 @@ class InUse:
         self._path = path.with_name(f"{path.name}.lock")
         self._handle: int | None = None
 
-    def enter(self) -> None:
-        """Say that this process has the store open; a disk that refuses it is no reason not to open it."""
-        if self._handle is None:
-            with contextlib.suppress(OSError):
-                self._handle = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
-                _lock(self._handle, exclusive=False)
+    def enter(self, patience_s: float) -> bool:
+        """Say that this process has the store open; False when somebody wanted to be alone all that time.
+
+        A disk that refuses the lock file is no reason not to open the store.
+        """
+        if self._handle is not None:
+            return True
+        deadline = time.monotonic() + patience_s
+        with contextlib.suppress(OSError):
+            self._handle = handle = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+            while not _is_locked(handle, exclusive=False):
+                if time.monotonic() > deadline:
+                    self.leave()
+                    return False
+                time.sleep(_PAUSE_S)
+        return True
 
     def leave(self) -> None:
         """Say that it has not."""
-        if self._handle is not None:
-            os.close(self._handle)
-            self._handle = None
+        handle, self._handle = self._handle, None
+        if handle is not None:
+            os.close(handle)
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[bool]:
@@ -38,24 +51,22 @@ class InUse:
         self.leave()
         handle = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            try:
-                _lock(handle, exclusive=True)
-            except BlockingIOError:
-                yield False
-            else:
-                yield True
+            yield _is_locked(handle, exclusive=True)
         finally:
             os.close(handle)
 
 
 if sys.platform == "win32":
 
-    def _lock(handle: int, *, exclusive: bool) -> None:
-        pass
+    def _is_locked(handle: int, *, exclusive: bool) -> bool:  # noqa: ARG001  (as below)
+        return True
 
 else:
     import fcntl
 
-    def _lock(handle: int, *, exclusive: bool) -> None:
-        # A shared lock may have to wait for a recovery, which moves the file that is to be opened.
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB if exclusive else fcntl.LOCK_SH)
+    def _is_locked(handle: int, *, exclusive: bool) -> bool:
+        try:
+            fcntl.flock(handle, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True

@@ -112,7 +112,17 @@ _SEARCH_AND_DELETION = (
     "CREATE TABLE deletions (session_id TEXT PRIMARY KEY) WITHOUT ROWID",
 )
 
-MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_first_tables, _search_and_deletion)
+
+def _stages_of_deletion(connection: sqlite3.Connection) -> None:
+    """How far a deletion for good has come: `deleting.Stage`."""
+    connection.execute("ALTER TABLE deletions ADD COLUMN stage INTEGER NOT NULL DEFAULT 0")
+
+
+MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
+    _first_tables,
+    _search_and_deletion,
+    _stages_of_deletion,
+)
 """`MIGRATIONS[n]` takes version n to n + 1."""
 
 

@@ -5,16 +5,21 @@ from __future__ import annotations
 import json
 import sys
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
-from functools import cache, lru_cache
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from functools import lru_cache
 from typing import Any
 
 from llama_chat.conversation import Conversation, Message, Reply, Role
 from llama_chat.events import Candidates, ComputePlan, Forward, Sampling, Token
+from llama_chat.sessions.short_forwards import ShortForwards, short_text
 
 NO_CANDIDATES = Candidates(array("i"), array("f"), array("f"), array("i"), array("f"), float("nan"))
 """For tokens that are read without what they were chosen from."""
+
+
+LONGEST_TITLE = 10_000
+"""Characters; an exported file with a longer one would not be taken back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +68,8 @@ class SessionRecord:
     """The same with `NO_CANDIDATES`, which is much quicker to read; None where there is no quicker way."""
     archive_of: Callable[[str], bytes | None] | None = None
     """The same packed (`pack_archive`), where they lie so already: nothing need be packed again."""
+    end_sampling_of: Callable[[str], Sampling | None] = lambda _: None
+    """The settings that the end of the reply was drawn with; None where they are those of its last token."""
 
 
 def sampling_json(sampling: Sampling) -> str:
@@ -85,7 +92,7 @@ def plan_json(plan: ComputePlan | None) -> str | None:
     if plan is None:
         return None
     values = {field.name: getattr(plan, field.name) for field in fields(plan)}
-    short = _short_forwards(plan.forwards)
+    short = short_text(plan.forwards)
     return json.dumps(values | {"forwards": [asdict(f) for f in plan.forwards] if short is None else short})
 
 
@@ -95,48 +102,26 @@ def plan_from(text: str | None) -> ComputePlan | None:
         return None
     values = _known(ComputePlan, json.loads(text))
     kept = values["forwards"]
+    forwards: Sequence[Forward]
     if isinstance(kept, str):
-        forwards = tuple(_forwards_in(kept))
+        forwards = ShortForwards(kept)
     else:
         forwards = tuple(Forward(**_known(Forward, forward)) for forward in kept)
     return ComputePlan(**(values | {"forwards": forwards}))
 
 
-def _short_forwards(forwards: Iterable[Forward]) -> str | None:
-    """`p36 s12 p20/18`: a prefill of 36 rows, 12 steps, a prefill of 20 rows of which 18 are kept."""
-    words, start = [], 0
-    for forward in forwards:
-        if forward.start != start or (forward.kind == "step" and forward.rows != 1):
-            return None
-        start += forward.kept
-        if forward.kind == "step":
-            words.append(f"s{forward.kept}")
-        else:
-            words.append(f"p{forward.rows}" + (f"/{forward.kept}" if forward.kept != forward.rows else ""))
-    return " ".join(words)
-
-
-def _forwards_in(short: str) -> Iterator[Forward]:
-    start = 0
-    for word in short.split():
-        rows, _, kept = word[1:].partition("/")
-        forward = (
-            Forward(start, 1, int(rows), "step")
-            if word[0] == "s"
-            else Forward(start, int(rows), int(kept or rows), "prefill")
-        )
-        yield forward
-        start += forward.kept
+def spelled_out(reply: Reply) -> Reply:
+    """The reply with the forwards of its plan as a tuple, which `asdict` takes apart."""
+    plan = reply.plan
+    return reply if plan is None else replace(reply, plan=replace(plan, forwards=tuple(plan.forwards)))
 
 
 def _known(kind: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    names = _field_names(kind)
+    names = _FIELD_NAMES[kind]
     return {name: value for name, value in values.items() if name in names}
 
 
-@cache
-def _field_names(kind: type[Any]) -> frozenset[str]:
-    return frozenset(field.name for field in fields(kind))
+_FIELD_NAMES = {kind: frozenset(f.name for f in fields(kind)) for kind in (Sampling, ComputePlan, Forward)}
 
 
 def ids_blob(token_ids: Iterable[int]) -> bytes:

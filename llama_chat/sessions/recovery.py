@@ -1,8 +1,8 @@
 """A damaged store is set aside, and what can be read of it goes into a new one.
 
-Nothing is deleted: the damaged file stays beside the new one, byte by byte as it was found. Rows are read on
-from behind the damage; what hung on lost rows is hung up anew, so that every message that can be read is in
-some session.
+Nothing is lost: the damaged file stays beside the new one for 30 days, byte by byte as it was found. Rows are
+read on from behind the damage; what hung on lost rows is hung up anew, so that every message that can be read
+is in some session. Only what was being deleted for good stays out.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -23,30 +22,17 @@ from llama_chat.sessions.archive import unpack_archive
 from llama_chat.sessions.migrations import migrate
 from llama_chat.sessions.packing import unpack_candidates
 from llama_chat.sessions.records import ids_from, plan_from, sampling_from
+from llama_chat.sessions.recovery_journal import (
+    FOLDER_PREFIX,
+    SUFFIXES,
+    Recovered,
+    forget_attempts,
+    replace_by,
+)
 
 Row = tuple[Any, ...]
-SUFFIXES = ("", "-wal", "-shm")
 MOST_DAMAGES = 10_000
 """In one table: what lies behind so many is given up, for a page of nonsense may promise rows without end."""
-
-
-@dataclass(frozen=True, slots=True)
-class Recovered:
-    """What became of a damaged store."""
-
-    damaged: Path
-    """Where it lies now."""
-    sessions: int
-    messages: int
-
-    def notice(self, path: Path) -> str:
-        """What the user is told."""
-        found = (
-            f"{self.sessions:,} sessions with {self.messages:,} messages could be read and are in {path}"
-            if self.messages
-            else f"nothing in it could be read; {path} is a new, empty one"
-        )
-        return f"The store of the sessions was damaged: {found}. The damaged one was kept as {self.damaged}."
 
 
 def recover(path: Path) -> Recovered:
@@ -56,8 +42,9 @@ def recover(path: Path) -> Recovered:
         OSError: the disk does not take it; the damaged file is where it was.
         sqlite3.Error: the new one cannot be written; the same.
     """
+    forget_attempts(path)
     damaged = _free_name(path)
-    with tempfile.TemporaryDirectory(prefix=".recovery-", dir=path.parent) as folder:
+    with tempfile.TemporaryDirectory(prefix=FOLDER_PREFIX, dir=path.parent) as folder:
         copy, fresh = Path(folder) / path.name, Path(folder) / "new"
         for suffix in SUFFIXES[:2]:  # -shm is an index of -wal, made anew
             with contextlib.suppress(FileNotFoundError):
@@ -72,13 +59,9 @@ def recover(path: Path) -> Recovered:
             target.execute("COMMIT")
             (sessions,) = target.execute("SELECT count(*) FROM sessions").fetchone()
             (messages,) = target.execute("SELECT count(*) FROM messages").fetchone()
-        _move(path, damaged)
-        try:
-            fresh.replace(path)
-        except OSError:
-            _move(damaged, path)
-            raise
-    return Recovered(damaged, sessions, messages)
+        recovered = Recovered(damaged, sessions, messages)
+        replace_by(path, fresh, recovered)
+    return recovered
 
 
 def _free_name(path: Path) -> Path:
@@ -86,13 +69,6 @@ def _free_name(path: Path) -> Path:
     more = ("", *(f"-{n}" for n in range(2, 100)))
     names = (path.with_name(f"{path.name}.damaged-{stamp}{end}") for end in more)
     return next(name for name in names if not name.exists())
-
-
-def _move(path: Path, target: Path) -> None:
-    """The file and what belongs to it; the log first, which without its file means nothing."""
-    for suffix in reversed(SUFFIXES):
-        with contextlib.suppress(FileNotFoundError):
-            Path(f"{path}{suffix}").replace(f"{target}{suffix}")
 
 
 # --- reading ------------------------------------------------------------------------------------------
@@ -104,6 +80,7 @@ def _read_over(source: Path, target: sqlite3.Connection) -> None:
         connection.text_factory = _decode
         connection.execute("PRAGMA writable_schema = ON")  # else a file that was cut is not read at all
         connection.execute("PRAGMA cell_size_check = ON")  # else a damaged page may give any row
+        doomed: set[str] = set()
         for table, makes_sense in _TABLES.items():
             columns = _common_columns(connection, target, table)
             if not columns:
@@ -114,6 +91,10 @@ def _read_over(source: Path, target: sqlite3.Connection) -> None:
                 values = dict(zip(columns, row, strict=True))
                 with contextlib.suppress(sqlite3.Error, *_NO_SENSE):
                     makes_sense(values)
+                    if table == "deletions":
+                        doomed.add(values["session_id"])
+                    elif values.get(_SESSION_COLUMNS.get(table, "")) in doomed:
+                        continue
                     target.execute(insert, list(values.values()))
 
 
@@ -128,9 +109,10 @@ def _common_columns(source: sqlite3.Connection, target: sqlite3.Connection, tabl
 
 def _readable(connection: sqlite3.Connection, table: str, columns: Sequence[str]) -> Iterator[Row]:
     """The rows that can be read: from the first one on, and behind every damage again."""
-    if table == "sampling_changes":  # WITHOUT ROWID: from both ends, and what comes twice is ignored
+    if key := _WITHOUT_ROWID.get(table):  # from both ends, and what comes twice is ignored
         for order in ("ASC", "DESC"):
-            rows = f"SELECT {', '.join(columns)} FROM {table} ORDER BY message_id {order}, place {order}"
+            by = ", ".join(f"{column} {order}" for column in key)
+            rows = f"SELECT {', '.join(columns)} FROM {table} ORDER BY {by}"
             yield from _until_damage(connection, rows, ())
         return
     sql = f"SELECT rowid, {', '.join(columns)} FROM {table} WHERE rowid > ? AND rowid < ? ORDER BY rowid "
@@ -195,6 +177,12 @@ def _is_number(values: dict[str, Any], *names: str) -> None:
         values[name] = float(values[name])
 
 
+def _check_deletion(values: dict[str, Any]) -> None:
+    _is_text(values, "session_id")
+    if "stage" in values:
+        values["stage"] = 0  # the backups may still hold it
+
+
 def _check_model(values: dict[str, Any]) -> None:
     _is_text(values, "name", "fingerprint", "engine", "device", "dtype", "template")
 
@@ -216,7 +204,8 @@ def _check_reply(values: dict[str, Any]) -> None:
     int(values["seed"])
     _is_number(values, "prefill_s", "decode_s")
     try:
-        plan_from(values["plan"])
+        plan = plan_from(values["plan"])
+        len(plan.forwards if plan is not None else ())  # they are read only when they are asked for
     except _NO_SENSE:
         values["plan"] = None  # the reply can still be shown
 
@@ -235,6 +224,7 @@ def _check_archive(values: dict[str, Any]) -> None:
 
 
 _TABLES: dict[str, Callable[[dict[str, Any]], None]] = {
+    "deletions": _check_deletion,  # first: what it names is left out of all the others
     "models": _check_model,
     "sessions": _check_session,
     "messages": _check_message,
@@ -243,6 +233,12 @@ _TABLES: dict[str, Callable[[dict[str, Any]], None]] = {
     "tokens": _check_token,
     "token_archives": _check_archive,
 }
+
+
+_WITHOUT_ROWID = {"deletions": ("session_id",), "sampling_changes": ("message_id", "place")}
+"""Their keys; the rows of all other tables have numbers."""
+_SESSION_COLUMNS = {"sessions": "id", "messages": "session_id"}
+"""Which column names the session; what hangs on a message goes with it."""
 
 
 # --- hanging up anew --------------------------------------------------------------------------------------

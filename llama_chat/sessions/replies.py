@@ -16,7 +16,7 @@ from llama_chat.conversation import Message
 from llama_chat.errors import StoreError
 from llama_chat.events import Candidates, Prefilled, Sampling, Token
 from llama_chat.sessions.archive import piece_to_keep, sampling_at, unpack_archive
-from llama_chat.sessions.database import storable
+from llama_chat.sessions.database import storable, storable_time
 from llama_chat.sessions.lease import Lease, is_alive
 from llama_chat.sessions.packing import pack_candidates, unpack_candidates
 from llama_chat.sessions.records import plan_json, reply_values, sampling_from, sampling_json
@@ -33,28 +33,34 @@ def insert_message(connection: sqlite3.Connection, session_id: str, message: Mes
             message.parent_id,
             message.role.value,
             storable(message.text),
-            message.created_at,
+            storable_time(message.created_at),
         ),
     ).rowcount
     if message.reply is not None and inserted:
-        values = reply_values(message.reply) | {"message_id": message.id, "session_id": session_id}
-        values["error"] = storable(message.reply.error)
+        values = _storable_values(message) | {"session_id": session_id}
         connection.execute(_INSERT_REPLY, values)
     return inserted
+
+
+def _storable_values(message: Message) -> dict[str, Any]:
+    reply = message.reply
+    assert reply is not None
+    texts = {"model": storable(reply.model), "error": storable(reply.error)}
+    return reply_values(reply) | texts | {"message_id": message.id}
 
 
 _INSERT_REPLY = """
     INSERT INTO replies (message_id, model, model_id, seed, sampling, token_ids, finish_reason, error,
         prompt_tokens, reused_tokens, prefill_s, decode_s, context_start, plan)
-    VALUES (:message_id, :model, (SELECT model_id FROM sessions WHERE id = :session_id), :seed, :sampling,
-        :token_ids, :finish_reason, CAST(:error AS TEXT), :prompt_tokens, :reused_tokens, :prefill_s,
-        :decode_s, :context_start, :plan)"""
+    VALUES (:message_id, CAST(:model AS TEXT), (SELECT model_id FROM sessions WHERE id = :session_id), :seed,
+        :sampling, :token_ids, :finish_reason, CAST(:error AS TEXT), :prompt_tokens, :reused_tokens,
+        :prefill_s, :decode_s, :context_start, :plan)"""
 
 _UPDATE_REPLY = """
-    UPDATE replies SET model = :model, seed = :seed, sampling = :sampling, token_ids = :token_ids,
-        finish_reason = :finish_reason, error = CAST(:error AS TEXT), prompt_tokens = :prompt_tokens,
-        reused_tokens = :reused_tokens, prefill_s = :prefill_s, decode_s = :decode_s,
-        context_start = :context_start, plan = :plan
+    UPDATE replies SET model = CAST(:model AS TEXT), seed = :seed, sampling = :sampling,
+        token_ids = :token_ids, finish_reason = :finish_reason, error = CAST(:error AS TEXT),
+        prompt_tokens = :prompt_tokens, reused_tokens = :reused_tokens, prefill_s = :prefill_s,
+        decode_s = :decode_s, context_start = :context_start, plan = :plan
     WHERE message_id = :message_id"""
 
 
@@ -88,14 +94,41 @@ def insert_tokens(connection: sqlite3.Connection, message_id: str, tokens: Seque
     for token in tokens:
         if token.sampling != in_force:
             in_force = token.sampling
-            connection.execute(
-                "INSERT INTO sampling_changes VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
-                (message_id, token.index, sampling_json(in_force)),
-            )
+            _insert_change(connection, message_id, token.index, in_force)
     connection.executemany(
         "INSERT INTO tokens (message_id, place, token_id, piece, text, chosen_by, logprob, rank, seconds, "
         "candidates) VALUES (?, ?, ?, ?, CAST(? AS TEXT), ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
         [_token_row(message_id, token) for token in tokens],
+    )
+
+
+def note_sampling(connection: sqlite3.Connection, message_id: str, place: int, sampling: Sampling) -> None:
+    """Keep the settings of the choice at this place, behind all tokens, if they are not those in force."""
+    if sampling != _sampling_in_force(connection, message_id):
+        _insert_change(connection, message_id, place, sampling)
+
+
+def end_sampling(connection: sqlite3.Connection, message_id: str) -> Sampling | None:
+    """The settings that were noted behind the last token; None where there are none."""
+    row = connection.execute(
+        "SELECT sampling FROM sampling_changes WHERE message_id = :id AND place >= "
+        "(SELECT length(token_ids) / 4 FROM replies WHERE message_id = :id) ORDER BY place LIMIT 1",
+        {"id": message_id},
+    ).fetchone()
+    return row and sampling_from(row[0])
+
+
+def forget_end_sampling(connection: sqlite3.Connection, message_id: str, tokens: int) -> None:
+    """The reply goes on behind these tokens: what its end was drawn with is no longer in force."""
+    connection.execute(
+        "DELETE FROM sampling_changes WHERE message_id = ? AND place >= ?", (message_id, tokens)
+    )
+
+
+def _insert_change(connection: sqlite3.Connection, message_id: str, place: int, sampling: Sampling) -> None:
+    connection.execute(
+        "INSERT INTO sampling_changes VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+        (message_id, place, sampling_json(sampling)),
     )
 
 
@@ -124,8 +157,7 @@ def end_reply(connection: sqlite3.Connection, message: Message) -> None:
     connection.execute(
         "UPDATE messages SET text = CAST(? AS TEXT) WHERE id = ?", (storable(message.text), message.id)
     )
-    values = reply_values(message.reply) | {"message_id": message.id, "error": storable(message.reply.error)}
-    connection.execute(_UPDATE_REPLY, values)
+    connection.execute(_UPDATE_REPLY, _storable_values(message))
     connection.execute("DELETE FROM leases WHERE message_id = ?", (message.id,))
 
 

@@ -11,14 +11,15 @@ from llama_chat.conversation import new_id
 from llama_chat.errors import StoreError
 from llama_chat.events import ModelInfo
 from llama_chat.sessions import deleting, holding
-from llama_chat.sessions.database import Database, storable
-from llama_chat.sessions.records import SESSION_COLUMNS, ModelRecord, SessionInfo
+from llama_chat.sessions.database import Database, storable, storable_time
+from llama_chat.sessions.records import LONGEST_TITLE, SESSION_COLUMNS, ModelRecord, SessionInfo
 from llama_chat.sessions.search import SearchHit, find_hits
 
 _Infos: TypeAlias = list[SessionInfo]  # inside the class `list` is the method
 _Hits: TypeAlias = list[SearchHit]
 _LISTED = "deleted_at IS NULL AND message_count > 0"
 _DELETED = "deleted_at IS NOT NULL AND id NOT IN (SELECT session_id FROM deletions)"
+_TEXTS = ", ".join(["CAST(? AS TEXT)"] * 6)
 _WHERE_THEY_ARE = "Ctrl+S in the chat lists them with their ids."
 
 
@@ -36,13 +37,14 @@ class Shelf:
 
     def create(self, *, title: str = "New chat", model: str = "", date: str) -> SessionInfo:
         """A new session without messages; it is listed from its first message on."""
-        now = time.time()
+        now = storable_time(time.time())
         info = SessionInfo(new_id(), title, now, now, model, date, 0)
         with self._database.transaction(full=True) as connection:
             connection.execute(
                 "INSERT INTO sessions (id, title, created_at, updated_at, touched, model, date) VALUES "
-                "(?, CAST(? AS TEXT), ?, ?, (SELECT coalesce(max(touched), 0) + 1 FROM sessions), ?, ?)",
-                (info.id, storable(title), now, now, model, date),
+                "(?, CAST(? AS TEXT), ?, ?, (SELECT coalesce(max(touched), 0) + 1 FROM sessions), "
+                "CAST(? AS TEXT), ?)",
+                (info.id, storable(title), now, now, storable(model), date),
             )
         return info
 
@@ -103,11 +105,14 @@ class Shelf:
     # --- changes ----------------------------------------------------------------------------------
 
     def rename(self, session_id: str, title: str) -> None:
-        """Give the session another title."""
-        self._change(session_id, "title = CAST(? AS TEXT)", storable(title))
+        """Give the session another title, of which the first `LONGEST_TITLE` characters count."""
+        self._change(session_id, "title = CAST(? AS TEXT)", storable(title[:LONGEST_TITLE]))
 
     def delete(self, session_id: str) -> None:
-        """Take the session out of every list; `undelete` brings it back, for 30 days."""
+        """Take the session out of every list; `undelete` brings it back, for 30 days.
+
+        So do new words: a chat that has it open may go on with it.
+        """
         self._change(session_id, "deleted_at = ?", time.time())
 
     def undelete(self, session_id: str) -> None:
@@ -125,8 +130,12 @@ class Shelf:
     def delete_now(self, session_id: str) -> bool:
         """Delete the session for good, from the full-text index and from backups too.
 
-        True: nothing of it is left in any file. False: it is gone, but traces of it stay, because another
-        chat has the (large) store open or because a backup is damaged; `tidy` goes on with that.
+        True: nothing of it is left in the store or in a backup. False: it is gone, but traces of it stay,
+        because another chat has the (large) store open or because a backup cannot be changed;
+        `finish_deleting` goes on with that. A damaged store that was set aside keeps what it holds until it
+        expires, 30 days after that.
+
+        May take long: a large file is written anew (300 MB: 7 s), and others that want to write wait.
 
         Raises:
             StoreError: there is none, or another chat has it open.
@@ -138,7 +147,7 @@ class Shelf:
                 )
             if not deleting.begin_deletion(connection, session_id, time.time()):
                 raise no_session(session_id)
-        return deleting.erase(self._database)
+        return deleting.erase(self._database, None)
 
     def select_leaf(self, session_id: str, leaf_id: str | None) -> None:
         """Remember which path through the tree is taken."""
@@ -146,20 +155,18 @@ class Shelf:
 
     def set_model(self, session_id: str, info: ModelInfo) -> None:
         """Note what runs in the session from now on; replies that begin later refer to it."""
-        values = (
-            *(info.name, info.fingerprint, info.engine, info.device, info.dtype),
-            info.chat_template or "",
-        )
+        names = (info.name, info.fingerprint, info.engine, info.device, info.dtype)
+        values = [storable(text) for text in (*names, info.chat_template or "")]
         with self._database.transaction(full=False) as connection:
             connection.execute(
                 "INSERT INTO models (name, fingerprint, engine, device, dtype, template, path) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET path = excluded.path",
-                (*values, info.path),
+                f"VALUES ({_TEXTS}, CAST(? AS TEXT)) ON CONFLICT DO UPDATE SET path = excluded.path",
+                (*values, storable(info.path)),
             )
             updated = connection.execute(
-                "UPDATE sessions SET model = ?, model_id = (SELECT id FROM models WHERE "
-                "(name, fingerprint, engine, device, dtype, template) = (?, ?, ?, ?, ?, ?)) WHERE id = ?",
-                (info.name, *values, session_id),
+                "UPDATE sessions SET model = CAST(? AS TEXT), model_id = (SELECT id FROM models WHERE "
+                f"(name, fingerprint, engine, device, dtype, template) = ({_TEXTS})) WHERE id = ?",
+                (values[0], *values, session_id),
             )
             require(updated, session_id)
 

@@ -11,14 +11,17 @@ from pathlib import Path
 from typing import TypeAlias
 
 from llama_chat.conversation import Conversation, Message
-from llama_chat.events import Prefilled, Token
+from llama_chat.events import Prefilled, Sampling, Token
 from llama_chat.sessions import backups, continuing, deleting, replies
 from llama_chat.sessions.archive import pack_archive
+from llama_chat.sessions.database import storable_time
 from llama_chat.sessions.failures import StoreUnavailable, explain_os
 from llama_chat.sessions.lease import build_lease
 from llama_chat.sessions.records import MESSAGE_COLUMNS, ModelRecord, SessionRecord, message_from
 from llama_chat.sessions.shelf import Shelf, no_session, require
 
+_REWRITTEN_AT_END_BYTES = 64_000_000
+"""1 to 2 s of waiting at the end of a chat (40 MB/s, two busy cores, 2026-11)."""
 _Tokens: TypeAlias = list[Token]  # inside the class `list` is the method
 
 
@@ -51,8 +54,16 @@ class SessionStore(Shelf):
         """
         self._database.open()
 
+    def open_for_reading(self) -> None:
+        """Open a store that cannot be written: on a read-only disk, or somebody else's; it is left as it is.
+
+        Raises:
+            StoreError: it cannot be read, or not without a change.
+        """
+        self._database.open_for_reading()
+
     def close(self) -> None:
-        """Close the file for all threads; safe to call twice."""
+        """Close the file for all threads, and interrupt what they do with it; safe to call twice."""
         self._database.close()
 
     def transaction(self) -> AbstractContextManager[sqlite3.Connection]:
@@ -66,8 +77,8 @@ class SessionStore(Shelf):
     def tidy(self) -> None:
         """End replies whose writer is gone, delete for good what was deleted 30 days ago, drop old backups.
 
-        For the background, after opening: it may take seconds, in steps that hold other chats up for 0.2 s
-        at most.
+        For the background, after opening: it may take seconds, in steps that hold writers up for 0.2 s at
+        most, those of this process too. A large file is not written anew: that is for `finish_deleting`.
 
         Raises:
             StoreError: the store cannot be written now; the next call goes on.
@@ -86,7 +97,19 @@ class SessionStore(Shelf):
             backups.expire_backups(self.path, now=now, kept_s=deleting.KEPT_S)
         except OSError as error:
             raise explain_os(error, self.path) from error
-        deleting.erase(self._database)
+        deleting.erase(self._database, deleting.QUICK_TO_REWRITE_BYTES)
+
+    def finish_deleting(self) -> bool:
+        """Do what `tidy` leaves of a large file, for the end of a chat: it may hold writers up for 1 s.
+
+        True: nothing is left to do. False: another program has the store open, a backup cannot be changed,
+        or the file is larger than 64 MB; copies of deleted text may then stay in its gaps until the next
+        `delete_now`.
+
+        Raises:
+            StoreError: the store cannot be written now.
+        """
+        return deleting.erase(self._database, _REWRITTEN_AT_END_BYTES)
 
     # --- messages ---------------------------------------------------------------------------------
 
@@ -178,12 +201,15 @@ class SessionStore(Shelf):
         with self._database.transaction(full=False) as connection:
             replies.insert_tokens(connection, message_id, tokens)
 
-    def finish_reply(self, session_id: str, message: Message, *, pack: bool = True) -> None:
+    def finish_reply(
+        self, session_id: str, message: Message, *, end: Token | None = None, pack: bool = True
+    ) -> None:
         """Keep the final text and record of a reply: they outlive a loss of power.
 
         Args:
             session_id: its session.
             message: with a finish_reason.
+            end: the token that ended it; the settings that it was drawn with are kept.
             pack: pack the tokens too (0.4 s for 1,000 of them); else `pack_tokens` does it later.
         """
         assert message.reply is not None
@@ -191,7 +217,9 @@ class SessionStore(Shelf):
         with self._database.transaction(full=True) as connection:
             inserted = replies.insert_message(connection, session_id, message)
             replies.end_reply(connection, message)
-            _touch(connection, session_id, inserted, None)
+            if end is not None:
+                replies.note_sampling(connection, message.id, len(message.reply.token_ids), end.sampling)
+            _touch(connection, session_id, inserted, None, is_brought_back=False)
         if pack:
             self.pack_tokens(message.id)
 
@@ -227,6 +255,16 @@ class SessionStore(Shelf):
         with self._database.reading() as connection:
             return replies.tokens_of(connection, message_id, with_candidates=False)
 
+    def model_of_reply(self, message_id: str) -> ModelRecord | None:
+        """What wrote the reply; None where that is not known."""
+        with self._database.reading() as connection:
+            row = connection.execute(
+                "SELECT d.name, d.fingerprint, d.engine, d.device, d.dtype, d.template, d.path "
+                "FROM replies r JOIN models d ON d.id = r.model_id WHERE r.message_id = ?",
+                (message_id,),
+            ).fetchone()
+        return None if row is None else ModelRecord(*row)
+
     def record(self, session_id: str) -> SessionRecord:
         """All that is known of the session; the tokens are read when they are asked for."""
         info = self.find(session_id, include_deleted=True)
@@ -240,8 +278,19 @@ class SessionStore(Shelf):
             )
             models = {row[0]: ModelRecord(*row[1:]) for row in rows}
         return SessionRecord(
-            info, conversation, models, self.load_tokens, self.load_plain_tokens, self._load_archive
+            info,
+            conversation,
+            models,
+            self.load_tokens,
+            self.load_plain_tokens,
+            self._load_archive,
+            self.load_end_sampling,
         )
+
+    def load_end_sampling(self, message_id: str) -> Sampling | None:
+        """The settings that the end of the reply was drawn with; None where they are the last token's."""
+        with self._database.reading() as connection:
+            return replies.end_sampling(connection, message_id)
 
     def _load_archive(self, message_id: str) -> bytes | None:
         with self._database.reading() as connection:
@@ -262,11 +311,22 @@ class SessionStore(Shelf):
             self.pack_tokens(message.id)
 
 
-def _touch(connection: sqlite3.Connection, session_id: str, inserted: int, leaf_id: str | None) -> None:
-    """Make the session the last one; a leaf of None keeps the one it has."""
+def _touch(
+    connection: sqlite3.Connection,
+    session_id: str,
+    inserted: int,
+    leaf_id: str | None,
+    *,
+    is_brought_back: bool = True,
+) -> None:
+    """Make the session the last one; a leaf of None keeps the one it has.
+
+    Somebody may delete a session that a chat has open: new words bring it back, lest they go in 30 days.
+    """
     updated = connection.execute(
         "UPDATE sessions SET updated_at = ?, touched = (SELECT max(touched) + 1 FROM sessions), "
-        "message_count = message_count + ?, leaf_id = coalesce(?, leaf_id) WHERE id = ?",
-        (time.time(), inserted, leaf_id, session_id),
+        "message_count = message_count + ?, leaf_id = coalesce(?, leaf_id), deleted_at = CASE WHEN ? AND "
+        "id NOT IN (SELECT session_id FROM deletions) THEN NULL ELSE deleted_at END WHERE id = ?",
+        (storable_time(time.time()), inserted, leaf_id, is_brought_back, session_id),
     )
     require(updated, session_id)

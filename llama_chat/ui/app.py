@@ -5,46 +5,43 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-import signal
-import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from rich.segment import Segments
 from textual import events, on
-from textual.app import App, ScreenStackError
+from textual.app import ScreenStackError
 from textual.binding import Binding, BindingType
-from textual.filter import LineFilter, NoColor
 from textual.message import Message
 from textual.notifications import SeverityLevel
 from textual.screen import Screen
-from textual.timer import Timer
 
-from llama_chat.paths import bundled_themes
 from llama_chat.ui.bridge import Bridge
 from llama_chat.ui.driver import driver_class
 from llama_chat.ui.farewell import close_bridge, farewell
-from llama_chat.ui.line_filter import SafeLineFilter
+from llama_chat.ui.rebinding import lay_over
+from llama_chat.ui.safe_app import SafeApp
 from llama_chat.ui.screens.chat import ChatScreen
 from llama_chat.ui.setup import ChatSetup
-from llama_chat.ui.themes import load_themes
+from llama_chat.ui.theme_watch import ThemeWatch
 from llama_chat.ui.view import NoticeKind
 from llama_chat.ui.widgets.hint_line import HINT_S
+
+if TYPE_CHECKING:
+    from llama_chat.ui.chat import Chat
 
 FRAME_S = 1 / 30
 """The screen takes in what happened at most so often."""
 SECOND_PRESS_S = 2.0
-FALLBACK_THEME = "ember"
+UNSAVED_PRESS_S = 10.0
+NOT_SAVED = "Not everything is saved yet. Quit again to leave: the chat is then written to a file."
+THEME_LOOK_S = 1.0
 GC_THRESHOLDS = (5_000, 20, 50)
 """With the objects of the start frozen, the old need no collection; one of 5,000 young objects takes 2 ms, of
 50,000 it takes 24 (2026-11-22), and a key waits for it."""
 
-_NO_COLOUR = NoColor()
 
-
-class ChatApp(App[None]):
+class ChatApp(SafeApp):
     """Runs the chat.
 
     Args:
@@ -53,7 +50,6 @@ class ChatApp(App[None]):
 
     TITLE = "llama-chat"
     CSS_PATH = Path(__file__).parent / "screens" / "chat.tcss"
-    ENABLE_COMMAND_PALETTE = False
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+q", "quit", "Quit", show=False, priority=True),
         Binding("ctrl+c", "quit_on_second_press", "Quit", show=False),
@@ -63,15 +59,15 @@ class ChatApp(App[None]):
         """Something waits in the bridge's queue."""
 
     def __init__(self, setup: ChatSetup) -> None:
-        super().__init__(driver_class=driver_class())
+        super().__init__(driver_class(), setup.settings.chat.theme, setup.paths.user_themes)
         self.setup = setup
         self.bridge = Bridge(setup, self._wake)
         self._chat_screen = ChatScreen(setup, self.bridge)
+        lay_over(self._bindings, self._chat_screen.keys)
         self._last_drain_s = 0.0
-        self._drain_timer: Timer | None = None
-        self._theme_notices = self._take_themes()
-        self._safe_filter = SafeLineFilter()
+        self._is_drain_due = False
         self._last_press_s = -SECOND_PRESS_S
+        self._last_quit_s = -UNSAVED_PRESS_S
 
     def get_default_screen(self) -> Screen[None]:
         """The chat."""
@@ -83,17 +79,17 @@ class ChatApp(App[None]):
         return self._chat_screen
 
     def on_mount(self) -> None:
-        """Catch the signals, and begin the work after the first paint."""
-        self._catch_signals()
-        self.app_resume_signal.subscribe(self, lambda _app: self.refresh(layout=True))
+        """Begin the work after the first paint."""
         self._chat_screen.call_after_refresh(self._after_first_paint)
 
     def _after_first_paint(self) -> None:
-        self._chat_screen.start(self._theme_notices)
+        self._chat_screen.start(self.theme_notices)
         gc.collect()
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLDS)
         gc.enable()
+        self._theme_watch = ThemeWatch(self.setup.paths.user_themes)
+        self.set_interval(THEME_LOOK_S, self._look_at_themes)
 
     # --- keys ---------------------------------------------------------------------------------------------
 
@@ -125,36 +121,22 @@ class ChatApp(App[None]):
         rest_s = self._last_drain_s + FRAME_S - time.monotonic()
         if rest_s <= 0:
             self._drain()
-        elif self._drain_timer is None:
-            self._drain_timer = self.set_timer(rest_s, self._drain)
+        elif not self._is_drain_due:
+            # Not Textual's own timer: when the thread is held up between two of its lines it never ticks, and
+            # the screen stood still for good (2 of 250 replies on busy cores; Textual 8.2.8, 2026-11-22).
+            self._is_drain_due = True
+            asyncio.get_running_loop().call_later(rest_s, self._drain_soon)
+
+    def _drain_soon(self) -> None:
+        self._is_drain_due = False
+        self._wake()
 
     def _drain(self) -> None:
-        self._drain_timer = None
         self._last_drain_s = time.monotonic()
         if self._chat_screen.is_mounted:
             self._chat_screen.drain()
 
     # --- looks ----------------------------------------------------------------------------------------------
-
-    def _take_themes(self) -> tuple[str, ...]:
-        """Register all themes and take the one of the settings; notices about what was not taken."""
-        loaded = load_themes(bundled_themes(), self.setup.paths.user_themes)
-        for theme in loaded.themes.values():
-            self.register_theme(theme)
-        wanted = self.setup.settings.chat.theme
-        if wanted in self.available_themes:
-            self.theme = wanted
-            return loaded.notices
-        self.theme = FALLBACK_THEME if FALLBACK_THEME in loaded.themes else self.theme
-        return (
-            *loaded.notices,
-            f"There is no theme '{wanted}': {self.theme} is used. F9 shows what there is.",
-        )
-
-    def get_line_filters(self) -> Sequence[LineFilter]:
-        """Textual's, or none of its greys where no colour is wanted; and ours, which guards the terminal."""
-        filters = [_NO_COLOUR] if self.no_color else super().get_line_filters()
-        return [*filters, self._safe_filter]
 
     def notify(
         self,
@@ -170,22 +152,29 @@ class ChatApp(App[None]):
         text = f"{title}: {message}" if title else message
         self.call_later(self._chat_screen.hint, text, kind, seconds=timeout or HINT_S)
 
+    def _look_at_themes(self) -> None:
+        """Show the user's themes as they were saved; not while a reply is written, which comes first."""
+        if self._chat_screen.chat.is_replying:
+            return
+        themes, notices = self._theme_watch.look()
+        for theme in themes:
+            self.register_theme(theme)
+            if theme.name == self.theme:
+                self.mutate_reactive(ChatApp.theme)
+        for notice in notices:
+            self._chat_screen.hint(notice, "warning")
+
     # --- the end --------------------------------------------------------------------------------------------
 
-    def _catch_signals(self) -> None:
-        if self.is_headless or sys.platform == "win32":
-            return
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            loop.add_signal_handler(number, self.exit, None, 128 + number)
-
-    def _fatal_error(self) -> None:
-        """Textual's traceback prints local variables, and with them what was said in the chat."""
-        from rich.traceback import Traceback
-
-        trace = Traceback(show_locals=False, width=None)
-        self._exit_renderables.append(Segments(self.console.render(trace, self.console.options)))
-        self._close_messages_no_wait()
+    async def action_quit(self) -> None:
+        """Leave; what is not on the disk yet is asked about once."""
+        now_s = time.monotonic()
+        is_first = now_s - self._last_quit_s > UNSAVED_PRESS_S
+        self._last_quit_s = now_s
+        if is_first and not self._chat_screen.chat.status.is_saved:
+            self._chat_screen.hint(NOT_SAVED, "warning", seconds=UNSAVED_PRESS_S)
+        else:
+            self.exit()
 
     def action_quit_on_second_press(self) -> None:
         """Leave, if it was asked for a moment ago already."""
@@ -197,6 +186,14 @@ class ChatApp(App[None]):
             self._chat_screen.hint("Press Ctrl+C again to quit.", seconds=SECOND_PRESS_S)
 
 
+def rescue_chat(chat: Chat) -> Path | None:
+    """Where the open chat was written, since the store did not take all of it."""
+    from llama_chat.ui.rescue import rescue
+
+    chat.take_in_running()
+    return rescue(chat.conversation, title=chat.title, model=chat.model_label, date=chat.saved.date)
+
+
 def run_chat(setup: ChatSetup) -> int:
     """Run the chat until the user leaves; the exit code of the process."""
     gc.disable()  # until the first paint: 20 ms
@@ -206,5 +203,11 @@ def run_chat(setup: ChatSetup) -> int:
     finally:
         gc.enable()
         is_kept = close_bridge(app.bridge)
-    farewell(app.chat_screen.chat.saved.session_id, is_kept=is_kept, has_unsent=bool(app.chat_screen.unsent))
+    chat = app.chat_screen.chat
+    farewell(
+        chat.saved.session_id,
+        is_kept=is_kept,
+        has_unsent=bool(app.chat_screen.unsent),
+        rescued=None if app.bridge.are_words_kept else rescue_chat(chat),
+    )
     return app.return_code or (0 if is_kept else 1)

@@ -5,6 +5,8 @@ The screen is woken once when the queue becomes non-empty, never per token, and 
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import threading
 import time
 from collections import deque
@@ -14,12 +16,15 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
 from llama_chat.conversation import Message
-from llama_chat.errors import LlamaChatError, StoreError
+from llama_chat.errors import LlamaChatError, PromptError, StoreError
 from llama_chat.events import Event, Failed, Finished, LiveSampling, Loading, ModelInfo
 from llama_chat.recorder import Recorder
 from llama_chat.sessions import SessionStore, StoreUnavailable
 from llama_chat.settings import SettingValue
+from llama_chat.shelves.used import FILE_NAME, UsedModels
 from llama_chat.ui import notes
+from llama_chat.ui.notices import other_model
+from llama_chat.ui.own_thread import OwnThread
 from llama_chat.ui.saved import SavedSession
 from llama_chat.ui.settings_writer import SettingsWriter
 from llama_chat.ui.setup import ChatSetup
@@ -31,11 +36,19 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_log = logging.getLogger(__name__)
+
 PATIENCE_AT_END = 4
 """The disk is waited for longer than the engine: what was said must be kept."""
 
+LEAVING_PATIENCE_S = 0.1
+TIDYING_PATIENCE_S = 0.5
+TELLING_TOKENS = 16
+"""The speed of a shorter reply says little of the model."""
 PATIENCE_S = 0.25
 """How long the store may take before the user hears of it."""
+LASTING_S = 1.0
+"""How long it may take nothing before the user hears why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,15 +79,23 @@ class Bridge:
         self._unavailable_since_s: float | None = None
         self._has_told_unavailable = False
         self._is_written = True
+        self._behind_since_s: float | None = None
+        self._told_trouble = ""
         self._failed: set[object] = set()
         self._told = notes.Kept(True)
         self._info: ModelInfo | None = None
         self.waits_for = ""
         """While `close` runs: what it waits for, in words."""
+        self.are_words_kept = True
+        """After `close`: whether all that was said is on the disk."""
         self.sampling = LiveSampling(setup.settings.sampling)
+        self.used = UsedModels(setup.paths.data / FILE_NAME)
         self.store = SessionStore(setup.paths.sessions_file)
         self.recorder = Recorder(self.store, self._deliver, patience_s=PATIENCE_S)
         self.worker = Worker(setup.loader, self, self.sampling, pull=setup.pull)
+        self._entered: SavedSession | None = None
+        self._reader = OwnThread("reading")
+        self._tidying = threading.Thread(target=self._tidy, name="tidying", daemon=True)
         # In line before all else: whoever asks the store from now on gets an answer once it is open.
         self._watched(self.call(self._open_store), whose=self.store)
 
@@ -96,24 +117,72 @@ class Bridge:
                 self._has_told_unavailable = True
                 self._put(notes.NotKept(error))
             raise
+        for text in self.store.notices:
+            self._put(notes.OfStore(text))
+        self._tidying.start()
+
+    def _tidy(self) -> None:
+        """On a thread of its own: it may take seconds, and no commit waits for it."""
+        try:
+            self.store.tidy()
+        except Exception:  # the chat may end meanwhile, which closes the store; the next one goes on
+            _log.warning("the store could not be tidied", exc_info=True)
 
     def call(self, function: Callable[..., T], *args: object) -> Future[T]:
         """Run something on the thread of the store, after all that was asked before."""
         future: Future[T] = self.recorder.call(function, *args)
         return future
 
+    def read(self, function: Callable[..., T], *args: object) -> Future[T]:
+        """Run something that reads from the store, and sees all that was asked before.
+
+        It may take a second (20,000 messages, many common words): no commit waits for it.
+        """
+        future: Future[T] = Future()
+
+        def begin(done: Future[None]) -> None:
+            if (error := done.exception()) is not None:
+                future.set_exception(error)
+            else:
+                self._reader.do(lambda: function(*args), future)
+
+        self.call(_nothing).add_done_callback(begin)
+        return future
+
     def keep(self, saved: SavedSession, messages: Sequence[Message], leaf_id: str | None) -> Future[str]:
         """Store the messages; a failure is told as a `NotKept`."""
-        saved.add(messages)
-        return self._watched(self.call(saved.keep, leaf_id), whose=saved)
+        last = saved.add(messages)
+        return self._watched(self.call(saved.keep, leaf_id, last), whose=saved)
+
+    def enter(self, saved: SavedSession) -> None:
+        """This session is open from now on, not the one before; `OpenElsewhere` tells of another chat."""
+        left, self._entered = self._entered, saved
+        if left is not None:
+            self._watched(self.call(left.let_go))
+        if saved.session_id is not None:
+            self._watched(self.call(self._hold, saved))
+
+    def _hold(self, saved: SavedSession) -> None:
+        if saved.hold():
+            self._put(notes.OpenElsewhere(saved))
+
+    def note_model(self, saved: SavedSession, info: ModelInfo) -> None:
+        """Keep which model goes on with the session; a failure is told as a `NotKept`."""
+        self._watched(self.call(saved.note_model, info))
+
+    def rename(self, saved: SavedSession, title: str) -> None:
+        """Give the session another name; a failure is told as a `NotKept`."""
+        self._watched(self.call(saved.rename, title))
 
     def choose(self, saved: SavedSession, leaf_id: str | None) -> None:
         """Remember the path; a failure is told as a `NotKept`."""
         self._watched(self.call(saved.choose, leaf_id))
 
-    def take_back(self, saved: SavedSession, messages: Sequence[Message], leaf_id: str | None) -> None:
+    def take_back(
+        self, saved: SavedSession, messages: Sequence[Message], leaf_id: str | None, *, is_everything: bool
+    ) -> None:
         """Forget messages that were refused; a failure is told as a `NotKept`."""
-        self._watched(self.call(saved.take_back, messages, leaf_id))
+        self._watched(self.call(saved.take_back, messages, leaf_id, is_everything))
 
     def save_setting(self, table: str, key: str, value: SettingValue) -> None:
         """Write a setting, on a thread of its own: the one of the store may wait for a disk for long.
@@ -154,10 +223,27 @@ class Bridge:
         self.waits_for = "the settings to be written"
         are_settings_written = self._settings_writer.close(timeout_s)
         self.waits_for = "the last messages to be kept"
-        is_kept = self.recorder.close(PATIENCE_AT_END * timeout_s)
+        self.are_words_kept = is_kept = self.recorder.close(PATIENCE_AT_END * timeout_s)
         if not self.recorder.is_alive:  # else it may be in the middle of a write
+            if self._entered is not None and is_kept:
+                self._leave(self._entered)
+            if self._tidying.is_alive():
+                self._tidying.join(TIDYING_PATIENCE_S)
+            if is_kept and not self._tidying.is_alive():
+                self._finish_deleting()
             self.store.close()
         return is_kept and are_settings_written
+
+    def _finish_deleting(self) -> None:
+        """What would have held the chat's own writing up."""
+        self.waits_for = "what was deleted to be erased"
+        with contextlib.suppress(StoreError):
+            self.store.finish_deleting()
+
+    def _leave(self, saved: SavedSession) -> None:
+        self.store.wait_at_most(LEAVING_PATIENCE_S)
+        with contextlib.suppress(StoreError):
+            saved.let_go()
 
     # --- called by the worker, on its thread ----------------------------------------------------------
 
@@ -172,15 +258,25 @@ class Bridge:
     def loaded(self, info: ModelInfo) -> None:
         """Pass the news on."""
         self._info = info
+        self._note_used(info)
         self._put(notes.Loaded(info))
 
     def not_loaded(self, error: LlamaChatError) -> None:
         """Pass the news on."""
         self._put(notes.NotLoaded(error))
 
+    def not_switched(self, error: LlamaChatError, info: ModelInfo | None) -> None:
+        """Pass the news on."""
+        self._put(notes.NotSwitched(error, info))
+
     def prepared(self, turn: Turn, prompt: Prompt) -> None:
         """Have the reply recorded, after the words that it answers."""
         pending = self._pending.pop(turn.reply.id)
+        if self._info is not None and pending.saved.must_ask(
+            self._info
+        ):  # it was loaded after the words came
+            question = other_model(pending.saved.written_with, self._info)
+            raise PromptError(question, hint="Send it again to go on.")
         assert turn.reply.reply is not None
         reply = replace(turn.reply.reply, context_start=prompt.context_start)
         self._note_model(pending.saved)
@@ -191,7 +287,7 @@ class Bridge:
 
     def _note_model(self, saved: SavedSession) -> None:
         if self._info is not None:
-            self._watched(self.call(saved.note_model, self._info))
+            self.note_model(saved, self._info)
 
     def refused(self, turn: Turn, error: LlamaChatError) -> None:
         """Pass the news on."""
@@ -201,12 +297,21 @@ class Bridge:
     def event(self, turn: Turn, event: Event) -> None:  # noqa: ARG002  (as Listener has it)
         """Record the event first; the recorder hands it on."""
         self.recorder.push(event)
+        if self._info is not None and isinstance(event, Finished):
+            tokens = event.usage.new_tokens
+            if tokens >= TELLING_TOKENS:
+                self._note_used(self._info, event.timings.decode_tok_per_s(tokens))
+
+    def _note_used(self, info: ModelInfo, tok_per_s: float = 0.0) -> None:
+        """Keep for the list of models that this one ran, and how fast."""
+        self._settings_writer.do(lambda: self.used.note(info, time.time(), tok_per_s))
 
     # --- called by the recorder, on its thread --------------------------------------------------------
 
     def _deliver(self, batch: Sequence[Event], saved: bool) -> None:
         self._is_written = saved
         self._tell_saved()
+        self._tell_trouble()
         while batch:
             reply_id = self._recording[0]
             end = next((i for i, event in enumerate(batch) if isinstance(event, Finished | Failed)), None)
@@ -215,6 +320,17 @@ class Bridge:
             if end is not None:
                 self._recording.popleft()
             batch = batch[cut:]
+
+    def _tell_trouble(self) -> None:
+        """Why nothing is kept, once that lasts; the mark in the status bar was there before."""
+        if (trouble := self.recorder.trouble) is None:
+            self._behind_since_s, self._told_trouble = None, ""
+            return
+        now_s = time.monotonic()
+        self._behind_since_s = self._behind_since_s or now_s
+        if now_s - self._behind_since_s >= LASTING_S and str(trouble) != self._told_trouble:
+            self._told_trouble = str(trouble)
+            self._put(notes.NotKept(trouble))
 
     def _tell_saved(self) -> None:
         now = notes.Kept(self._is_written and not self._failed, can_be=self.store not in self._failed)
@@ -246,3 +362,7 @@ class Bridge:
 
         future.add_done_callback(tell)
         return future
+
+
+def _nothing() -> None:
+    """What was asked for before is done by the time that this is."""

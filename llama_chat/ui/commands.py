@@ -12,7 +12,7 @@ from llama_chat.setting_values import parsed_value
 from llama_chat.ui.keys import COMMANDS
 
 PREFIX = "/"
-TAKE_WORDS = ("/set", "/theme")
+TAKE_WORDS = ("/set", "/theme", "/model", "/search", "/rename", "/export")
 _COMMAND = re.compile(r"(/[a-z]+)( [^\n]*)?")
 
 

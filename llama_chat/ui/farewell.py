@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import sys
 import threading
+from pathlib import Path
 
 from llama_chat.conversation import short_id
 from llama_chat.ui.bridge import Bridge
@@ -34,9 +36,14 @@ def close_bridge(bridge: Bridge) -> bool:
         timer.cancel()
 
 
-def farewell(session_id: str | None, *, is_kept: bool, has_unsent: bool) -> None:
+def farewell(
+    session_id: str | None, *, is_kept: bool, has_unsent: bool, rescued: Path | None = None
+) -> None:
     """Say how to go on with the chat, and what of it is lost."""
-    if not is_kept:
+    if rescued is not None:
+        _say(f"llama-chat: the last messages could not be kept; the whole chat was written to {rescued}.")
+        _say(f"llama-chat sessions import {shlex.quote(str(rescued))} brings it back.")
+    elif not is_kept:
         _say("llama-chat: the last messages could not be kept.")
     elif session_id is not None:
         _say(f"llama-chat --resume {short_id(session_id)} goes on with this chat.")

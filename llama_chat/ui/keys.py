@@ -6,11 +6,12 @@ for terminals and multiplexers that keep the key for themselves.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from textual.binding import Binding
+if TYPE_CHECKING:
+    from textual.binding import Binding
 
 Moment: TypeAlias = Literal["ready", "replying", "loading"]
 
@@ -35,6 +36,11 @@ class KeyAction:
     """Whether the palette lists it."""
     group: str = "Chat"
     """The heading of the help screen that it stands under."""
+
+    @property
+    def name(self) -> str:
+        """What it is called in the table `[keys]` of the settings."""
+        return self.action if self.action.isidentifier() else self.label.replace(" ", "_")
 
 
 KEY_ACTIONS = (
@@ -79,10 +85,24 @@ KEY_ACTIONS = (
         "Let the model answer again; the reply so far stays beside it.",
         "/again",
     ),
+    KeyAction("go_on", ("f5",), "go on", "Let a reply go on that was stopped or cut.", "/continue"),
     KeyAction(
-        "sibling(-1)", ("alt+left",), "previous", "Show the previous reply to the same words.", "/previous"
+        "edit_last",
+        ("alt+e",),
+        "edit",
+        "Say your last words otherwise; what you said stays beside it.",
+        "/edit",
     ),
-    KeyAction("sibling(1)", ("alt+right",), "next", "Show the next reply to the same words.", "/next"),
+    KeyAction(
+        "undo_step",
+        ("alt+z",),
+        "step back",
+        "Undo the last message, edit, choice or deletion; nothing is lost.",
+        "/undo",
+    ),
+    KeyAction("redo_step", ("alt+y",), "step forward", "Redo what was undone.", "/redo"),
+    KeyAction("sibling(-1)", ("alt+left",), "previous", "Show the branch before this one.", "/previous"),
+    KeyAction("sibling(1)", ("alt+right",), "next", "Show the next branch.", "/next"),
     KeyAction("new_chat", ("ctrl+n",), "new chat", "Begin a new chat; this one stays in the list.", "/new"),
     KeyAction(
         "system_prompt", ("f8",), "system prompt", "Say who the model is and how it answers.", "/system"
@@ -103,7 +123,33 @@ KEY_ACTIONS = (
         "/sessions",
         group="View",
     ),
+    KeyAction(
+        "search",
+        ("f3",),
+        "search",
+        "Find words in all sessions.",
+        "/search",
+        group="View",
+    ),
+    KeyAction("rename", (), "rename", "Give this session a name; /rename NAME.", "/rename", group="View"),
+    KeyAction(
+        "export",
+        (),
+        "export",
+        "Write this session into a file; /export [md|jsonl|html] [PATH].",
+        "/export",
+        group="View",
+    ),
+    KeyAction("model", ("f4",), "model", "Run another model; /model NAME or PATH.", "/model", group="View"),
     KeyAction("theme", ("f9",), "theme", "Choose a theme, with a preview.", "/theme", group="View"),
+    KeyAction(
+        "settings",
+        ("f12",),
+        "settings",
+        "All settings: what they are, where they come from, and other values for them.",
+        "/settings",
+        group="View",
+    ),
     KeyAction(
         "palette",
         ("ctrl+p", "f10"),
@@ -151,6 +197,12 @@ SLIDER_KEYS = (
     ("d", "back to the default"),
 )
 
+SESSION_KEYS = (
+    ("Enter", "open the session"),
+    ("Ctrl+R", "rename it"),
+    ("Del", "delete it; Alt+Z brings it back"),
+)
+
 COMMANDS = {key.command: key.action for key in KEY_ACTIONS if key.command}
 
 _NAMES = {
@@ -170,6 +222,8 @@ def key_name(key: str, *, short: bool = False) -> str:
 
 def screen_bindings(actions: Iterable[KeyAction] = KEY_ACTIONS) -> list[Binding]:
     """The bindings of the chat screen."""
+    from textual.binding import Binding  # here: the chat without a screen has the commands of this table, too
+
     return [
         Binding(",".join(key.keys), key.action, key.help, id=key.action, show=False)
         for key in actions
@@ -177,7 +231,7 @@ def screen_bindings(actions: Iterable[KeyAction] = KEY_ACTIONS) -> list[Binding]
     ]
 
 
-def footer_actions(moment: Moment) -> list[KeyAction]:
+def footer_actions(moment: Moment, actions: Sequence[KeyAction] = KEY_ACTIONS) -> list[KeyAction]:
     """The keys that count now, the most useful first."""
     order = FOOTER_ORDER[moment]
-    return [key for name in order for key in KEY_ACTIONS if key.action == name]
+    return [key for name in order for key in actions if key.action == name and key.keys]

@@ -82,6 +82,8 @@ class LiveFigures:
     fraction: float | None = None
     """How much of a long prompt is read."""
     first_token_s: float | None = None
+    tokens_before: int = 0
+    """Those that a reply which goes on has had already."""
     tokens: int = 0
     decode_s: float = 0.0
     text: list[str] = field(default_factory=list)
@@ -126,6 +128,6 @@ class LiveFigures:
             fraction=self.fraction,
             tok_per_s=self.tok_per_s,
             first_token_s=self.first_token_s,
-            context_used=self.prompt_tokens + self.tokens,
+            context_used=self.prompt_tokens + self.tokens_before + self.tokens,
             reused_tokens=self.reused_tokens,
         )

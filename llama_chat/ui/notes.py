@@ -11,6 +11,7 @@ from llama_chat.events import Event, Loading, ModelInfo
 if TYPE_CHECKING:
     from llama_chat.pull import PullProgress
     from llama_chat.turn import Prompt
+    from llama_chat.ui.saved import SavedSession
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,15 @@ class NotLoaded:
     """There is no model."""
 
     error: LlamaChatError
+
+
+@dataclass(frozen=True, slots=True)
+class NotSwitched:
+    """Another model was wanted, and cannot run."""
+
+    error: LlamaChatError
+    info: ModelInfo | None
+    """Of the model that is still there; None: it is loaded again, which is told next."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,4 +91,31 @@ class NotKept:
     error: LlamaChatError
 
 
-Note: TypeAlias = Pulling | LoadingNote | Loaded | NotLoaded | Begun | Refused | Happened | Kept | NotKept
+@dataclass(frozen=True, slots=True)
+class OfStore:
+    """What the user should hear about the store: it was damaged, and what became of it."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class OpenElsewhere:
+    """Another chat has this session open, too."""
+
+    saved: SavedSession
+
+
+Note: TypeAlias = (
+    Pulling
+    | LoadingNote
+    | Loaded
+    | NotLoaded
+    | NotSwitched
+    | Begun
+    | Refused
+    | Happened
+    | Kept
+    | NotKept
+    | OfStore
+    | OpenElsewhere
+)

@@ -2,24 +2,95 @@
 
 from __future__ import annotations
 
-from llama_chat.conversation import Conversation
+from llama_chat.conversation import Conversation, Message
 from llama_chat.errors import Interrupted, LlamaChatError, StoreError
 from llama_chat.events import ModelInfo
 from llama_chat.sanitize import sanitize
-from llama_chat.sessions import StoreUnavailable
+from llama_chat.sessions import ModelRecord, StoreUnavailable
+from llama_chat.ui.transcript.words import format_tokens, one_line
 from llama_chat.ui.view import ChatView
 
 ABOUT_CONTEXT, ABOUT_MODEL, ABOUT_PROMPT, ABOUT_STORE = "context", "model", "prompt", "store"
+ABOUT_END = "end"
+"""How the last reply ended, and how it goes on."""
 
 STOPPED = "The reply was stopped and kept in its session."
 NOTHING_TO_ANSWER = "There is nothing to answer yet."
-NO_SIBLINGS = "There is no other reply here. Ctrl+R asks for one."
+NOTHING_TO_GO_ON_WITH = "There is no reply to go on with. Ctrl+R asks for one."
+STILL_WRITTEN = "The reply is still being written. Esc stops it."
+NOTHING_TO_EDIT = "There are no words to edit yet."
+NO_SIBLINGS = "There is no other branch here. Ctrl+R asks for another reply."
+UNDONE = "One step back. Nothing is deleted: Alt+Y goes forward again."
+REDONE = "One step forward. Alt+Z goes back again."
+NOTHING_TO_UNDO = "There is no step to undo."
+NOTHING_TO_REDO = "There is no step to redo."
+WRITTEN_ELSEWHERE = "written in another chat"
+STOPPED_BEFORE = Interrupted("Stopped before the reply began.")
 SYSTEM_UNCHANGED = "The system prompt is as it was."
 
 
 def system_kept(text: str) -> str:
     """That the system prompt is now this text, or none."""
     return f"Kept. {'The' if text else 'No'} system prompt counts from the next reply on."
+
+
+def more_tokens(most: int) -> str:
+    """That the reply had used up its tokens and gets more."""
+    return f"Max new tokens is {most:,} now: the reply had used up what it was."
+
+
+def tell_how_to_go_on(view: ChatView, message: Message) -> None:
+    """How a reply goes on that has ended before its end."""
+    reply = message.reply
+    if reply is not None and reply.token_ids and reply.finish_reason in ("stopped", "length", "failed"):
+        ended = "Stopped." if reply.finish_reason == "stopped" else "Cut."
+        ended = "It broke off." if reply.finish_reason == "failed" else ended
+        view.hint(
+            f"{ended} {format_tokens(len(reply.token_ids))} kept; F5 goes on from there.", is_quiet=True
+        )
+
+
+def tell_where_it_goes_on(view: ChatView, message: Message, info: ModelInfo) -> None:
+    """That a reply goes on elsewhere than it was begun, where its tokens may come out a hair different."""
+    plan = message.reply.plan if message.reply else None
+    if plan is None:
+        return
+    pairs = {
+        "machine": (plan.machine, info.machine),
+        "device": (plan.device, info.device),
+        "torch": (plan.torch, info.torch),
+        "threads": (str(plan.threads), str(info.threads)),
+    }
+    differing = [f"{name} {now} (was {then})" for name, (then, now) in pairs.items() if then and now != then]
+    if differing:
+        view.hint(one_line(f"It goes on with {', '.join(differing)}: a near tie may come out otherwise."))
+
+
+def tell_cut_off(view: ChatView, message: Message) -> None:
+    """That the program or the machine ended while the last reply was written."""
+    reply = message.reply
+    if reply is None or reply.finish_reason != "interrupted":
+        return
+    after = f"cut off after {format_tokens(len(reply.token_ids))}" if reply.token_ids else "never begun"
+    view.notice(f"The last reply was {after}; F5 goes on with it.", "warning", about=ABOUT_END)
+
+
+def tell_open_elsewhere(view: ChatView) -> None:
+    """That another chat has the session open, too."""
+    words = "Another chat has this session open. What is said here goes on a branch of its own."
+    view.notice(words, "warning", about=ABOUT_END)
+
+
+def other_model(written_with: ModelRecord | None, info: ModelInfo) -> str:
+    """That another model goes on with the session, in one sentence."""
+    name, now = one_line(written_with.name if written_with else ""), one_line(info.name)
+    before = f"another version of {name}" if name == now else f"{name}, which is not loaded"
+    return f"This session was written with {before}; replies now come from {now}."
+
+
+def tell_other_model(view: ChatView, written_with: ModelRecord | None, info: ModelInfo) -> None:
+    """Say so in the transcript."""
+    view.notice(other_model(written_with, info), "warning", about=ABOUT_PROMPT)
 
 
 def tell_error(view: ChatView, error: LlamaChatError, about: str) -> None:

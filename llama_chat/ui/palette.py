@@ -15,6 +15,7 @@ STYLES = {
     "bar.user": "$user",
     "bar.assistant": "$assistant",
     "bar.system": "$system",
+    "bar.found": "$text-warning on $warning 40%",
     "name.user": "bold $user",
     "name.assistant": "bold $assistant",
     "name.system": "bold $system",

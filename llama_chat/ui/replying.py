@@ -7,10 +7,10 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from llama_chat.conversation import Conversation, Message
-from llama_chat.events import Event
+from llama_chat.events import Event, Prefilled
 from llama_chat.reply_builder import ReplyBuilder
 from llama_chat.ui.live import LiveFigures
-from llama_chat.ui.transcript.heads import format_figures
+from llama_chat.ui.transcript.words import format_figures
 from llama_chat.worker import Turn
 
 if TYPE_CHECKING:
@@ -26,8 +26,11 @@ class Replying:
     """Where the conversation goes back to, if the model does not take the turn."""
     words: Message | None
     """The user's message that it answers, when that is new."""
+    is_going_on: bool = False
+    """Whether the message was there before, and goes on."""
     figures: LiveFigures = field(default_factory=LiveFigures)
     _builder: ReplyBuilder | None = None
+    _is_rewritten: bool = False
 
     @property
     def id(self) -> str:
@@ -51,16 +54,23 @@ class Replying:
         return self._builder.message if self._builder else self.turn.reply
 
     def take_back(self, conversation: Conversation) -> list[Message]:
-        """The words that come out of the conversation with the reply, which the model did not take."""
+        """The words that come out of the conversation with the reply, which the model did not take.
+
+        A reply that should have gone on is what it was.
+        """
+        if self.is_going_on:
+            conversation.update(self.turn.reply)
+            return []
         words = [] if self.words is None else [self.words]
         for message_id in (self.id, *(message.id for message in words)):
-            del conversation.messages[message_id]
+            conversation.remove(message_id)
         conversation.leaf_id = self.leaf_before
         return words
 
     def begin(self, prompt: Prompt, *, model: str) -> None:
         """The model of this name has taken the turn, and reads that prompt."""
         self.figures.prompt_tokens = prompt.tokens
+        self.figures.tokens_before = len(self.turn.forced_ids)
         reply = self.turn.reply.reply
         assert reply is not None
         record = replace(reply, model=model, context_start=prompt.context_start)
@@ -72,7 +82,14 @@ class Replying:
         for event in events:
             self._builder.feed(event)
             self.figures.feed(event)
+            if isinstance(event, Prefilled) and event.forced_text is not None and self.is_going_on:
+                self._is_rewritten |= event.forced_text != self.turn.reply.text
         return self.figures.take_text()
+
+    def take_rewritten(self) -> bool:
+        """Whether the text that was there is another now, since the last call: a cut character went."""
+        was_rewritten, self._is_rewritten = self._is_rewritten, False
+        return was_rewritten
 
     def head(self, *, is_model_ready: bool) -> str:
         """What stands beside the name of the speaker meanwhile."""
@@ -80,4 +97,4 @@ class Replying:
             return "…" if is_model_ready else "waits for the model"
         if not self.figures.tokens:
             return "reading…"
-        return format_figures(self.figures.tokens, self.figures.tok_per_s)
+        return format_figures(self.figures.tokens_before + self.figures.tokens, self.figures.tok_per_s)

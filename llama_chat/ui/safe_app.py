@@ -9,9 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.segment import Segments
+from textual import constants, events
 from textual.app import App
 from textual.driver import Driver
 from textual.filter import LineFilter, NoColor
+from textual.widget import Widget
 
 from llama_chat.paths import bundled_themes
 from llama_chat.ui.line_filter import SafeLineFilter
@@ -37,6 +39,7 @@ class SafeApp(App[None]):
         super().__init__(driver_class=driver)
         self.theme_notices = self._take_theme(theme, user_themes)
         self._safe_filter = SafeLineFilter()
+        self._is_motion_reduced = False
 
     def _take_theme(self, wanted: str, user_themes: Path) -> tuple[str, ...]:
         """Register all themes and take the wanted one; notices about what was not taken."""
@@ -56,6 +59,26 @@ class SafeApp(App[None]):
         """Textual's, or none of its greys where no colour is wanted; and ours, which guards the terminal."""
         filters = [_NO_COLOUR] if self.no_color else super().get_line_filters()
         return [*filters, self._safe_filter]
+
+    def write_to_terminal(self, sequence: str) -> None:
+        """Put bytes of our own making on the terminal, beside the screen."""
+        if self._driver is not None and not self.is_headless:
+            self._driver.write(sequence)
+            self._driver.flush()
+
+    def reduce_motion(self, is_reduced: bool) -> None:
+        """Let nothing glide or blink, or everything again."""
+        self.animation_level = "none" if is_reduced else constants.TEXTUAL_ANIMATIONS
+        self._is_motion_reduced = is_reduced
+        self._set_blink(self.focused)
+
+    def on_descendant_focus(self, event: events.DescendantFocus) -> None:
+        """Hold its cursor still, where that is wanted."""
+        self._set_blink(event.widget)
+
+    def _set_blink(self, widget: Widget | None) -> None:
+        if widget is not None and hasattr(widget, "cursor_blink"):
+            widget.cursor_blink = not self._is_motion_reduced
 
     def on_mount(self) -> None:
         """Catch the signals, and draw everything again after a stay in the shell."""

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from pathlib import Path
 
 from llama_chat.events import EngineLoader
 from llama_chat.paths import Paths
 from llama_chat.settings import Settings, SettingValue
-
-if TYPE_CHECKING:
-    from llama_chat.pull import PullProgress
-
-Puller: TypeAlias = "Callable[[Callable[[PullProgress], None], threading.Event], object]"
-"""Fetches the model's file: gets a callback for progress and a cancel flag."""
+from llama_chat.shelves.fit import ShortFit
+from llama_chat.shelves.to_load import ModelToLoad
+from llama_chat.shelves.to_load import Puller as Puller
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,3 +32,10 @@ class ChatSetup:
     resume: str | None = None
     """Id of a session to open, or a prefix that fits one only."""
     continue_last: bool = False
+    open_model: Callable[[str], ModelToLoad] | None = None
+    """From what `--model` takes to what loads it; raises `ModelError`. None: no other model can be loaded."""
+    fit_of: Callable[[Path, int], ShortFit | None] | None = None
+    """How the model at a path fits the device, with so many bytes free besides; None where nobody knows.
+
+    Reads its headers: not for the thread of the screen.
+    """

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from llama_chat.conversation import Conversation
+from llama_chat.conversation import Conversation, Message, Role
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +28,12 @@ class Fork:
 
     def end_words(self, step: int) -> str:
         """Why there is none in that direction."""
-        return f"This is the {'last' if step > 0 else 'first'} of {len(self.siblings)} replies."
+        return f"This is the {'last' if step > 0 else 'first'} of {len(self.siblings)} branches."
 
 
-def forks(conversation: Conversation) -> Iterator[Fork]:
-    """Where the path forks, from its beginning on."""
-    for message in conversation.path():
+def forks(conversation: Conversation, path: Sequence[Message]) -> Iterator[Fork]:
+    """Where this path forks, in its order."""
+    for message in path:
         siblings = conversation.siblings(message.id)
         if len(siblings) > 1:
             yield Fork(message.id, tuple(sibling.id for sibling in siblings))
@@ -41,4 +41,20 @@ def forks(conversation: Conversation) -> Iterator[Fork]:
 
 def last_fork(conversation: Conversation) -> Fork | None:
     """Where the path last forks."""
-    return next(reversed(list(forks(conversation))), None)
+    return next(forks(conversation, conversation.path()[::-1]), None)
+
+
+def end_of_own_path(conversation: Conversation, is_foreign: Callable[[Message], bool]) -> str | None:
+    """The leaf; where another chat writes it, the last message before what was said for it.
+
+    Args:
+        conversation: as it was read.
+        is_foreign: whether another chat is writing a reply.
+    """
+    leaf_id = conversation.leaf_id
+    if leaf_id is None or not is_foreign(conversation.messages[leaf_id]):
+        return leaf_id
+    parent_id = conversation.messages[leaf_id].parent_id
+    if parent_id is not None and conversation.messages[parent_id].role is Role.USER:
+        return conversation.messages[parent_id].parent_id
+    return parent_id

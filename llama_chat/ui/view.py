@@ -43,8 +43,14 @@ class ChatView(Protocol):
     def drop_notices(self, about: str) -> None:
         """What was said about this is true no longer."""
 
-    def hint(self, text: str, kind: NoticeKind = "info") -> None:
-        """Say something in passing."""
+    def go_to_message(self, message_id: str) -> None:
+        """Scroll to the message and mark it."""
+
+    def sampling_changed(self) -> None:
+        """The settings of the sampling were changed elsewhere than on the sliders."""
+
+    def hint(self, text: str, kind: NoticeKind = "info", *, is_quiet: bool = False) -> None:
+        """Say something in passing; a quiet one does not take the place of another."""
 
     def give_back(self, text: str) -> None:
         """The words could not be sent: they belong into the prompt again."""

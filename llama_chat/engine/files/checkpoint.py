@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TypeAlias
 from llama_chat.catalogue import GIVE_A_MODEL
 from llama_chat.errors import ModelError
 from llama_chat.hub.names import snapshot_name
+from llama_chat.shelves.ollama import blob_name
 
 if TYPE_CHECKING:
     from gguf.constants import GGMLQuantizationType
@@ -152,9 +153,10 @@ _TYPE_ENDING = re.compile(r"[.-](?:I?Q\d\w*|TQ\d\w*|MXFP4|BF16|F16|F32)$", re.IG
 def model_name(path: Path) -> str:
     """The name of a file or folder without its ending and its quantised type, which is shown beside it.
 
-    A snapshot in the Hub's cache is called by its repository, not by its commit.
+    A snapshot in the Hub's cache is called by its repository, not by its commit; a blob of Ollama's by the
+    model that it belongs to.
     """
-    if name := snapshot_name(path):
+    if name := snapshot_name(path) or blob_name(path):
         return name
     stem = path.stem if path.suffix.lower() in (".gguf", ".pth", ".safetensors") else path.name
     return _TYPE_ENDING.sub("", stem) or stem

@@ -17,6 +17,9 @@ from llama_chat.sessions.records import SessionRecord
 
 _LISTED = "conversations.json"
 _MOST_UNPACKED_BYTES = 4_000_000_000
+_SURELY_FINE_BYTES = 10_000_000
+_MOST_RATIO = 100
+"""Text packs to a fifth or a tenth; what packs to less than a hundredth is made to fill memories."""
 _KINDS = "It takes JSONL that llama-chat exported, and ChatGPT's conversations.json or the .zip with it."
 
 
@@ -66,6 +69,8 @@ def _listed_in_zip(file: BinaryIO, name: str) -> Iterator[BinaryIO]:
             chosen = archive.getinfo(min(found, key=len))
             if chosen.file_size > _MOST_UNPACKED_BYTES:
                 raise ExchangeError(f"{name}: its {_LISTED} is longer than {_MOST_UNPACKED_BYTES:,} bytes.")
+            if chosen.file_size > max(_SURELY_FINE_BYTES, _MOST_RATIO * chosen.compress_size):
+                raise ExchangeError(f"{name}: its {_LISTED} is packed to less than a hundredth; no text is.")
             with archive.open(chosen) as listed:
                 yield cast(BinaryIO, listed)
     except (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, EOFError) as error:

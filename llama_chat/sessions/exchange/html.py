@@ -89,11 +89,11 @@ def _others(
 
 
 def _message(message: Message, record: SessionRecord, words: _Words) -> Iterator[_Part]:
-    about = " · ".join([when_text(message.created_at), *notes_of(message)])
+    tokens = record.tokens_of(message.id) if message.reply else ()
+    about = " · ".join([when_text(message.created_at), *notes_of(message, tokens)])
     name = _escaped(name_of(message, record))
     yield f'<section class="{message.role.value}"><h2>{name}</h2>'
     yield f'<p class="about">{_escaped(about)}</p>\n<div>'
-    tokens = record.tokens_of(message.id) if message.reply else ()
     told = "".join(token.text for token in tokens)
     if message.reply and tokens and message.text.startswith(told):
         yield _tokens(tokens, message.reply.sampling, words.get(message.reply.model, {}))

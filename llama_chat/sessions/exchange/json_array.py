@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import json
+import re
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
@@ -12,7 +13,9 @@ from llama_chat.sessions.exchange.fields import BadValueError, ExchangeError, pa
 MOST_ITEM_BYTES = 64_000_000
 """Of one item: a conversation longer than this is refused."""
 _FIRST_READ = 65_536
-_SPACE = " \t\r\n"
+MOST_SPACE = 1_000_000
+"""Characters between two items: a megabyte of nothing but spaces packs into a kilobyte."""
+_SPACE = re.compile(r"[ \t\r\n]*")
 
 
 def items_of(file: BinaryIO, name: str) -> Iterator[Any]:
@@ -54,11 +57,16 @@ class _Source:
 
     def next_character(self) -> str:
         """The next one that is no space, not taken; empty at the end."""
+        skipped = -self._place
         while True:
-            while self._place < len(self._text):
-                if self._text[self._place] not in _SPACE:
-                    return self._text[self._place]
-                self._place += 1
+            found = _SPACE.match(self._text, self._place)
+            assert found is not None  # nothing at all matches too
+            self._place = found.end()
+            if self._place < len(self._text):
+                return self._text[self._place]
+            skipped += self._place
+            if skipped > MOST_SPACE:
+                raise self.error(f"more than {MOST_SPACE:,} spaces follow each other")
             if not self._read(_FIRST_READ):
                 return ""
 

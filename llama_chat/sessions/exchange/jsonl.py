@@ -34,7 +34,8 @@ The line of a message:
         tokens          null where they were not kept, or an object of
             packed              base64 of `archive.pack_archive`: id, bytes, text, who chose it,
                                 log-probability, rank, seconds and candidates of every token
-            sampling_changes    [token, sampling] for every change of the settings, by the token it came with
+            sampling_changes    [token, sampling] for every change of the settings, by the token it came with;
+                                behind the last token, by the end of the reply
             readable            for people and jq: text, logprob, rank, seconds and chosen_by of each token;
                                 it says what `packed` says, and reading a file passes over it
 """
@@ -45,7 +46,7 @@ import json
 import math
 from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from llama_chat.conversation import Message, Reply
@@ -53,7 +54,7 @@ from llama_chat.errors import StoreError
 from llama_chat.events import Sampling, Token
 from llama_chat.sanitize import UNSAFE
 from llama_chat.sessions.archive import pack_archive
-from llama_chat.sessions.records import ModelRecord, SessionRecord
+from llama_chat.sessions.records import ModelRecord, SessionRecord, spelled_out
 
 FORMAT = "llama-chat session"
 VERSION = 1
@@ -76,7 +77,8 @@ def jsonl_lines(record: SessionRecord) -> Iterator[str]:
 
 def message_data(message: Message, tokens: Sequence[Token]) -> dict[str, Any]:
     """The message with its tokens as plain data, nothing of it packed; for `--json`."""
-    data = asdict(message) | {"role": message.role.value}
+    whole = replace(message, reply=spelled_out(message.reply)) if message.reply else message
+    data = asdict(whole) | {"role": message.role.value}
     if message.reply is not None:
         data["reply"]["tokens"] = [_token_data(token) for token in tokens]
     return data
@@ -136,23 +138,36 @@ def _reply_data(
     message: Message, reply: Reply, record: SessionRecord, model_record: int | None
 ) -> Mapping[str, Any]:
     archive = record.archive_of(message.id) if record.archive_of else None
+    tokens: Sequence[Token] = []
     if archive is not None and record.plain_tokens_of:
         tokens = record.plain_tokens_of(message.id)  # packing anew takes 0.6 s for 1,000 tokens
-    else:
-        tokens = record.tokens_of(message.id)
+    if archive is None or _is_beyond(reply, tokens):
+        tokens = [token for token in record.tokens_of(message.id) if token.index < len(reply.token_ids)]
         archive = pack_archive(tokens)
-    return asdict(reply) | {
+    return asdict(spelled_out(reply)) | {
         "model_record": model_record,
-        "tokens": _tokens_data(reply.sampling, tokens, archive) if tokens else None,
+        "tokens": _tokens_data(reply, tokens, archive, record.end_sampling_of(message.id))
+        if tokens
+        else None,
     }
 
 
-def _tokens_data(in_force: Sampling, tokens: Sequence[Token], archive: bytes) -> Mapping[str, Any]:
+def _is_beyond(reply: Reply, tokens: Sequence[Token]) -> bool:
+    """Whether a chat has written more of the reply since the record was made."""
+    return bool(tokens) and tokens[-1].index >= len(reply.token_ids)
+
+
+def _tokens_data(
+    reply: Reply, tokens: Sequence[Token], archive: bytes, at_end: Sampling | None
+) -> Mapping[str, Any]:
     changes = []
+    in_force = reply.sampling
     for token in tokens:
         if token.sampling != in_force:
             in_force = token.sampling
             changes.append([token.index, asdict(in_force)])
+    if at_end is not None and at_end != in_force:
+        changes.append([len(reply.token_ids), asdict(at_end)])
     return {
         "readable": {
             "text": [token.text for token in tokens],

@@ -60,7 +60,9 @@ def _with_others(
 
 
 def _message(message: Message, record: SessionRecord) -> str:
-    notes = " · ".join([when_text(message.created_at), *map(_escaped, notes_of(message))])
+    read = record.plain_tokens_of or record.tokens_of
+    tokens = read(message.id) if message.reply else ()
+    notes = " · ".join([when_text(message.created_at), *map(_escaped, notes_of(message, tokens))])
     lines = sanitize(message.text).split("\n")
     quoted = "\n".join(f"> {line}" if line else ">" for line in lines)
     return f"\n## {_escaped(name_of(message, record))}\n\n*{notes}*\n\n{quoted}\n"

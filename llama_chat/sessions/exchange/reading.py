@@ -131,7 +131,12 @@ class _Session:
             raise BadValueError(f"the session's 'leaf_id' {self._leaf_id} is none of its messages")
         conversation = Conversation(self.messages, self._leaf_id)
         record = SessionRecord(
-            self._info, conversation, self._model_of, self._tokens_of, self._plain_tokens_of
+            self._info,
+            conversation,
+            self._model_of,
+            self._tokens_of,
+            self._plain_tokens_of,
+            end_sampling_of=self._end_sampling_of,
         )
         return FileSession(record, self._packed_of)
 
@@ -154,6 +159,13 @@ class _Session:
         if value.get("id") != message_id or parts is None:
             raise changed(self._path)
         return parts.tokens
+
+    def _end_sampling_of(self, message_id: str) -> Sampling | None:
+        packed, reply = self._packed_of(message_id), self.messages[message_id].reply
+        changes = packed.sampling_changes if packed else ()
+        return next(
+            (sampling for place, sampling in changes if reply and place >= len(reply.token_ids)), None
+        )
 
     def _plain_tokens_of(self, message_id: str) -> Sequence[Token]:
         return self._tokens_of(message_id, with_candidates=False)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import time
-
 from textual.content import Content
 from textual.reactive import reactive
 from textual.widget import Widget
 
 from llama_chat.replay import ReplayState
+from llama_chat.sessions.words import when_text
 from llama_chat.ui.transcript.heads import format_speed
 from llama_chat.ui.widgets.fitting import first_fitting
 
@@ -38,7 +37,7 @@ def figure_words(state: ReplayState, recorded_at: float) -> list[str]:
         words.append(f"context {context:,}".ljust(14))
         if reply.reused_tokens:
             words.append(f"reused {reply.reused_tokens:,}".ljust(12))
-    words.append(time.strftime("recorded %Y-%m-%d %H:%M", time.localtime(recorded_at)))
+    words.append(f"recorded {when_text(recorded_at)}")
     return words
 
 

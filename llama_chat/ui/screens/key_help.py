@@ -13,7 +13,7 @@ from textual.geometry import Size
 from textual.widget import Widget
 from textual.widgets import Static
 
-from llama_chat.ui.keys import KEY_ACTIONS, SLIDER_KEYS, key_name
+from llama_chat.ui.keys import KEY_ACTIONS, SESSION_KEYS, SLIDER_KEYS, KeyAction, key_name
 from llama_chat.ui.screens.modal import Card
 from llama_chat.ui.widgets.fitting import FittingLine
 
@@ -21,17 +21,20 @@ KEY_CELLS = 12
 _HINTS = ("↑ ↓ scroll · every /command can be typed into the prompt · Esc back", "↑ ↓ scroll · Esc back")
 
 
-def help_lines(width: int) -> list[Content]:
+def help_lines(width: int, actions: Sequence[KeyAction] = KEY_ACTIONS) -> list[Content]:
     """Every key with what it does, under headings."""
     lines: list[Content] = []
-    for group in dict.fromkeys(action.group for action in KEY_ACTIONS):
+    for group in dict.fromkeys(action.group for action in actions):
         lines += [Content(""), Content.assemble((group, "$primary bold"))]
-        for action in KEY_ACTIONS:
+        for action in actions:
             if action.group == group:
-                ways = [*map(key_name, action.keys), *filter(None, [action.command])]
+                ways = [*map(key_name, action.keys), *filter(None, [action.command])] or ["no key"]
                 lines += _entry(ways[0], action.help, ways[1:], width)
     lines += [Content(""), Content.assemble(("Sliders", "$primary bold"))]
     for names, what in SLIDER_KEYS:
+        lines += _entry(names, f"{what[0].upper()}{what[1:]}.", (), width)
+    lines += [Content(""), Content.assemble(("List of sessions", "$primary bold"))]
+    for names, what in SESSION_KEYS:
         lines += _entry(names, f"{what[0].upper()}{what[1:]}.", (), width)
     return lines[1:]
 
@@ -54,17 +57,25 @@ class KeyList(Widget):
     KeyList { height: auto; }
     """
 
+    def __init__(self, actions: Sequence[KeyAction]) -> None:
+        super().__init__()
+        self._actions = actions
+
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:  # noqa: ARG002  (Textual's)
         """As many lines as it takes."""
-        return len(help_lines(width))
+        return len(help_lines(width, self._actions))
 
     def render(self) -> Content:
         """All lines."""
-        return Content("\n").join(help_lines(self.content_size.width))
+        return Content("\n").join(help_lines(self.content_size.width, self._actions))
 
 
 class KeyHelpScreen(Card[None]):
-    """A card that scrolls; any of the keys that opened it closes it."""
+    """A card that scrolls; any of the keys that opened it closes it.
+
+    Args:
+        actions: the keys in force.
+    """
 
     DEFAULT_CSS = """
     KeyHelpScreen > .card { width: 96; height: 100%; max-height: 40; }
@@ -77,10 +88,17 @@ class KeyHelpScreen(Card[None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("f1,q,enter", "leave", "Back", show=False)]
 
+    def __init__(self, actions: Sequence[KeyAction] = KEY_ACTIONS) -> None:
+        super().__init__()
+        self._actions = actions
+        keys = next((action.keys for action in actions if action.action == "key_help"), ())
+        for key in keys:
+            self._bindings.bind(key, "leave", "Back", show=False)
+
     def compose(self) -> ComposeResult:
         """Title, keys, hint."""
         with Vertical(classes="card"):
             yield Static(Content("Keys"), classes="title")
             with VerticalScroll():
-                yield KeyList()
+                yield KeyList(self._actions)
             yield FittingLine(*_HINTS, classes="hint")

@@ -7,9 +7,10 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from llama_chat.errors import UsageError
-from llama_chat.ui.chat import OPENING
 from llama_chat.ui.commands import parse_command, parse_setting
+from llama_chat.ui.exporting import parse_export
 from llama_chat.ui.live import Status
+from llama_chat.ui.opening import OPENING
 from llama_chat.ui.screens import openers
 from llama_chat.ui.widgets.sampling_panel import SamplingPanel, label_of, value_text
 
@@ -32,6 +33,14 @@ def plan_command(screen: ChatScreen, text: str) -> Callable[[], object] | None:
         if command.rest not in screen.app.available_themes:
             raise UsageError(f"There is no theme {command.rest}.", hint="F9 shows what there is.")
         return partial(openers.take_theme, screen, command.rest)
+    if command.action == "model":
+        return partial(openers.choose_model, screen, command.rest)
+    if command.action == "search":
+        return partial(screen.action_search, command.rest)
+    if command.action == "rename":
+        return partial(screen.action_rename, command.rest)
+    if command.action == "export":
+        return partial(openers.export, screen, parse_export(command.rest))
     if command.action == "quit":
         return partial(screen.app.run_action, "quit")
     return partial(screen.run_action, command.action)

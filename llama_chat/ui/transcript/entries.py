@@ -88,6 +88,8 @@ class MessageEntry(Entry):
         self.message = message
         self.live_head: str | None = None
         self.place: tuple[int, int] | None = None
+        self.is_marked = False
+        """Whether it is what was searched for."""
         self.updated_at = 0.0
         """When its text was last drawn, on the clock of whoever streams it."""
         self._text = [message.text]
@@ -136,11 +138,12 @@ class MessageEntry(Entry):
 
     def replace(self, message: Message) -> None:
         """Take the final record; the text is laid out anew only if it is not the one that was streamed."""
+        is_closed = not self.is_open
         same = message.text == self.text and message.role is self.message.role
         self.message = message
         self.live_head = None
         self._text = [message.text]
-        if not same or self._body is None:
+        if not same or self._body is None or (is_closed and self.is_open):
             self.resize(self.width)
             return
         self.draw_pending()
@@ -148,6 +151,13 @@ class MessageEntry(Entry):
             self._body.finish()
         self._replace_rows(0)
         self.strips.clear()
+
+    def mark(self, is_marked: bool) -> None:
+        """Mark it as what was searched for, or as nothing special."""
+        self.is_marked = is_marked
+        self.strips.clear()
+        if self.rows is not None:
+            self.rows = self._build()
 
     def redraw_head(self) -> None:
         """Make the first row again."""
@@ -158,8 +168,9 @@ class MessageEntry(Entry):
     def _estimate(self) -> int:
         self._body = None
         self._pending.clear()
-        foot = foot_line(self.message.reply) is not None
-        return estimate_lines(self.text, self.width) + 2 + foot
+        reply = self.message.reply
+        has_foot = reply is not None and reply.finish_reason not in (None, "end")
+        return estimate_lines(self.text, self.width) + 2 + has_foot
 
     def _build(self) -> list[Row]:
         is_model = self.message.role is Role.ASSISTANT
@@ -167,14 +178,14 @@ class MessageEntry(Entry):
         self._body.append(self.text)
         if not self.is_open:
             self._body.finish()
-        bar = f"bar.{self.message.role}"
+        bar = self._bar
         return [self._head(), *(Row(line, bar) for line in self._body.lines), *self._foot()]
 
     def _replace_rows(self, changed: int) -> int:
         """Take the body's lines from this one on; the index of the row that it is in."""
         assert self.rows is not None
         assert self._body is not None
-        bar = f"bar.{self.message.role}"
+        bar = self._bar
         first = 1 + changed
         for number in range(first, len(self.rows)):
             self.strips.pop(number, None)
@@ -186,10 +197,14 @@ class MessageEntry(Entry):
 
     def _head(self) -> Row:
         head = head_line(self.message, self.width, live=self.live_head, place=self.place)
-        return Row(Line(EMPTY, prefix=head))
+        return Row(Line(EMPTY, prefix=head), self._bar if self.is_marked else "")
+
+    @property
+    def _bar(self) -> str:
+        return "bar.found" if self.is_marked else f"bar.{self.message.role}"
 
     def _foot(self) -> list[Row]:
-        bar = f"bar.{self.message.role}"
+        bar = self._bar
         rows: list[Row] = []
         assert self._body is not None
         foot = foot_line(self.message.reply)

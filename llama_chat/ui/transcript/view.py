@@ -76,6 +76,14 @@ class EntryView(ScrollView, can_focus=True):
             self._settle()
             self.refresh()
 
+    def stand_at_entry(self, index: int) -> None:
+        """Scroll so that the entry begins at the top of the view, or as near to it as the end allows."""
+        self._follows_end = False
+        self._anchor = (index, 0.0)  # counts when there is no view yet
+        self._settle(self._heights.start(index))
+        self._settle(self._heights.start(index))  # what is above has its true height now
+        self.refresh()
+
     # --- layout ------------------------------------------------------------------------------------
 
     def on_resize(self, _event: Resize) -> None:

@@ -135,17 +135,17 @@ class FilterList(Vertical):
         yield options
 
     def show_items(self, items: Sequence[Item], *, marked: str | None = None) -> None:
-        """Show these; the cursor goes to the marked one."""
+        """Show these, all in their order until words are typed; the cursor goes to the marked one."""
         self._items = items
         self._fill(marked)
 
     def _fill(self, marked: str | None = None) -> None:
         words = self.query_one(Input).value.casefold().split()
-        found = [item for item in self._items if is_found(item, words)]
-        found.sort(key=lambda item: rank_of(item, words))
+        found = self._find(words) if words else self._items
+        shown = found[:SHOWN]
         options: list[Option] = []
         group = ""
-        for item in found[:SHOWN]:
+        for item in shown:
             if item.group != group:
                 group = item.group
                 options.append(Option(Content(f" {group}"), disabled=True))
@@ -161,10 +161,24 @@ class FilterList(Vertical):
             options.append(Option(Content(more), disabled=True))
         option_list = self.query_one(OptionList)
         option_list.set_options(options)
-        chosen = (
-            marked if any(item.id == marked for item in found[:SHOWN]) else found[0].id if found else None
-        )
+        chosen = marked if any(item.id == marked for item in shown) else shown[0].id if shown else None
         option_list.highlighted = option_list.get_option_index(chosen) if chosen is not None else None
+
+    def _find(self, words: Sequence[str]) -> Sequence[Item]:
+        found = [item for item in self._items if is_found(item, words)]
+        return sorted(found, key=lambda item: rank_of(item, words))
+
+    @property
+    def shown_ids(self) -> list[str]:
+        """What can be chosen now, from top to bottom."""
+        options = self.query_one(OptionList).options
+        return [option.id for option in options if option.id is not None]
+
+    @property
+    def highlighted_id(self) -> str | None:
+        """What the cursor is on."""
+        option = self.query_one(OptionList).highlighted_option
+        return option.id if option is not None else None
 
     def action_move(self, how: str) -> None:
         """Move the mark while the input keeps the focus."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 from rich.cells import cell_len
 from textual.content import Content
 from textual.reactive import reactive
@@ -11,18 +9,10 @@ from textual.widget import Widget
 
 from llama_chat.events import ModelInfo
 from llama_chat.sanitize import sanitize
+from llama_chat.ui.model_name import name_and_type as name_and_type
 from llama_chat.ui.widgets.fitting import cut
 
 NAME = "llama-chat"
-
-# How files name the type of their weights; the engine cuts the same endings off the name that it gives.
-_TYPE_ENDING = re.compile(r"[.-](I?Q\d\w*|TQ\d\w*|MXFP4|BF16|F16|F32)$", re.IGNORECASE)
-
-
-def name_and_type(label: str) -> list[str]:
-    """A file's name as that of the model and the type of its weights, where it tells the type."""
-    name, *rest = _TYPE_ENDING.split(label)
-    return [name, rest[0].upper()] if name and rest else [label]
 
 
 def model_line(info: ModelInfo | None, label: str, *, with_device: bool = True) -> str:

@@ -17,8 +17,8 @@ from llama_chat.ui.widgets.fitting import cut, shorter_and_shorter
 HINT_S = 6.0
 """Long enough to read two sentences."""
 
-LOW_ROWS, NARROW_CELLS = 9, 60
-"""A lower screen has one row for a hint, a narrower one three."""
+LOW_ROWS, ROOMY_ROWS, NARROW_CELLS = 9, 20, 60
+"""A low screen has one row for a hint, one that is narrow or has room three, others two."""
 
 _SIGNS = {"info": "· ", "warning": "! ", "error": "✗ "}
 _STYLES = {"info": "$foreground 60%", "warning": "$text-warning", "error": "$text-error"}
@@ -119,4 +119,6 @@ class HintLine(Widget):
     @property
     def _most_rows(self) -> int:
         width, height = self.app.size
-        return 1 if height < LOW_ROWS else 2 if width >= NARROW_CELLS else 3
+        if height < LOW_ROWS:
+            return 1
+        return 3 if height >= ROOMY_ROWS or width < NARROW_CELLS else 2

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import ClassVar
 
 from rich.text import Text
 from textual import events
-from textual.binding import Binding, BindingsMap, BindingType
+from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.message import Message
+from textual.reactive import reactive
 from textual.widgets import TextArea
+
+from llama_chat.ui.rebinding import ChatKeys
 
 CHIP_FROM_CHARACTERS = 5_000
 """One line of 10,000 characters costs a TextArea 28 ms a key (measured 2026-11), so it never gets one."""
@@ -45,6 +48,7 @@ class Prompt(TextArea):
         border: round $foreground 20%;
         scrollbar-size-vertical: 1;
         &:focus { border: round $primary 70%; }
+        &.-edited, &.-edited:focus { border: round $warning 70%; background: $warning 8%; }
         & .text-area--cursor-line { background: transparent; }
         & .text-area--placeholder { color: $foreground 50%; }
     }
@@ -57,6 +61,9 @@ class Prompt(TextArea):
         Binding("ctrl+underscore,ctrl+slash", "undo", "Undo", show=False),
         Binding("backspace", "delete_chip_left", "Delete left", show=False),
     ]
+
+    edited: reactive[str] = reactive("", init=False)
+    """What it says of itself while words are in it that were said already."""
 
     class Sent(Message):
         """The user wants this to be sent; the prompt is empty, and takes what is typed next.
@@ -80,7 +87,14 @@ class Prompt(TextArea):
     def __init__(self, *, enter_sends: bool = True, id: str | None = None) -> None:  # noqa: A002  (Textual's name)
         super().__init__(id=id, placeholder=Content("Ask something…"), highlight_cursor_line=False)
         self.enter_sends = enter_sends
+        self._send_keys = frozenset({"enter"})
+        self._newline_keys = frozenset({"ctrl+j", "shift+enter", "alt+enter", "ctrl+enter"})
         self._pasted: dict[str, str] = {}
+
+    def watch_edited(self, words: str) -> None:
+        """Mark the prompt while it holds words that were said already."""
+        self.border_subtitle = words or None
+        self.set_class(bool(words), "-edited")
 
     # --- the text -------------------------------------------------------------------------------------
 
@@ -145,8 +159,7 @@ class Prompt(TextArea):
     # --- keys -----------------------------------------------------------------------------------------
 
     async def _on_key(self, event: events.Key) -> None:
-        newline = {"ctrl+j", "shift+enter", "alt+enter", "ctrl+enter"}
-        sends = {"enter"}
+        newline, sends = self._newline_keys, self._send_keys
         if not self.enter_sends:
             newline, sends = sends, newline
         if event.key in sends:
@@ -165,6 +178,25 @@ class Prompt(TextArea):
         else:
             await super()._on_key(event)
 
+    def take_keys(self, keys: ChatKeys) -> None:
+        """Send, begin a line, undo and suspend with the keys that the user gave to that."""
+        if "send" in keys.changed:
+            self._send_keys = frozenset(keys.keys_of("send"))
+        if "newline" in keys.changed:
+            self._newline_keys = frozenset(keys.keys_of("newline"))
+        if "undo" in keys.changed:
+            self._move_keys("undo", ("ctrl+underscore", "ctrl+slash"), keys.keys_of("undo"))
+        if "suspend" in keys.changed:
+            self._move_keys("undo", (), ("ctrl+z",))  # as in any other TextArea
+            self._move_keys("app.suspend_process", (), keys.keys_of("suspend"))
+
+    def _move_keys(self, action: str, old: Sequence[str], new: Sequence[str]) -> None:
+        own = self._bindings.key_to_bindings
+        for key in old:
+            del own[key]
+        for key in new:
+            own[key] = [Binding(key, action, show=False)]
+
     @cached_property
     def _actions(self) -> Mapping[str, str]:
         """What the keys of the prompt do, its own bindings and those of a TextArea.
@@ -172,8 +204,7 @@ class Prompt(TextArea):
         Done here, in the order of the keys. Textual would look a binding up when the key has bubbled up to
         the app, and characters that came after it in one burst would be there before it: "abd⌫c" was "ab".
         """
-        bindings = BindingsMap([*TextArea.BINDINGS, *self.BINDINGS])
-        return {key: found[-1].action for key, found in bindings.key_to_bindings.items()}
+        return {key: found[-1].action for key, found in self._bindings.key_to_bindings.items()}
 
     async def _on_paste(self, event: events.Paste) -> None:
         event.stop()

@@ -12,7 +12,7 @@ from textual.reactive import reactive
 from textual.widget import Widget
 
 from llama_chat.sanitize import sanitize
-from llama_chat.ui.keys import Moment, footer_actions, key_name
+from llama_chat.ui.keys import KEY_ACTIONS, KeyAction, Moment, footer_actions, key_name
 from llama_chat.ui.live import Status
 from llama_chat.ui.transcript.heads import format_speed
 
@@ -113,13 +113,21 @@ def _fitting(figure: Figure, others: Sequence[Figure], free: int) -> str | None:
 
 
 class StatusBar(Widget):
-    """One line of figures and keys."""
+    """One line of figures and keys.
+
+    Args:
+        actions: the keys in force.
+    """
 
     DEFAULT_CSS = """
     StatusBar { height: 1; padding: 0 2; color: $foreground 60%; }
     """
 
     status: reactive[Status] = reactive(Status())
+
+    def __init__(self, actions: Sequence[KeyAction] = KEY_ACTIONS) -> None:
+        super().__init__()
+        self._actions = actions
 
     @property
     def moment(self) -> Moment:
@@ -130,7 +138,7 @@ class StatusBar(Widget):
 
     def _keys(self, cells: int) -> list[Content]:
         shown: list[Content] = []
-        for action in footer_actions(self.moment):
+        for action in footer_actions(self.moment, self._actions):
             name = key_name(action.keys[0], short=True)
             cells -= cell_len(name) + cell_len(action.label) + (4 if shown else 1)
             if cells < 0:
@@ -144,7 +152,7 @@ class StatusBar(Widget):
         """Do what the key does that was clicked."""
         line = self.render().plain
         x = event.x - self.gutter.left
-        for action in footer_actions(self.moment):
+        for action in footer_actions(self.moment, self._actions):
             start = line.rfind(f"{key_name(action.keys[0], short=True)} {action.label}")
             if start >= 0 and start <= x < start + len(action.label) + 4:
                 await self.run_action(f"screen.{action.action}")

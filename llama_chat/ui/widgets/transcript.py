@@ -65,7 +65,18 @@ class Transcript(EntryView):
         Notices stay, below them, where that is wanted; but not those that belong to a message.
         """
         kept = [entry for entry in self._notices() if keep_notices and entry.before is None]
-        self._set_entries([*map(MessageEntry, messages), *kept])
+        self._set_entries([*map(self._entry_of, messages), *kept])
+
+    def _entry_of(self, message: Message) -> MessageEntry:
+        """The one that shows this message already, with its rows; else a new one."""
+        place = self._index.get(message.id)
+        entry = self._entries[place] if place is not None else None
+        if not isinstance(entry, MessageEntry) or entry.message is not message or entry.live_head is not None:
+            return MessageEntry(message)
+        if entry.place is not None or entry.is_marked:
+            entry.place = None
+            entry.mark(False)
+        return entry
 
     def clear(self) -> None:
         """Take everything away."""
@@ -107,6 +118,18 @@ class Transcript(EntryView):
         self._stop_late(message.id)
         entry.replace(message)
         self._changed(message.id, 0)
+
+    def go_to_message(self, message_id: str) -> None:
+        """Put a message at the top of the view and mark it, until others are shown or another is marked.
+
+        Raises:
+            KeyError: it is not in the transcript.
+        """
+        for entry in self._entries:
+            if isinstance(entry, MessageEntry) and entry.is_marked:
+                entry.mark(False)
+        self._message(message_id).mark(True)
+        self.stand_at_entry(self._index[message_id])
 
     def set_head(self, message_id: str, text: str) -> None:
         """Show figures at the right end of a message's head until `replace` brings the final ones.
@@ -152,8 +175,12 @@ class Transcript(EntryView):
     def _set_entries(self, entries: list[Entry]) -> None:
         for message_id in list(self._late):
             self._stop_late(message_id)
+        width, is_known = self._column.text_width, self._view_size.width > 0
         for entry in entries:
-            entry.resize(self._column.text_width)
+            if not is_known:
+                entry.width = width  # heights are estimated when the true one is known
+            elif entry.width != width:
+                entry.resize(width)
         self._entries = entries
         self._heights.recount(entries)
         self._index = {}

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from textual.content import Content
 from textual.reactive import reactive
 from textual.widget import Widget
 
 from llama_chat.sanitize import sanitize
+from llama_chat.ui.keys import KEY_ACTIONS, KeyAction, key_name
 
 _LLAMA = (
     " █▄▄█",
@@ -16,25 +19,32 @@ _LLAMA = (
     "   ████████",
     "   ██    ██",
 )
-_KEYS = (
-    ("Enter", "send"),
-    ("Ctrl+J", "new line"),
-    ("Esc", "stop"),
-    ("^O", "sliders"),
-    ("^S", "sessions"),
-    ("^P", "commands"),
-)
+_LEFT, _RIGHT = ("send", "newline", "stop"), ("sampling", "sessions", "palette")
+"""What the keys are shown of, in two columns."""
 _PROMISE = "runs on this machine; nothing you write leaves it."
 
 
 class Welcome(Widget):
-    """Stands in the place of the transcript until something is said."""
+    """Stands in the place of the transcript until something is said.
+
+    Args:
+        actions: the keys in force.
+    """
 
     DEFAULT_CSS = """
     Welcome { height: 1fr; padding: 1 2; content-align: center middle; color: $foreground 60%; }
     """
 
     model: reactive[str] = reactive("")
+
+    def __init__(self, actions: Sequence[KeyAction] = KEY_ACTIONS) -> None:
+        super().__init__()
+        self._actions = {action.action: action for action in actions}
+
+    def _key(self, name: str, *, short: bool = False) -> tuple[str, str]:
+        """What to press or to type, and what it does."""
+        action = self._actions[name]
+        return key_name(action.keys[0], short=short) if action.keys else action.command, action.label
 
     def render(self) -> Content:
         """A llama, the model's name and the keys, as far as there is room."""
@@ -49,7 +59,9 @@ class Welcome(Widget):
             parts.append(Content(_PROMISE if width > len(_PROMISE) else "runs on this machine only"))
         if height >= 8 and width >= 44:
             parts.append(Content(""))
-            for (left, left_does), (right, right_does) in zip(_KEYS[:3], _KEYS[3:], strict=True):
+            for left_name, right_name in zip(_LEFT, _RIGHT, strict=True):
+                left, left_does = self._key(left_name)
+                right, right_does = self._key(right_name, short=True)
                 parts.append(
                     Content.assemble(
                         (left.rjust(7), "$primary"), f"  {left_does:<12}",

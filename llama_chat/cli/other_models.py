@@ -1,0 +1,104 @@
+"""What the chat needs to run another model than the one that it began with: handed in as plain functions."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from llama_chat.catalogue import PullProgress, fetch, find_model
+from llama_chat.cli.engines import fetched_path
+from llama_chat.events import Engine, Loading
+from llama_chat.hub.names import snapshot_name
+from llama_chat.paths import Paths
+from llama_chat.settings import ModelSettings
+from llama_chat.shelves.fit import ShortFit
+from llama_chat.shelves.to_load import ModelToLoad, Puller
+
+if TYPE_CHECKING:
+    from llama_chat.engine.hf.other_model import OtherModel
+    from llama_chat.engine.model_file import ModelFile
+
+
+def model_opener(settings: ModelSettings, paths: Paths) -> Callable[[str], ModelToLoad]:
+    """From what `--model` takes to what loads it, with the other model options as they are.
+
+    The function raises `ModelError` for a name that nothing fits.
+    """
+
+    def open_model(name: str) -> ModelToLoad:
+        found = find_model(name, paths.models)
+        if isinstance(found, Path):
+            opened = _Opened(lambda: found, settings)
+            return ModelToLoad(label_of(found), opened.load, check=opened.check)
+
+        def pull(report: Callable[[PullProgress], None], cancel: threading.Event) -> object:
+            return fetch(found, paths.models, report, cancel)
+
+        fetching: Puller = pull
+        opened = _Opened(lambda: fetched_path(name, paths.models), settings)
+        return ModelToLoad(found.title, opened.load, fetching, opened.check)
+
+    return open_model
+
+
+def label_of(path: Path) -> str:
+    """The model's name before its file is opened."""
+    from llama_chat.shelves.ollama import blob_name
+
+    return snapshot_name(path) or blob_name(path) or (path.name if path.is_dir() else path.stem)
+
+
+def fit_finder(settings: ModelSettings) -> Callable[[Path, int], ShortFit | None]:
+    """Tells whether the model at a path fits; None while torch is not there, which is not loaded for it."""
+
+    def fit_of(path: Path, freed_bytes: int) -> ShortFit | None:
+        if "torch" not in sys.modules:
+            return None
+        from llama_chat.engine.quick_fit import quick_fit
+
+        return quick_fit(path, settings, freed_bytes=freed_bytes)
+
+    return fit_of
+
+
+class _Opened:
+    """A model on its way: its headers are read once, by `check`, and held until `load` takes them."""
+
+    def __init__(self, path: Callable[[], Path], settings: ModelSettings) -> None:
+        self._path = path
+        self._settings = settings
+        self._model: ModelFile | OtherModel | None = None
+
+    def check(self) -> None:
+        """Read the headers.
+
+        Raises:
+            ModelError: no model there, or one that cannot run.
+        """
+        from llama_chat.engine.choose import read_model
+
+        self._model = read_model(self._path(), self._settings.engine)
+
+    def load(self, report: Callable[[Loading], None], cancel: threading.Event) -> Engine:
+        """The engine; may be asked for again, when a model that came after it could not be loaded."""
+        report(Loading(0.0, "torch"))
+        if self._model is None:
+            self.check()
+        model, self._model = self._model, None  # its mapped files are to go with the engine
+        assert model is not None
+        from llama_chat.engine.load import build_engine
+
+        return build_engine(model, _fitting(self._settings, model), report, cancel)
+
+
+def _fitting(settings: ModelSettings, model: ModelFile | OtherModel) -> ModelSettings:
+    """Without a `--context` that was meant for a model with a longer one."""
+    from llama_chat.engine.model_file import ModelFile
+
+    if isinstance(model, ModelFile) and settings.context > model.config.context_length:
+        return replace(settings, context=0)
+    return settings

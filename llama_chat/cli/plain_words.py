@@ -1,0 +1,50 @@
+"""What the chat says of keys, said of the commands that do the same where there are no keys."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Mapping, Sequence
+
+from llama_chat.conversation import Message
+from llama_chat.sanitize import sanitize
+from llama_chat.ui.keys import KEY_ACTIONS, key_name
+from llama_chat.ui.transcript.words import name_of, one_line
+
+_OTHERWISE = {
+    "Esc": "Ctrl+C",  # nothing can be typed while a reply is written
+    "Ctrl+C": "Ctrl+C",
+}
+_EXCERPT_LETTERS = 60
+
+
+def without_keys(text: str) -> str:
+    """The text with each key of the chat's screen replaced by the command that does the same."""
+    pattern, commands = _keys()
+    return pattern.sub(lambda match: commands[match[0]], text)
+
+
+@functools.cache
+def _keys() -> tuple[re.Pattern[str], Mapping[str, str]]:
+    commands = {key_name(key): action.command for action in KEY_ACTIONS for key in action.keys}
+    commands = {key: command for key, command in commands.items() if command} | _OTHERWISE
+    names = "|".join(re.escape(name) for name in sorted(commands, key=len, reverse=True))
+    return re.compile(rf"(?<![\w+])(?:{names})(?![\w+])"), commands
+
+
+def excerpt(message: Message) -> str:
+    """Who said it, and its first words."""
+    words = one_line(message.text)
+    short = words if len(words) <= _EXCERPT_LETTERS else words[: _EXCERPT_LETTERS - 1].rstrip() + "…"
+    return f"{name_of(message)}: {short}"
+
+
+def shared_length(one: Sequence[object], other: Sequence[object]) -> int:
+    """How many items at the beginning are the same in both."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((n for n, (mine, yours) in pairs if mine != yours), min(len(one), len(other)))
+
+
+def quoted(title: str) -> str:
+    """A title in a sentence."""
+    return f"“{' '.join(sanitize(title).split())}”"

@@ -1,0 +1,115 @@
+"""From the list of sessions to an open one: what is read, and what is said meanwhile."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from llama_chat.conversation import Conversation
+from llama_chat.errors import LlamaChatError
+from llama_chat.sessions import ModelRecord, SessionInfo, SessionStore
+from llama_chat.ui import notices
+from llama_chat.ui.saved import SavedSession
+
+if TYPE_CHECKING:
+    from llama_chat.ui.chat import Chat
+
+OPENING = "opening the session"
+"""What the program is at while words wait for a session that is being read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What was read of a session."""
+
+    info: SessionInfo
+    conversation: Conversation
+    written_with: ModelRecord | None
+    """The model that it went on with last, where that is known."""
+
+
+def read_session(store: SessionStore, info: SessionInfo) -> Opened:
+    """All that the chat needs of a session; for the thread of the store.
+
+    Raises:
+        StoreError: it cannot be read.
+    """
+    return Opened(info, store.load(info.id), store.model_of(info.id))
+
+
+class Opening:
+    """The session that is being read, if there is one, and the words that wait for it."""
+
+    def __init__(self, chat: Chat) -> None:
+        self._chat = chat
+        self.is_going_on = False
+        self.unsent = ""
+        """Words that wait for a session that is being read."""
+
+    def expect(self) -> None:
+        """A session is being read: what is sent from now on waits for it, and goes into it."""
+        self.give_back()
+        self.is_going_on = True
+
+    def hold(self, text: str) -> None:
+        """Let words wait for the session that is expected."""
+        chat = self._chat
+        self.unsent = text
+        doing = chat.status.doing if chat.status.model_state == "loading" else OPENING
+        chat.status = replace(chat.status, is_replying=True, doing=doing)
+        chat.view.status_changed()
+
+    def open(self, opened: Opened, message_id: str | None = None) -> None:
+        """Go on with the session that was expected, unless another chat was begun meanwhile.
+
+        Args:
+            opened: the session.
+            message_id: of a message to be shown, on the branch that holds it.
+        """
+        if self.is_going_on:
+            self._chat.when_idle(lambda: self._open(opened, message_id))
+
+    def _open(self, opened: Opened, message_id: str | None) -> None:
+        chat, info = self._chat, opened.info
+        had_turns = chat.has_words
+        saved = SavedSession(
+            chat.bridge.store,
+            date=info.date,
+            model=info.model,
+            session_id=info.id,
+            written_with=opened.written_with,
+        )
+        chat.go_to(opened.conversation, saved, info.title)
+        chat.show(keep_notices=not had_turns)  # what was said at the start is still to be read
+        chat.tell_other_model()
+        if message_id is not None:
+            chat.steps.show_message(message_id)
+        elif path := opened.conversation.path():
+            notices.tell_cut_off(chat.view, path[-1])
+        self.open_none()
+
+    def open_none(self) -> None:
+        """No session is expected any more; what waited for one goes into the chat that is there."""
+        self.is_going_on = False
+        held, self.unsent = self.unsent, ""
+        if held and not self._chat.send(held):
+            self._chat.view.give_back(held)
+            self._chat.rest()
+
+    def fail(self, error: LlamaChatError) -> None:
+        """The session that was expected cannot be read: say so, and give back what waited for it."""
+        self.is_going_on = False
+        self._chat.view.notice(str(error), "error")
+        self.give_back()
+
+    def give_up(self) -> None:
+        """The session is not wanted any more."""
+        self.is_going_on = False
+        self.give_back()
+
+    def give_back(self) -> None:
+        """Put words that wait into the prompt again."""
+        held, self.unsent = self.unsent, ""
+        if held:
+            self._chat.view.give_back(held)
+            self._chat.rest()

@@ -1,0 +1,239 @@
+"""The parts of the chat's screen, and what the chat asks of them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from textual.app import ComposeResult
+from textual.containers import Horizontal, Vertical
+from textual.screen import Screen
+
+from llama_chat.conversation import Message
+from llama_chat.settings import SettingValue
+from llama_chat.ui import notes
+from llama_chat.ui.attention import Attention
+from llama_chat.ui.bridge import Bridge
+from llama_chat.ui.chat import Chat
+from llama_chat.ui.rebinding import lay_over, rebound
+from llama_chat.ui.safe_app import SafeApp
+from llama_chat.ui.screens import openers, session_openers
+from llama_chat.ui.screens.editing import Editing
+from llama_chat.ui.setup import ChatSetup
+from llama_chat.ui.view import NoticeKind
+from llama_chat.ui.widgets.header import Header, model_line, name_and_type
+from llama_chat.ui.widgets.hint_line import HINT_S, HintLine
+from llama_chat.ui.widgets.prompt import Prompt
+from llama_chat.ui.widgets.sampling_panel import MAIN_SETTINGS, MORE_SETTINGS, SamplingPanel
+from llama_chat.ui.widgets.status_bar import StatusBar
+from llama_chat.ui.widgets.transcript import Transcript
+from llama_chat.ui.widgets.welcome import Welcome
+
+if TYPE_CHECKING:
+    from llama_chat.ui.screens.download import DownloadScreen
+
+WIDE_CELLS = 110
+_WIDTHS = [(0, "-tiny"), (30, "-narrow"), (WIDE_CELLS, "-wide")]
+_HEIGHTS = [(0, "-low"), (9, "-short"), (20, "-roomy")]
+
+
+class ChatViewScreen(Screen[None]):
+    """Shows the chat; `ChatScreen` adds the keys.
+
+    Args:
+        setup: what the program was started with.
+        bridge: to the engine and the store.
+    """
+
+    AUTO_FOCUS = "Prompt"
+    HORIZONTAL_BREAKPOINTS = _WIDTHS
+    VERTICAL_BREAKPOINTS = _HEIGHTS
+
+    def __init__(self, setup: ChatSetup, bridge: Bridge) -> None:
+        super().__init__()
+        self._setup = setup
+        self.bridge = bridge
+        self.chat = Chat(bridge, self, setup.settings.chat, name_and_type(setup.model_label)[0])
+        if setup.resume is not None or setup.continue_last:
+            self.chat.opening.expect()
+        self.keys = rebound(setup.settings.keys)
+        self.settings = setup.settings
+        """As they are now: `setting_changes` changes them."""
+        self.values: dict[str, SettingValue] = {}
+        """Settings that were changed since the start."""
+        self._attention = Attention(self._write_to_terminal, lambda: self.app.app_focus, os.environ)
+        self.prompt = Prompt(enter_sends=setup.settings.chat.enter_sends, id="prompt")
+        self.prompt.take_keys(self.keys)
+        lay_over(self._bindings, self.keys)
+        self.transcript = Transcript(id="transcript")
+        self.editing = Editing(self.prompt)
+        self.last_deleted: session_openers.Deleted | None = None
+        """What `undo` brings back, until something else is done."""
+        self._header = Header()
+        self._welcome = Welcome(self.keys.actions)
+        self._status_bar = StatusBar(self.keys.actions)
+        self._hint_line = HintLine()
+        self._download: DownloadScreen | None = None
+        self._is_download_left = False
+
+    def compose(self) -> ComposeResult:
+        """Header, transcript, prompt, status; panels come when they are asked for."""
+        yield self._header
+        with Horizontal(id="body"):
+            with Vertical(id="center"):
+                yield self._welcome
+                yield self.transcript
+                with Vertical(id="prompt-row"):
+                    yield self._hint_line
+                    yield self.prompt
+            if self.app.size.width >= WIDE_CELLS:
+                yield SamplingPanel(self.bridge.sampling, MAIN_SETTINGS + MORE_SETTINGS)
+        yield self._status_bar
+
+    def on_mount(self) -> None:
+        """Show the empty chat."""
+        self.show_path([])
+        self.status_changed()
+        self.apply_settings()
+
+    def apply_settings(self) -> None:
+        """Let the settings of the chat count as they are now."""
+        chat = self.settings.chat
+        self.chat.take_settings(chat)
+        self.prompt.enter_sends = chat.enter_sends
+        self._attention.kind = chat.notify
+        if isinstance(self.app, SafeApp):
+            self.app.reduce_motion(chat.reduced_motion)
+
+    def _write_to_terminal(self, sequence: str) -> None:
+        if isinstance(self.app, SafeApp):
+            self.app.write_to_terminal(sequence)
+
+    @property
+    def setup(self) -> ChatSetup:
+        """What the program was started with."""
+        return self._setup
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether panels stand beside the transcript."""
+        return self.size.width >= WIDE_CELLS
+
+    # --- the view of the chat ---------------------------------------------------------------------------
+
+    def _show_transcript(self, is_shown: bool) -> None:
+        self._welcome.display = not is_shown
+        self.transcript.display = is_shown
+
+    def show_path(self, messages: Sequence[Message], *, keep_notices: bool = False) -> None:
+        """Show these messages instead of all others; notices stay, below them, where that is wanted."""
+        self.transcript.show(messages, keep_notices=keep_notices)
+        self.editing.check(self.chat.conversation)
+        self._show_transcript(not self.transcript.is_empty)
+
+    def add_message(self, message: Message) -> None:
+        """Show one more."""
+        self._show_transcript(True)
+        self.transcript.add(message)
+
+    def append_text(self, message_id: str, text: str) -> None:
+        """The reply goes on."""
+        self.transcript.append_text(message_id, text)
+
+    def replace_message(self, message: Message) -> None:
+        """The reply is over."""
+        self.transcript.replace(message)
+
+    def set_head(self, message_id: str, text: str) -> None:
+        """What stands beside the name of the speaker."""
+        self.transcript.set_head(message_id, text)
+
+    def set_place(self, message_id: str, place: int, count: int) -> None:
+        """Which of its siblings a message is."""
+        self.transcript.set_place(message_id, place, count)
+
+    def notice(
+        self, text: str, kind: NoticeKind = "info", *, about: str = "", before: str | None = None
+    ) -> None:
+        """A line of the program's own: at the end, or right above the message of that id."""
+        self._show_transcript(True)
+        self.transcript.add_notice(self.keys.in_words(text), kind=kind, about=about, before=before)
+
+    def drop_notices(self, about: str) -> None:
+        """What was said about this is true no longer."""
+        self.transcript.drop_notices(about)
+        self._show_transcript(not self.transcript.is_empty)
+
+    def go_to_message(self, message_id: str) -> None:
+        """Scroll to the message and mark it."""
+        self.transcript.go_to_message(message_id)
+
+    def sampling_changed(self) -> None:
+        """Show the settings as they are now."""
+        for panel in self.query(SamplingPanel):
+            panel.show_current()
+
+    def hint(
+        self,
+        text: str,
+        kind: NoticeKind = "info",
+        *,
+        is_quiet: bool = False,
+        seconds: float = HINT_S,
+        holds: Callable[[], bool] | None = None,
+    ) -> None:
+        """Say something in passing, above the prompt; it goes by itself, or when it `holds` no longer."""
+        if not (is_quiet and self._hint_line.text):
+            self._hint_line.say(self.keys.in_words(text), kind, seconds=seconds, holds=holds)
+
+    def give_back(self, text: str) -> None:
+        """Put the words into the prompt again."""
+        self.prompt.take_back(text)
+
+    def pulling(self, note: notes.Pulling) -> None:
+        """Show how far the download is, unless the user has left it."""
+        if self._is_download_left:
+            return
+        if self._download is None:
+            self._download = openers.open_download(self)
+        self._download.show(note.progress)
+
+    def pull_ended(self) -> None:
+        """Take the download screen away."""
+        self._is_download_left = False
+        if self._download is not None:
+            screen, self._download = self._download, None
+            if screen.is_current:
+                screen.dismiss(None)
+
+    def download_left(self, wants_stop: bool | None) -> None:
+        """The user left the download screen."""
+        self._download = None
+        if wants_stop:
+            self._is_download_left = True
+            self.bridge.worker.stop_loading()
+
+    @property
+    def unsent(self) -> str:
+        """Words that were written and are not kept anywhere."""
+        return (self.chat.opening.unsent + self.prompt.full_text).strip()
+
+    def session_changed(self) -> None:
+        """Show it in the list, if there is one."""
+        session_openers.refresh_sessions(self)
+
+    def status_changed(self) -> None:
+        """Show title, model and figures."""
+        self._header.title_text = self.chat.title
+        label = self.chat.switching.label or self._setup.model_label
+        self._header.model_text = model_line(self.chat.info, label)
+        self._welcome.model = model_line(self.chat.info, label, with_device=False)
+        self._status_bar.status = self.chat.status
+        self._hint_line.check()
+        self._attention.follow(self.chat.status, self.chat.model_label)
+
+    def drain(self) -> None:
+        """Take in what happened on the other threads."""
+        for note in self.bridge.drain():
+            self.chat.take(note)

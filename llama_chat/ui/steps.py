@@ -1,0 +1,69 @@
+"""Steps through the tree of a conversation: there and back, to a sibling, to a message that was found."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from llama_chat.ui import notices
+from llama_chat.ui.siblings import last_fork
+
+if TYPE_CHECKING:
+    from llama_chat.ui.chat import Chat
+
+
+class Steps:
+    """Takes another path; nothing is deleted, and each path that is taken is remembered in the store."""
+
+    def __init__(self, chat: Chat) -> None:
+        self._chat = chat
+
+    def undo(self) -> None:
+        """Go back to the path of before the last step."""
+        if self._chat.conversation.can_undo:
+            self._chat.when_idle(self._undo)
+        else:
+            self._chat.view.hint(notices.NOTHING_TO_UNDO)
+
+    def _undo(self) -> None:
+        if self._chat.conversation.undo():
+            self._chat.choose_path()
+            self._chat.view.hint(notices.UNDONE)
+
+    def redo(self) -> None:
+        """Take the path again that was left by `undo`."""
+        if self._chat.conversation.can_redo:
+            self._chat.when_idle(self._redo)
+        else:
+            self._chat.view.hint(notices.NOTHING_TO_REDO)
+
+    def _redo(self) -> None:
+        if self._chat.conversation.redo():
+            self._chat.choose_path()
+            self._chat.view.hint(notices.REDONE)
+
+    def show_sibling(self, step: int) -> None:
+        """Show the next reply (or the one before) where the path last forked."""
+        fork = last_fork(self._chat.conversation)
+        if fork is None:
+            self._chat.view.hint(notices.NO_SIBLINGS)
+        elif (beside := fork.beside(step)) is None:
+            self._chat.view.hint(fork.end_words(step))
+        else:
+            self._chat.when_idle(lambda: self._select(beside), told=notices.STOPPED)
+
+    def show_message(self, message_id: str) -> None:
+        """Show the message, on the path if it is there, else on the branch that holds it."""
+        if message_id in self._chat.conversation.messages:
+            self._chat.when_idle(lambda: self._go_to(message_id), told=notices.STOPPED)
+
+    def _go_to(self, message_id: str) -> None:
+        if all(message.id != message_id for message in self._chat.conversation.path()):
+            self._select(message_id)
+        self._chat.view.go_to_message(message_id)
+
+    def _select(self, message_id: str) -> None:
+        conversation = self._chat.conversation
+        if message_id in conversation.messages:  # another chat may have been opened meanwhile
+            conversation.begin_step()
+            conversation.select(message_id)
+            self._chat.choose_path()

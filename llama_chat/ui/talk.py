@@ -1,0 +1,299 @@
+"""The conversation that is open: what of it is shown, which reply runs, what the bridge reports of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import date
+from functools import partial
+
+from llama_chat.conversation import Conversation, Message, Role
+from llama_chat.errors import LlamaChatError
+from llama_chat.events import Failed, Finished, ModelInfo
+from llama_chat.settings import ChatSettings
+from llama_chat.ui import notes, notices
+from llama_chat.ui.bridge import Bridge
+from llama_chat.ui.live import Status
+from llama_chat.ui.replying import Replying
+from llama_chat.ui.saved import SavedSession
+from llama_chat.ui.siblings import forks
+from llama_chat.ui.view import ChatView
+from llama_chat.worker import Turn
+
+
+class Talk:
+    """Shows a conversation, has its replies written, and knows a view by its methods; `Chat` adds the user.
+
+    Args:
+        bridge: to the engine and the store.
+        view: shows it.
+        settings: the system prompt and the seed of new chats.
+        model_label: the model's name until the engine is there.
+    """
+
+    def __init__(self, bridge: Bridge, view: ChatView, settings: ChatSettings, model_label: str) -> None:
+        self.bridge = bridge
+        self.view = view
+        self._settings = settings
+        self._replying: Replying | None = None
+        self._then: Callable[[], None] | None = None
+        self._told: set[str] = set()
+        self.model_label = model_label
+        self.info: ModelInfo | None = None
+        self.status = Status()
+        self.begin()
+
+    # --- which conversation ---------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Another one, without words and in no session yet."""
+        saved = SavedSession(self.bridge.store, date=date.today().isoformat(), model=self.model_label)
+        self.go_to(Conversation(), saved, "")
+        if self._settings.system:
+            self._unkept.append(self.conversation.append(Role.SYSTEM, self._settings.system))
+
+    def take_settings(self, settings: ChatSettings) -> None:
+        """New chats begin with this system prompt, new replies with this seed."""
+        self._settings = settings
+
+    def go_to(self, conversation: Conversation, saved: SavedSession, title: str) -> None:
+        """This one, kept there; `show` shows it."""
+        self.conversation, self.saved, self.title = conversation, saved, title
+        self._unkept: list[Message] = []
+        self.bridge.enter(saved)
+
+    @property
+    def has_words(self) -> bool:
+        """Whether anything was said, on whatever branch."""
+        return any(message.role is not Role.SYSTEM for message in self.conversation.messages.values())
+
+    def keep_all(self, added: Sequence[Message]) -> None:
+        """Keep new messages and the path, if there is a session for them; else with the first words."""
+        if self.has_words:
+            self.bridge.keep(self.saved, added, self.conversation.leaf_id)
+        else:
+            self._unkept = list(added)
+
+    def choose_path(self) -> None:
+        """Show the path that was taken, and remember it."""
+        self.bridge.choose(self.saved, self.conversation.leaf_id)
+        self.show()
+
+    def show(self, *, keep_notices: bool = False) -> None:
+        """Show the path as it is now."""
+        path = self.conversation.path()
+        self.view.show_path(path, keep_notices=keep_notices)
+        for fork in forks(self.conversation, path):
+            self.view.set_place(fork.message_id, fork.place, len(fork.siblings))
+        if path and self.is_foreign(path[-1]):
+            self.view.set_head(path[-1].id, notices.WRITTEN_ELSEWHERE)
+        self._update(self.status.of_path(path))
+        notices.mark_context(self.view, self.conversation, self.status.dropped_messages)
+        self.view.session_changed()
+
+    def is_foreign(self, message: Message) -> bool:
+        """Whether another chat is writing this reply."""
+        reply = message.reply
+        return reply is not None and reply.finish_reason is None and self._current(message.id) is None
+
+    # --- how a reply goes -----------------------------------------------------------------------------
+
+    def take_in_running(self) -> None:
+        """Put what the running reply says so far into the conversation: the chat is about to end."""
+        if self._replying is not None:
+            self.conversation.update(self._replying.message)
+
+    @property
+    def is_replying(self) -> bool:
+        """Whether a reply runs, or waits for the model."""
+        return self._replying is not None
+
+    def answer(
+        self,
+        reply: Message,
+        new: Sequence[Message] = (),
+        *,
+        leaf_before: str | None,
+        words: Message | None = None,
+        is_going_on: bool = False,
+    ) -> None:
+        """Have the reply at the end of the path written.
+
+        Args:
+            reply: the message, empty or as far as it goes.
+            new: messages before it that are not kept yet.
+            leaf_before: where the path goes back to, if the model does not take the turn.
+            words: the user's message that it answers, when that is new.
+            is_going_on: the reply is there already.
+        """
+        path = self.conversation.path()[:-1]
+        if is_going_on:
+            written_by = partial(self.saved.model_of_reply, reply.id)
+            turn, leaf_id = Turn.going_on(reply, path, self.saved.date, written_by), reply.id
+        else:
+            turn, leaf_id = Turn(reply, tuple(path), self.saved.date), path[-1].id
+        kept = self.bridge.keep(self.saved, [*self._unkept, *new], leaf_id)
+        self._unkept = []
+        self._replying = Replying(turn, leaf_before, words, is_going_on)
+        self.load_again()
+        self.bridge.answer(turn, self.saved, kept)
+        self._set_live_head(self._replying)
+        self._update(replace(self.status, is_replying=True, first_token_s=None))
+
+    def load_again(self) -> None:
+        """Try to load the model once more, if it could not be."""
+        if self.status.model_state == "failed":
+            self.view.drop_notices(notices.ABOUT_MODEL)
+            self._update(replace(self.status, model_state="loading", doing="loading", fraction=None))
+            self.bridge.worker.load()
+
+    def stop(self) -> None:
+        """End the reply that runs; what it says so far is kept."""
+        if (replying := self._replying) is None:
+            return
+        if self.bridge.stop(replying.turn):
+            self._refused(replying.id, notices.STOPPED_BEFORE)
+        else:
+            self._update(replace(self.status, doing="stopping"))
+
+    def when_idle(self, action: Callable[[], None], *, told: str = "") -> None:
+        """Do it now, or once the reply that runs was stopped and kept, which is then `told`."""
+        replying = self._replying
+        if replying is None:
+            action()
+            return
+
+        def then() -> None:
+            action()
+            if told and replying.was_stopped:
+                self.view.hint(told)
+
+        self._then = then
+        self.stop()
+
+    def rest(self) -> None:
+        """Nothing runs any more."""
+        doing = {"ready": "ready", "failed": "no model"}.get(self.status.model_state, self.status.doing)
+        fraction = self.status.fraction if self.status.model_state == "loading" else None
+        self._update(replace(self.status, is_replying=False, doing=doing, fraction=fraction))
+
+    def _ended(self) -> None:
+        self._replying = None
+        self.rest()
+        self.view.session_changed()
+        then, self._then = self._then, None
+        if then is not None:
+            then()
+
+    def _update(self, status: Status) -> None:
+        self.status = status
+        self.view.status_changed()
+
+    # --- what the bridge reports ----------------------------------------------------------------------
+
+    def take(self, note: notes.Note) -> None:
+        """Take one note in."""
+        match note:
+            case notes.Pulling():
+                self.view.pulling(note)
+            case notes.LoadingNote(progress):
+                self.view.pull_ended()
+                self._update(replace(self.status, doing=progress.what, fraction=progress.fraction))
+            case notes.Loaded(info):
+                self._loaded(info)
+            case notes.NotLoaded(error):
+                self._not_loaded(error)
+            case notes.Begun():
+                self._begun(note)
+            case notes.Refused(reply_id, error):
+                self._refused(reply_id, error)
+            case notes.Happened():
+                self._happened(note)
+            case notes.Kept(is_saved, can_be):
+                self._update(replace(self.status, is_saved=is_saved, can_be_saved=can_be))
+                if is_saved:
+                    self.view.drop_notices(notices.ABOUT_STORE)
+            case notes.NotKept(error):
+                notices.tell_not_kept(self.view, error, self._told)
+            case notes.OfStore(text):
+                self.view.notice(text, "warning")
+            case notes.OpenElsewhere(saved):
+                if saved is self.saved:
+                    notices.tell_open_elsewhere(self.view)
+
+    def _loaded(self, info: ModelInfo) -> None:
+        self.info, self.model_label = info, info.name
+        if self.saved.session_id is None:
+            self.saved.model = info.name
+        self.view.pull_ended()
+        self.view.drop_notices(notices.ABOUT_MODEL)
+        self._update(self.status.with_model(info))
+        notices.tell_of_model(self.view, info)
+        self.tell_other_model()
+
+    def tell_other_model(self) -> None:
+        """Say so if another model than the one that is loaded has written the session."""
+        if self.info is not None and self.saved.is_of_other_model(self.info):
+            notices.tell_other_model(self.view, self.saved.written_with, self.info)
+
+    def _not_loaded(self, error: LlamaChatError) -> None:
+        self.view.pull_ended()
+        self._update(replace(self.status, model_state="failed", doing="no model", fraction=None))
+        if self._replying is None:  # else its turn is refused next, and says so
+            notices.tell_refusal(self.view, error, is_model_missing=True)
+
+    def _current(self, reply_id: str) -> Replying | None:
+        return self._replying if self._replying is not None and self._replying.id == reply_id else None
+
+    def _begun(self, note: notes.Begun) -> None:
+        if (replying := self._current(note.reply_id)) is None:
+            return
+        prompt = note.prompt
+        replying.begin(prompt, model=self.model_label)
+        self.view.drop_notices(notices.ABOUT_PROMPT)
+        status = replace(self.status, dropped_messages=prompt.dropped_messages)
+        self._update(replying.figures.status(status))
+        notices.mark_context(self.view, self.conversation, prompt.dropped_messages)
+        if replying.is_going_on and self.info is not None:
+            notices.tell_where_it_goes_on(self.view, replying.turn.reply, self.info)
+
+    def _refused(self, reply_id: str, error: LlamaChatError) -> None:
+        if (replying := self._current(reply_id)) is None:
+            return
+        refused = replying.take_back(self.conversation)
+        for words in refused:
+            self.view.give_back(words.text)
+        self.bridge.take_back(
+            self.saved, refused, self.conversation.leaf_id, is_everything=not self.has_words
+        )
+        if not self.has_words:
+            self._unkept, self.title = self.conversation.path(), ""
+        self._replying = None
+        self.show(keep_notices=True)
+        if self.status.model_state != "loading":
+            is_missing = self.status.model_state == "failed"
+            notices.tell_refusal(self.view, error, is_model_missing=is_missing)
+        self._ended()
+
+    def _happened(self, note: notes.Happened) -> None:
+        if (replying := self._current(note.reply_id)) is None:
+            return
+        text = replying.feed(note.events)
+        if replying.take_rewritten():
+            self.view.replace_message(replying.message)
+        elif text:
+            self.view.append_text(note.reply_id, text)
+        self._update(replying.figures.status(self.status))
+        if isinstance(note.events[-1], Finished | Failed):
+            self.conversation.update(replying.message)
+            self.view.replace_message(replying.message)
+            is_all = self._then is None
+            self._ended()
+            if is_all:
+                notices.tell_how_to_go_on(self.view, replying.message)
+        else:
+            self._set_live_head(replying)
+
+    def _set_live_head(self, replying: Replying) -> None:
+        is_ready = self.status.model_state == "ready"
+        self.view.set_head(replying.id, replying.head(is_model_ready=is_ready))
