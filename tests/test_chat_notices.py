@@ -12,7 +12,8 @@ from test_chat_app import NARROW, SMALL, WIDE, Home, User, chat, home  # noqa: F
 from textual.widgets import Input, OptionList
 
 from llama_chat.conversation import Message, Reply, Role
-from llama_chat.events import Event, Forward, LiveSampling, Piece, Sampling
+from llama_chat.events import ComputePlan, Event, Forward, LiveSampling, Piece, Sampling
+from llama_chat.ui import notices
 from llama_chat.ui.live import LiveFigures, Status
 from llama_chat.ui.opening import OPENING
 from llama_chat.ui.screens.modal import Card
@@ -437,3 +438,27 @@ async def test_the_sheet_of_sliders_says_how_to_leave(home: Home) -> None:  # no
     async with chat(home.setup(), SMALL) as user:
         await user.press("ctrl+o")
         await user.sees("↓ 3 more  ← → move · ^O back")
+
+
+def test_a_reply_that_goes_on_elsewhere_says_so() -> None:
+    """Machine, device, torch or threads are others: near ties may come out otherwise from here on."""
+    info = replace(FakeEngine().info, machine="This CPU", torch="2.13", threads=2, device="cpu")
+    plan = ComputePlan((), info.dtype, info.device, info.threads, info.torch, machine=info.machine)
+    hints: list[str] = []
+
+    class View:
+        def hint(self, words: str) -> None:
+            hints.append(words)
+
+    def told(plan: ComputePlan | None) -> list[str]:
+        hints.clear()
+        reply = Reply(1, Sampling(), token_ids=(1, 2), plan=plan)
+        message = Message("a", None, Role.ASSISTANT, "Hi", 1.0, reply)
+        notices.tell_where_it_goes_on(View(), message, info)  # type: ignore[arg-type]  # all it asks for
+        return list(hints)
+
+    assert told(plan) == told(None) == told(replace(plan, machine="")) == []
+    assert told(replace(plan, machine="That CPU", threads=8)) == [
+        "It goes on with machine This CPU (was That CPU), threads 2 (was 8): "
+        "a near tie may come out otherwise."
+    ]

@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from llama_chat.conversation import Conversation, Message, Role, new_id
+from llama_chat.conversation import Conversation, Message, Reply, Role, new_id
+from llama_chat.events import Sampling
 
 
 @pytest.fixture
@@ -99,3 +100,17 @@ def test_the_siblings_of_20_000_messages_are_found_quickly():
     began = time.perf_counter()
     assert all(conversation.siblings(message.id) == [message] for message in conversation.path())
     assert time.perf_counter() - began < 1.0  # looked for one by one in all messages it would be a minute
+
+
+def test_a_copied_reply_keeps_where_its_context_began() -> None:
+    """Under the new id of that message: by the old one nothing could go on behind the copy."""
+    chat = Conversation()
+    chat.append(Role.USER, "One?")
+    chat.append(Role.ASSISTANT, "One.")
+    start = chat.append(Role.USER, "Two?")
+    chat.append(Role.ASSISTANT, "Two.", reply=Reply(1, Sampling(), context_start=start.id))
+    chat.set_system("Be brief.")
+    *_, copied_start, copied = chat.path()
+    assert copied.reply is not None
+    assert copied_start.text == "Two?"
+    assert copied.reply.context_start == copied_start.id != start.id

@@ -15,7 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from store_helpers import PREFILLED, build_candidates, build_end, build_token, build_tokens
+from store_helpers import (
+    PREFILLED,
+    build_candidates,
+    build_end,
+    build_reply_message,
+    build_token,
+    build_tokens,
+)
 
 from llama_chat.conversation import Conversation, Message, Reply, Role, new_id
 from llama_chat.events import ModelInfo, Sampling, Token
@@ -24,9 +31,10 @@ from llama_chat.sessions import SessionRecord, SessionStore
 from llama_chat.sessions.archive import pack_archive, unpack_archive
 from llama_chat.sessions.exchange import ExchangeError, archive_check, importing, lines, read_sessions
 from llama_chat.sessions.exchange.archive_check import check_archive
-from llama_chat.sessions.exchange.fields import BadValueError
+from llama_chat.sessions.exchange.fields import BadValueError, parse_json, shown
 from llama_chat.sessions.exchange.importing import Imported, Source, import_files
 from llama_chat.sessions.exchange.jsonl import jsonl_lines
+from llama_chat.sessions.words import end_words, notes_of
 
 INFO = ModelInfo(
     name="tiny-Q4",
@@ -294,26 +302,138 @@ def test_a_failure_while_writing_leaves_the_store_as_it_was(
     store: SessionStore, other: SessionStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = write(store, tmp_path / "all.jsonl", build_session(store), build_session(store))
-    monkeypatch.setattr(importing, "_make_last", lambda *_: 1 / 0)
+    monkeypatch.setattr(importing, "_reveal", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         bring_in(other, path)
-    assert other.list() == []
+    assert other.list() == other.deleted() == other.search("heißt") == []
+
+
+def test_a_chat_that_writes_meanwhile_hardly_waits(
+    tmp_path: Path, other: SessionStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file is read between the steps, not within one, and nothing is shown before all is there."""
+    path, count = tmp_path / "long.jsonl", 50
+    with path.open("w", encoding="utf-8") as file:
+        for n in range(2):
+            head = session_line(id=f"{n + 1:016x}", messages=count)
+            file.write(json.dumps(head) + "\n")
+            for k in range(count):
+                file.write(
+                    json.dumps(message_line(f"{n * count + k + 100:016x}", text="word " * 4000)) + "\n"
+                )
+    chat = SessionStore(other.path)
+    chat.open()
+    mine = chat.create(title="Mine", model="m", date="")
+    writes, inside = [], []
+
+    def write_meanwhile(_pause_s: float) -> None:
+        message = Message(new_id(), None, Role.USER, "x", 1.0)
+        chat.add_messages(mine.id, [message], message.id)  # within a write of the import it would wait 5 s
+        writes.append([info.title for info in chat.list()])
+
+    def packed_of(session: object, message_id: str) -> None:
+        inside.append(other._database.connection().in_transaction)
+
+    monkeypatch.setattr(importing.time, "sleep", write_meanwhile)
+    monkeypatch.setattr("llama_chat.sessions.exchange.reading._Session._packed_of", packed_of)
+    bring_in(other, path)
+    chat.close()
+    assert len(writes) >= 5
+    assert {tuple(titles) for titles in writes} == {("Mine",)}
+    assert len(inside) == 2 * count
+    assert not any(inside)
+    assert len(other.list()) == 3
+
+
+def test_what_a_chat_writes_during_an_export_does_not_spoil_it(
+    store: SessionStore, other: SessionStore, tmp_path: Path
+) -> None:
+    """The record tells how long the reply was; the tokens are read later."""
+    session = store.create(title="Live", model=INFO.name, date="")
+    question = Message(new_id(), None, Role.USER, "Hello?", 1.0)
+    store.add_messages(session.id, [question], question.id)
+    reply = build_reply_message(question.id)
+    store.begin_reply(session.id, reply)
+    store.append_tokens(reply.id, build_tokens(3))
+    exported = jsonl_lines(store.record(session.id))
+    parts = [next(exported)]
+    store.append_tokens(reply.id, build_tokens(2, 3))
+    path = tmp_path / "live.jsonl"
+    path.write_text("".join([*parts, *exported]))
+    bring_in(other, path)
+    assert [token.token_id for token in other.load_tokens(reply.id)] == [100, 101, 102]
+    exported = jsonl_lines(store.record(session.id))
+    parts = [next(exported)]
+    ended = replace(reply, reply=replace(reply.reply, token_ids=tuple(range(100, 106)), finish_reason="end"))
+    store.append_tokens(reply.id, [build_token(5)])
+    store.finish_reply(session.id, ended)  # packed, and longer than the record
+    path.write_text("".join([*parts, *exported]))
+    (imported,) = bring_in(other, path)
+    (_, copy) = other.load(imported.info.id).path()
+    assert len(other.load_tokens(copy.id)) == 5
+
+
+def session_line(**changes: Any) -> dict[str, Any]:
+    values: dict[str, Any] = {"format": "llama-chat session", "version": 1, "id": "0" * 16, "title": "t"}
+    values |= {"model": "m", "created_at": 1, "updated_at": 1, "date": "", "leaf_id": None}
+    return values | {"messages": 0, "models": []} | changes
+
+
+def message_line(message_id: str, **changes: Any) -> dict[str, Any]:
+    values: dict[str, Any] = {"id": message_id, "parent_id": None, "role": "user", "text": "Hi"}
+    return values | {"created_at": 1, "reply": None} | changes
+
+
+def test_a_hostile_line_takes_no_memory_to_speak_of(tmp_path: Path) -> None:
+    """12 MB of empty objects would be 400; brackets in a text are nothing but text."""
+    path = tmp_path / "hostile.jsonl"
+    head = json.dumps(session_line(messages=1))
+    path.write_text(head.replace('"models": []', '"models": [' + ",".join(["{}"] * 4_000_000) + "]") + "\n")
+    tracemalloc.start()
+    with pytest.raises(ExchangeError, match="more than 2,000,000 values"):
+        list(read_sessions(path))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 80_000_000
+    path.write_text(f"{head}\n{json.dumps(message_line('1' * 16, text='[{,' * 800_000))}\n")
+    assert len(list(read_sessions(path))) == 1
+
+
+def test_more_ids_models_or_messages_than_can_be_are_refused(
+    store: SessionStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines_ = write(store, tmp_path / "talk.jsonl", build_session(store)).read_text().splitlines()
+    values = [json.loads(line) for line in lines_]
+    path = tmp_path / "hostile.jsonl"
+
+    def refused(values: list[Any], what: str) -> None:
+        path.write_text("".join(json.dumps(value) + "\n" for value in values))
+        with pytest.raises(ExchangeError, match=what):
+            list(read_sessions(path))
+
+    refused([values[0] | {"models": values[0]["models"] * 1001}, *values[1:]], "more than 1,000 items")
+    reply = next(value["reply"] for value in values[1:] if value["reply"])
+    kept, reply["token_ids"] = reply["token_ids"], [1] * 200_001
+    refused(values, "more than 200,000 items")
+    reply["token_ids"] = kept
+    monkeypatch.setattr("llama_chat.sessions.exchange.reading._MOST_MEMORY_BYTES", 3000)
+    refused(values, "takes more than 3,000 bytes of memory")
 
 
 def test_a_file_that_changes_while_it_is_imported_is_not_imported(
     store: SessionStore, other: SessionStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = write(store, tmp_path / "talk.jsonl", build_session(store))
-    make_last = importing._make_last
+    reveal = importing._reveal
 
     def change_it(*values: Any) -> None:
-        make_last(*values)
+        reveal(*values)
         path.write_text(path.read_text() + "\n")
 
-    monkeypatch.setattr(importing, "_make_last", change_it)
+    monkeypatch.setattr(importing, "_reveal", change_it)
     with pytest.raises(ExchangeError, match="was changed while it was read"):
         bring_in(other, path)
-    assert other.list() == []
+    assert other.list() == other.deleted() == []
 
 
 def test_a_long_file_is_read_in_little_memory(tmp_path: Path, other: SessionStore) -> None:
@@ -386,3 +506,51 @@ def test_packed_says_what_readable_says(store: SessionStore, tmp_path: Path) -> 
     assert tokens["readable"]["text"] == [token.text for token in unpacked]
     assert tokens["readable"]["rank"] == [token.rank for token in unpacked]
     assert not any(character in path.read_text(encoding="utf-8") for character in "\x1b\u202e\u2028\x7f")
+
+
+def test_notes_tell_of_sliders_that_were_moved() -> None:
+    warm = Sampling(temperature=0.85)
+    tokens = [build_token(n, sampling=warm if n >= 4 else Sampling()) for n in range(6)]
+    reply = Reply(7, Sampling(), token_ids=tuple(range(6)), finish_reason="end")
+    message = Message(new_id(), None, Role.ASSISTANT, "", 0.0, reply)
+    assert notes_of(message) == ["6 tokens", "seed 7", "temperature 0.7"]
+    assert notes_of(message, tokens)[2:] == ["temperature 0.7 → 0.85 at token 4"]
+    dragged = [build_token(n, sampling=Sampling(top_k=40 - n)) for n in range(20)]
+    assert notes_of(message, dragged)[2:] == [
+        "temperature 0.7",
+        "top-k 40 → 39 at token 1 → 38 at token 2 → 37 at token 3 → … → 21 at token 19",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("count", "last", "words"),
+    [
+        (512, None, "cut: max new tokens was 512"),
+        (9, Sampling(max_new_tokens=9), "cut: max new tokens was 9"),
+        (500, None, "cut: the context was full (512 tokens), or max new tokens was set lower"),
+    ],
+)
+def test_what_cut_a_reply_is_told_where_it_is_known(count: int, last: Sampling | None, words: str) -> None:
+    ids = tuple(range(count))
+    assert (
+        end_words(Reply(7, Sampling(), token_ids=ids, finish_reason="length", prompt_tokens=12), last)
+        == words
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ('{"a": "b', "(Unterminated string starting at character 7)"),
+        ('{"a": "\n"}', "(Invalid control character at character 8)"),
+        ("{", "at character 2)"),
+    ],
+)
+def test_what_is_no_json_is_told_in_a_sentence(line: str, words: str) -> None:
+    with pytest.raises(BadValueError) as raised:
+        parse_json(line)
+    assert words in str(raised.value)
+
+
+def test_values_are_shown_as_json_has_them() -> None:
+    assert [shown(value) for value in (None, True, 1, "a")] == ["null", "true", "1", "'a'"]

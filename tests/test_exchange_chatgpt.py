@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -140,3 +141,22 @@ def test_conversations_are_read_one_by_one_and_none_that_is_too_long(
     write(path, [*many, {"title": "y" * 400_000}])
     with pytest.raises(ExchangeError, match="conversation 201: it is longer than 100,000 bytes"):
         list(read_sessions(path))
+
+
+def test_spaces_without_end_are_refused_at_once(tmp_path: Path) -> None:
+    """They pack to nothing: 1 kB in a zip may be a megabyte to step over, 4 MB of it hours."""
+    path = tmp_path / "conversations.json"
+    path.write_bytes(b"[" + json.dumps(TREE).encode() + b" " * 20_000_000 + b"]")
+    before_s = time.process_time()
+    with pytest.raises(ExchangeError, match="more than 1,000,000 spaces follow each other"):
+        list(read_sessions(path))
+    assert time.process_time() - before_s < 1.0
+    path.write_bytes(b"[" + b"\n" * 900_000 + json.dumps(TREE).encode() + b" \t\r\n]\n")
+    assert len(list(read_sessions(path))) == 1
+
+
+def test_an_archive_that_is_a_bomb_is_refused(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "export.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("conversations.json", b"[" + b'{"title": "           "},' * 1_000_000)
+    with pytest.raises(ExchangeError, match="packed to less than a hundredth"):
+        list(read_sessions(tmp_path / "export.zip"))

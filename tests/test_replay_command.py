@@ -168,6 +168,9 @@ def test_a_cast_that_is_broken_off_leaves_nothing(stored: str, home: Path, tmp_p
         (("--cast", "x.cast", "--size", "100"), "no size of a screen"),
         (("--cast", "x.cast", "--size", "9999x9999"), "no size of a screen"),
         (("--speed", "0"), "--speed"),
+        (("--speed", "nan"), "--speed"),
+        (("--speed", "inf"), "--speed"),
+        (("--speed", "1e400"), "--speed"),
     ],
 )
 def test_options_that_do_not_fit_are_wrong_usage(
@@ -214,7 +217,9 @@ def test_a_cast_has_the_times_of_the_player_and_the_last_screen(
     at_token = screen_at(events, 0.5 + 5 * 0.1 + 0.06)
     assert "Once upon a time, there" in at_token
     assert "was" not in at_token
-    assert "temperature 0.7 → 1.2" in screen_at(events, 0.5 + 9 * 0.1 + 0.1)
+    assert "temperature 0.7 · top-k 40" in at_token
+    assert "temperature 0.7 → 1.2 · top-k 40" in screen_at(events, 0.5 + 9 * 0.1 + 0.1)
+    assert header["duration"] == times[-1] == pytest.approx(fox_timeline.total_s + cast.HOLD_S)
     last = screen_at(events, times[-1])
     assert "Felix" in last
     assert "‹ 1/2 ›" in last
@@ -249,7 +254,26 @@ def test_a_cast_that_cannot_be_written_leaves_nothing(
     def refuse(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(cast, "_write_event", refuse)
-    assert run(stored, "--cast", str(tmp_path / "fox.cast")) == 1
-    assert "No space left" in capsys.readouterr().err
+    with monkeypatch.context() as patched:
+        patched.setattr(cast, "_write_event", refuse)
+        assert run(stored, "--cast", str(tmp_path / "fox.cast")) == 1
+    assert "fox.cast cannot be written: No space left" in capsys.readouterr().err
+    missing = tmp_path / "none" / "fox.cast"
+    assert run(stored, "--cast", str(missing)) == 1
+    assert f"{missing} cannot be written: No such file" in capsys.readouterr().err
     assert list(tmp_path.glob("*.cast*")) == list(tmp_path.glob(".fox*")) == []
+
+
+def test_a_cast_of_more_than_a_day_is_refused(
+    stored: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """How long it gets is said before it is drawn."""
+    target = tmp_path / "fox.cast"
+    monkeypatch.setattr(cast, "LONGEST_S", 2.0)
+    assert run(stored, "--cast", str(target)) == 2
+    err = capsys.readouterr().err
+    assert "The recording would last 0:0" in err
+    assert "--speed" in err
+    assert not target.exists()
+    assert run(stored, "--cast", str(target), "--speed", "64") == 0
+    assert "drawing 0:0" in capsys.readouterr().err

@@ -11,11 +11,14 @@ from pathlib import Path
 from replay_records import fox_session, long_session
 from textual.pilot import Pilot
 
-from llama_chat.replay import Player, build_timeline
+from llama_chat.events import Sampling
+from llama_chat.replay import Player, ReplayState, build_timeline
 from llama_chat.sessions import SessionRecord
 from llama_chat.ui.replay.app import ReplayApp, ReplayLooks
 from llama_chat.ui.replay.bar import PlayerBar
 from llama_chat.ui.replay.help import ReplayHelp
+from llama_chat.ui.replay.sliders import SettingsLine, SettingsView, fitting_settings
+from llama_chat.ui.replay.status import figure_words
 from llama_chat.ui.widgets.slider import Slider
 
 NARROW, WIDE, SMALL = (80, 24), (160, 48), (40, 12)
@@ -102,11 +105,36 @@ async def test_time_that_passes_is_played_and_the_sliders_move_along() -> None:
         assert temperature.value == 0.7  # they are for looking at
 
 
-async def test_on_a_narrow_screen_a_moved_slider_is_told() -> None:
+async def test_on_a_narrow_screen_a_line_shows_the_sliders_and_marks_what_moved() -> None:
     async with watching() as watcher:
+        await watcher.press("home", "space")
+        await watcher.sees("temperature 0.7 · top-k 40 · top-p 1.0 · min-p 0.0")
+        await watcher.pass_time(0.5 + 9 * 0.1 + 0.05)
+        await watcher.sees("temperature 0.7 → 1.2 · top-k 40")
+        line = watcher.app.screen.query_one(SettingsLine).render()
+        marked = [line.plain[span.start : span.end] for span in line.spans if "bold" in str(span.style)]
+        assert marked == ["temperature 0.7 → 1.2"]
+        watcher.player.pause()
+        watcher.app.replay_screen.go_on(60.0)
+        await watcher.sees("temperature 1.2 · top-k 40")
+        await watcher.press("left", "left")
+        await watcher.sees("temperature 0.7 · top-k 40")
+
+
+async def test_on_a_low_screen_a_moved_slider_is_told() -> None:
+    async with watching(size=(80, 8)) as watcher:
         await watcher.press("home", "space")
         await watcher.pass_time(0.5 + 9 * 0.1 + 0.05)
         await watcher.sees("temperature 0.7 → 1.2.")
+
+
+def test_the_line_of_settings_keeps_what_moved_where_room_is_scarce() -> None:
+    view = SettingsView(Sampling(max_new_tokens=64), {"max_new_tokens": 512})
+    for cells in range(8, 120):
+        text = "".join(words for words, _ in fitting_settings(view, cells))
+        assert len(text) <= cells
+        assert ("max new tokens 512 → 64" in text) == (cells >= len("max new tokens 512 → 64"))
+    assert text.startswith("temperature 0.7 · top-k 40 · ")
 
 
 async def test_keys_go_where_they_say() -> None:
@@ -185,3 +213,8 @@ async def test_a_long_session_is_sought_through_smoothly() -> None:
             took.append(time.process_time() - started)
             await watcher.pilot.pause()
         assert sorted(took)[len(took) // 2] < 0.1, took
+
+
+def test_a_time_that_no_calendar_has_is_a_question_mark() -> None:
+    """It may come out of any file."""
+    assert figure_words(ReplayState(), 1e18)[-1] == "recorded ?"

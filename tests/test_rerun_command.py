@@ -171,6 +171,10 @@ def test_another_model_is_asked_the_same(
         assert turn["now"]["token_ids"] != turn["recorded"]["token_ids"]
     assert run(chat.record, "--model", **given) == 0
     out = capsys.readouterr().out
+    first = out.splitlines()[0]
+    assert first.startswith("other · bf16 · cpu · scratch engine · torch ")
+    assert " · 1 thread · " in first
+    assert "not as recorded" not in first
     assert out.count("recorded, tiny · bf16 · scratch:") == out.count("now, other · bf16 · scratch:") == 2
 
 
@@ -236,3 +240,36 @@ def test_a_session_without_replies(chat: RecordedChat, run: Rerun) -> None:
     chat.conversation.leaf_id = None
     with pytest.raises(StoreError, match="nothing to run again"):
         run(chat.record)
+
+
+def test_what_was_not_judged_is_not_called_identical(
+    chat: RecordedChat, run: Rerun, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A reply of an unknown model, and one of another model than is loaded: said, and the status tells."""
+    first, *others = chat.models
+    known = dict(chat.models)
+    del chat.models[first]
+    assert run(chat.record) == 1
+    assert capsys.readouterr().out.splitlines()[-1].endswith("; not judged: 1")
+    assert run(chat.record, as_json=True) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert (found["verdict"], found["judged_replies"], found["not_judged"]) == ("identical", 2, 1)
+    chat.models |= known | {first: replace(known[first], fingerprint="of others")}
+    assert run(chat.record, "--threads", threads=1) == 1
+    assert capsys.readouterr().out.splitlines()[-1].endswith("; not judged: 1")
+    assert len(others) == 2
+
+
+def test_a_question_that_cannot_be_put_is_passed_over(
+    chat: RecordedChat, run: Rerun, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An empty one; those after it are asked as if it had not been said."""
+    question = chat.conversation.path()[0]
+    chat.conversation.update(replace(question, text="  "))
+    given = {"model": str(folder / "other.gguf"), "threads": 1}
+    assert run(chat.record, "--model", as_json=True, **given) == 0
+    first, second = json.loads(capsys.readouterr().out)["turns"]
+    assert "The prompt is empty" in first["now"]["error"]
+    assert second["now"]["token_ids"]
+    assert run(chat.record, "--model", **given) == 0
+    assert "(The prompt is empty" in capsys.readouterr().out

@@ -100,7 +100,7 @@ def test_raw_skips_the_template(run):
 @pytest.mark.parametrize("words", ["", "  \n"])
 def test_an_empty_prompt_is_named(run, words):
     done = run(stdin=words)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert done.stderr.startswith("llama-chat: The prompt is empty")
     assert done.stdout == ""
 

@@ -6,18 +6,25 @@ import errno
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 from test_cli import run
 from test_exchange import INFO, build_session, write
 
-from llama_chat.conversation import Role
+from llama_chat.cli.chat import _found_session
+from llama_chat.cli.sessions import _hit_lines
+from llama_chat.cli.tables import Painter
+from llama_chat.conversation import Message, Role, new_id
+from llama_chat.errors import StoreError
+from llama_chat.paths import user_paths
 from llama_chat.sessions import SessionStore
 
 PROGRAM = [sys.executable, "-m", "llama_chat"]
@@ -117,6 +124,72 @@ def test_search_rename_delete_undelete(store: SessionStore, capsys: pytest.Captu
     assert "My talk" in outcome(capsys, "list", "--deleted")[1]
     assert outcome(capsys, "undelete", session_id[:8])[0] == 0
     assert [info.id for info in store.list()] == [session_id]
+
+
+@pytest.mark.parametrize("limit", ["0", "-0", "-1", "1" + 30 * "0", "1" + 5000 * "0", "nan", "inf", "1e400"])
+def test_a_limit_that_is_none_is_wrong_usage(
+    store: SessionStore, capsys: pytest.CaptureFixture[str], limit: str
+) -> None:
+    build_session(store)
+    for command in (("list",), ("search", "heißt")):
+        status, out, err = outcome(capsys, *command, "--limit", limit)
+        assert (status, out, "--limit" in err) == (2, "", True)
+
+
+def test_show_says_what_was_cut_off_and_that_there_are_branches(
+    store: SessionStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    session_id = build_session(store)
+    out = outcome(capsys, "show", session_id)[1]
+    assert "  2 of 2\n" in out
+    assert "[cut: the context was full (" in out
+    assert out.endswith(
+        "[1 message of other branches not shown; all of them: "
+        f"llama-chat sessions export {session_id[:8]} --branches]\n"
+    )
+
+
+@pytest.mark.parametrize("width", [24, 40, 60, 100])
+def test_a_narrow_terminal_gets_a_line_a_session_and_hits_that_wrap_at_words(
+    store: SessionStore, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    session = store.find(build_session(store, "A title of many words " * 4))
+    words = "the slow river carries quiet boats towards its distant mouth " * 3
+    message = Message(new_id(), None, Role.USER, words, time.time())
+    store.add_messages(session.id, [message], message.id)
+    monkeypatch.setattr("llama_chat.cli.sessions.width_of", lambda _: width)
+    titles, *rows = outcome(capsys, "list")[1].splitlines()
+    assert len(rows) == 1
+    assert max(map(len, [titles, *rows])) <= width
+    assert rows[0].startswith(f"{session.id[:8]}  A title")
+    assert ("model" in titles, "written" in titles) == (width >= 60, width >= 40)
+    about, *lines = _hit_lines(store.search("river")[0], Painter(is_coloured=True), width)
+    assert about.startswith("\x1b[2m")
+    plain = [re.sub(r"\x1b\[\d*m", "", line) for line in [about, *lines]]
+    assert max(map(len, plain)) <= width
+    assert set(" ".join(plain[1:]).replace("…", "").split()) <= set(words.split())
+    assert sum(line.count("\x1b[1mriver\x1b[0m") for line in lines) == " ".join(plain).count("river") >= 2
+
+
+def test_what_was_not_asked_for_in_so_many_words_is_told(
+    store: SessionStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    session_id = build_session(store)
+    err = outcome(capsys, "export", session_id, "-o", str(tmp_path / "talk.txt"))[2]
+    assert err == f"Wrote 1 session to {tmp_path / 'talk.txt'} as Markdown; --format chooses another.\n"
+    assert "Markdown" not in outcome(capsys, "export", session_id, "-o", str(tmp_path / "talk.md"))[2]
+    status, _, err = outcome(capsys, "undelete", session_id)
+    assert (status, "is not deleted" in err, "is back" in err) == (0, True, False)
+
+
+def test_every_command_tells_where_ids_are(store: SessionStore, capsys: pytest.CaptureFixture[str]) -> None:
+    build_session(store)
+    for arguments in (("sessions", "show", "zz"), ("replay", "zz"), ("run", "--resume", "zz", "hi")):
+        assert run(*arguments) == 1
+        assert "'llama-chat sessions list' has them" in capsys.readouterr().err
+    with pytest.raises(StoreError) as raised:
+        _found_session(user_paths().sessions_file, "zz")
+    assert "'llama-chat sessions list' has them" in raised.value.hint
 
 
 def test_delete_now_asks_or_wants_a_word_and_names_a_damaged_copy(
@@ -227,3 +300,24 @@ def test_list_loads_neither_torch_nor_a_screen_and_is_quick(store: SessionStore)
         times_s.append(time.monotonic() - begin_s)
         assert done.stdout.splitlines()[-1] == ""
     assert min(times_s) < 1.0  # 0.22 s on a quiet machine (2026-11)
+
+
+def test_rename_delete_and_undelete_as_json(store: SessionStore, capsys: pytest.CaptureFixture[str]) -> None:
+    """The session as it is afterwards, and nothing else on either stream."""
+    session_id = build_session(store)
+
+    def told(*words: str) -> dict[str, Any]:
+        status, out, err = outcome(capsys, *words, "--json")
+        assert (status, err) == (0, "")
+        found: dict[str, Any] = json.loads(out)
+        assert found["id"] == session_id
+        return found
+
+    assert told("rename", session_id, "Another name")["title"] == "Another name"
+    deleted = told("delete", session_id)
+    assert deleted["deleted_at"] > 0
+    assert deleted["for_good"] is False
+    assert told("undelete", session_id)["deleted_at"] is None
+    gone = told("delete", session_id, "--now", "--yes")
+    assert (gone["for_good"], gone["has_traces"]) == (True, False)
+    assert store.list() == []

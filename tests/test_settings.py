@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llama_chat.errors import SettingsError, UsageError
+from llama_chat.setting_values import parsed_value
 from llama_chat.settings import (
     TABLES,
     LoadedSettings,
@@ -356,3 +357,8 @@ def test_lines_are_counted_through_values_of_several_lines() -> None:
     ]
     assert line_of(text, "t", "c", "d") == 8
     assert line_of(text, "t", "nothing") == 4
+
+
+def test_minus_zero_is_zero() -> None:
+    value = parsed_value(setting_fields()["temperature"].field, "-0.0")
+    assert str(value) == "0.0"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import queue
 import threading
+from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from fake_engine import FakeEngine, Pace, loader_of
@@ -20,10 +22,12 @@ from llama_chat.events import (
     LiveSampling,
     Loading,
     ModelInfo,
+    Prefilled,
     Sampling,
     Token,
 )
 from llama_chat.pull import PullProgress
+from llama_chat.sessions import ModelRecord
 from llama_chat.turn import Prompt
 from llama_chat.worker import Turn, Worker
 
@@ -116,7 +120,7 @@ def test_a_reply_goes_on_behind_its_tokens_and_by_its_plan(log: Log) -> None:
     engine = FakeEngine(["one two three four"])
     worker = worker_of(engine, log)
     forwards = (Forward(0, 5, 5, "prefill"),)
-    plan = ComputePlan(forwards, "f32", "cpu", 1, "fake")
+    plan = ComputePlan(forwards, engine.info.dtype, "cpu", 1, "fake")
     worker.answer(unfinished("one two ", (100, 101), plan=plan, finish_reason="stopped"))
     tokens = [log.until("event", Token) for _ in range(2)]
     assert [token.text for token in tokens if isinstance(token, Token)] == ["three ", "four"]
@@ -142,6 +146,60 @@ def test_a_reply_that_cannot_go_on_is_refused(log: Log, turn: Turn, words: str) 
     assert isinstance(error, PromptError)
     assert words in error.message
     assert engine.prompts == []
+    assert worker.close()
+
+
+def model_of(info: ModelInfo, **changes: str) -> ModelRecord:
+    """What the store tells of a reply that this model wrote."""
+    known = ModelRecord(info.name, info.fingerprint, info.engine, info.device, info.dtype, "")
+    return replace(known, **changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"fingerprint": "others"}, "a file with other weights is loaded"),
+        ({"dtype": "Q8_0"}, "wrote it as Q8_0, scratch engine, and it is loaded as"),
+        ({"engine": "hf"}, "hf engine"),
+    ],
+)
+def test_a_reply_does_not_go_on_with_other_weights_of_the_same_name(
+    log: Log, changes: dict[str, str], words: str
+) -> None:
+    engine = FakeEngine(["one two three four"])
+    worker = worker_of(engine, log)
+    turn = replace(
+        unfinished("one two ", (100, 101), model=engine.info.name),
+        written_by=lambda: model_of(engine.info, **changes),
+    )
+    worker.answer(turn)
+    error = log.until("refused")
+    assert isinstance(error, PromptError)
+    assert words in str(error)
+    worker.answer(replace(turn, written_by=lambda: model_of(engine.info, device="cuda:0")))
+    assert isinstance(log.until("event", Finished), Finished), "another device is no other model"
+    assert worker.close()
+
+
+def test_a_reply_does_not_go_on_behind_another_prompt(log: Log) -> None:
+    """The digest tells it, once the prompt is read; nothing of it is handed on."""
+    engine = FakeEngine(["one two three four"])
+    worker = worker_of(engine, log)
+    plan = ComputePlan((), engine.info.dtype, "cpu", 1, "fake", prompt_digest="then")
+    now = replace(plan, prompt_digest="now")
+    stream = engine.stream
+
+    def with_digest(*values: Any, **names: Any) -> Iterator[Event]:
+        for event in stream(*values, **names):
+            yield replace(event, plan=now) if isinstance(event, Prefilled) else event
+
+    engine.stream = with_digest  # type: ignore[method-assign]  # the fake has no digests
+    worker.answer(unfinished("one two ", (100, 101), plan=plan))
+    failed = log.until("event")
+    assert isinstance(failed, Failed)
+    assert "The prompt came out differently" in str(failed.error)
+    worker.answer(unfinished("one two ", (100, 101), plan=now))
+    assert isinstance(log.until("event", Finished), Finished)
     assert worker.close()
 
 

@@ -16,7 +16,7 @@ from llama_chat.cli.engines import load_for_command
 from llama_chat.cli.history import History
 from llama_chat.cli.talk import say, say_notices
 from llama_chat.conversation import new_seed
-from llama_chat.errors import Interrupted, PromptError
+from llama_chat.errors import Interrupted, PromptError, UsageError
 from llama_chat.events import (
     Engine,
     Event,
@@ -87,11 +87,12 @@ def run_prompt(request: RunRequest, loaded: LoadedSettings, paths: Paths) -> Non
     """Answer the prompt on stdout.
 
     Raises:
+        UsageError: there is no prompt.
         LlamaChatError: it could not be done.
         Interrupted: Ctrl+C; what was printed stays.
     """
     if not request.prompt.strip():
-        raise PromptError("The prompt is empty", hint='Try: llama-chat run "What is a llama?"')
+        raise UsageError("The prompt is empty.", hint='Try: llama-chat run "What is a llama?"')
     start_log(paths.log_file)
     asked = History.open(
         loaded.settings,

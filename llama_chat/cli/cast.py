@@ -8,6 +8,7 @@ import math
 import os
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, TextIO
 
@@ -43,20 +44,20 @@ def write_cast(
 
     Raises:
         UsageError: the size does not fit, or it would last longer than a day.
-        StoreError: the file is there already, and not to be replaced.
-        OSError: it cannot be written.
+        StoreError: the file is there already, and not to be replaced, or it cannot be written.
     """
     columns, lines = parsed_size(size)
     if target.exists() and not force:
         raise StoreError(
             f"{target} is there already.", hint="Choose another name, or replace it with --force."
         )
-    total_s = timeline.total_s / speed
-    if total_s > LONGEST_S:
+    played_s = timeline.total_s / speed
+    if played_s > LONGEST_S:
         raise UsageError(
-            f"The recording would last {clock(total_s)}, at most {clock(LONGEST_S)} are drawn.",
+            f"The recording would last {clock(played_s)}, at most {clock(LONGEST_S)} are drawn.",
             hint=f"Play it quicker: --speed {math.ceil(timeline.total_s / LONGEST_S)} or more.",
         )
+    total_s = round(played_s + HOLD_S, 4)
     say(f"llama-chat: drawing {clock(total_s)} of replay.")
     os.environ.setdefault("TEXTUAL_FPS", str(FRAMES_PER_S))  # read when textual is imported
     from llama_chat.ui.replay.app import ReplayLooks
@@ -64,10 +65,11 @@ def write_cast(
 
     header = {
         **{"version": 2, "width": columns, "height": lines, "timestamp": int(timeline.info.created_at)},
+        **{"duration": total_s},
         **{"title": " ".join(timeline.info.title.split()), "env": {"TERM": "xterm-256color"}},
     }
     looks = ReplayLooks(loaded.settings.chat.theme, paths.user_themes, loaded.notices)
-    with replacing(target) as file, _Progress(sys.stderr, total_s) as progress:
+    with _written(target) as file, _Progress(sys.stderr, total_s) as progress:
         file.write(json.dumps(header).encode() + b"\n")
         last_s = 0.0
 
@@ -79,9 +81,21 @@ def write_cast(
 
         _write_event(file, 0.0, BEGIN)
         record_frames(Player(timeline, speed=speed), looks, (columns, lines), keep)
-        _write_event(file, last_s + HOLD_S, f"\x1b[0m\x1b[{lines};1H\x1b[?25h")
-    say(f"llama-chat: {target} ({clock(last_s)}, {bytes_text(target.stat().st_size)}).")
+        # The last frame comes up to a frame's length behind the last moment, far less than it is held.
+        end_s = max(total_s, last_s)
+        _write_event(file, end_s, f"\x1b[0m\x1b[{lines};1H\x1b[?25h")
+    say(f"llama-chat: {target} ({clock(end_s)}, {bytes_text(target.stat().st_size)}).")
     return 0
+
+
+@contextlib.contextmanager
+def _written(target: Path) -> Iterator[BinaryIO]:
+    """The file to be; what fails is told of the name that the user gave, not of one made up meanwhile."""
+    try:
+        with replacing(target) as file:
+            yield file
+    except OSError as error:
+        raise StoreError(f"{target} cannot be written: {error.strerror or error}.") from error
 
 
 def parsed_size(text: str) -> tuple[int, int]:

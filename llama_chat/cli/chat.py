@@ -129,11 +129,12 @@ def _found_session(sessions_file: Path, prefix: str) -> tuple[str, tuple[str, ..
     Raises:
         StoreError: there is none, or more than one, or the store cannot be opened.
     """
+    from llama_chat.cli.sessions_store import find_session
     from llama_chat.sessions import SessionStore
 
     store = SessionStore(sessions_file)
     store.open()
     try:
-        return store.find(prefix).id, store.notices
+        return find_session(store, prefix).id, store.notices
     finally:
         store.close()

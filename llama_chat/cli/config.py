@@ -32,7 +32,7 @@ def config() -> None:
     """The settings: those in force, where their file is, and an editor on it."""
 
 
-@config.command("show")
+@config.command("show", short_help="Every setting, its value and where that comes from.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
 @click.pass_context
 def show_command(ctx: click.Context, as_json: bool) -> None:
@@ -60,7 +60,7 @@ def path_command() -> None:
     click.echo(str(user_paths().settings_file))
 
 
-@config.command("edit")
+@config.command("edit", short_help="Open the settings file in an editor, then check it.")
 def edit_command() -> int:
     """Open the settings file in $VISUAL or $EDITOR, and check afterwards what it says.
 

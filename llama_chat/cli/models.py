@@ -43,7 +43,7 @@ def list_command(as_json: bool) -> None:
     print_models(user_paths(), as_json=as_json)
 
 
-@models.command("pull")
+@models.command("pull", short_help="Fetch a model; its path goes to stdout.")
 @click.argument("name", required=False, default="", shell_complete=complete_models)
 def pull_command(name: str) -> None:
     """Fetch a model, without NAME the default one; its path goes to stdout.
@@ -61,7 +61,7 @@ def pull_command(name: str) -> None:
     click.echo(_cell(str(path)))
 
 
-@models.command("show")
+@models.command("show", short_help="What is known of a model, here or on the Hub.")
 @click.argument("model", required=False, default="", shell_complete=complete_models)
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
 def show_command(model: str, as_json: bool) -> None:
@@ -91,7 +91,7 @@ def show_command(model: str, as_json: bool) -> None:
             click.echo(f"{key.replace('_', ' '):<12}{_cell(str(shown))}")
 
 
-@models.command("remove")
+@models.command("remove", short_help="Delete a model from here or from the Hub's cache.")
 @click.argument("name", shell_complete=complete_models)
 @click.option("--yes", "-y", is_flag=True, help="Do not ask before deleting out of the Hub's cache.")
 def remove_command(name: str, yes: bool) -> None:

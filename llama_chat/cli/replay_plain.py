@@ -12,6 +12,7 @@ from llama_chat.replay import Moment, Player, Timeline, sampling_moves
 from llama_chat.sanitize import sanitize
 from llama_chat.sessions.words import end_words
 
+
 def print_replay(timeline: Timeline, *, speed: float | None) -> int:
     """Print what was said to stdout, and what was done beside it to stderr; 0.
 

@@ -10,17 +10,21 @@ from collections.abc import Iterator
 from typing import Any, Protocol
 
 from llama_chat.cli.answer import Printer
-from llama_chat.cli.tables import at_words, cells_of, cut, one_line, painter_for, width_of
+from llama_chat.cli.tables import at_words, cells_of, cut, one_line, painter_for, width_of, wrapped
 from llama_chat.conversation import Message
 from llama_chat.errors import Interrupted, PromptError
-from llama_chat.events import Engine, Finished, Token
+from llama_chat.events import Engine, Finished, ModelInfo, Token
+from llama_chat.rerun import Change
 from llama_chat.rerun.asking import Interview, Question, questions_of
+from llama_chat.rerun.changes import changes_between
+from llama_chat.rerun.judge import setting_of
 from llama_chat.sanitize import complete_length, sanitize
 from llama_chat.sessions import SessionRecord
 
 LEAST_CELLS_FOR_COLUMNS = 100
 _BETWEEN = " │ "
 _NO_ANSWER = "(no answer)"
+_OF_THE_MACHINE = ("device", "threads", "torch")
 
 
 class _Page(Protocol):
@@ -44,6 +48,9 @@ def ask_again(record: SessionRecord, engine: Engine, *, as_json: bool, cancel: t
     """
     interview = Interview(record, engine)
     info = engine.info
+    if not as_json:
+        for line in wrapped(setting_line(record, info), width_of(sys.stdout)):
+            print(painter_for(sys.stdout, os.environ).bold(line), flush=True)
     page = _page(as_json, record, label_of(info.name, info.dtype, info.engine))
     answered: list[dict[str, Any]] = []
     for question in questions_of(record):
@@ -64,6 +71,18 @@ def ask_again(record: SessionRecord, engine: Engine, *, as_json: bool, cancel: t
         print(json.dumps(_all_data(record, engine, answered), indent=2), flush=True)
     if cancel.is_set():
         raise Interrupted("Stopped")
+
+
+def setting_line(record: SessionRecord, info: ModelInfo) -> str:
+    """What computes now, as the check says it, and what of the machine was otherwise then."""
+    replies = (message.reply for message in record.conversation.path())
+    plan = next((reply.plan for reply in replies if reply is not None and reply.plan is not None), None)
+    found = changes_between(None, plan, info, None) if plan is not None else ()
+    changes = [str(change) for change in found if change.what in _OF_THE_MACHINE]
+    if plan is not None and plan.machine and info.machine and plan.machine != info.machine:
+        changes.append(str(Change("machine", plan.machine, info.machine)))
+    words = f" · not as recorded: {', '.join(changes)}" if changes else ""
+    return f"{setting_of(info, None)}{words}"
 
 
 def _page(as_json: bool, record: SessionRecord, label: str) -> _Page:
@@ -213,5 +232,8 @@ def _all_data(record: SessionRecord, engine: Engine, answered: list[dict[str, An
         "engine": info.engine,
         "device": info.device,
         "dtype": info.dtype,
+        "torch": info.torch,
+        "threads": info.threads,
+        "machine": info.machine,
         "turns": answered,
     }

@@ -40,6 +40,7 @@ _COLUMNS = (
     Column("last written", goes=3),
 )
 _INDENT = "    "
+_LEAST_TITLE_CELLS = 6
 _LIMIT = click.IntRange(1, 10**9)
 """SQLite takes no number of more than 63 bits."""
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -104,7 +105,8 @@ for command in (show_command, export_command, import_command):
 @sessions.command("rename")
 @click.argument("session", shell_complete=complete_sessions)
 @click.argument("name")
-def rename_command(session: str, name: str) -> None:
+@json_option
+def rename_command(session: str, name: str, as_json: bool) -> None:
     """Give SESSION another NAME."""
     title = " ".join(name.split())
     if not title:
@@ -112,32 +114,44 @@ def rename_command(session: str, name: str) -> None:
     with opened_store() as store:
         info = find_session(store, session)
         store.rename(info.id, title)
-    say(f"{short_id(info.id)} is now {_quoted(title)}.")
+        info = store.find(info.id)
+    if as_json:
+        _print_json(info)
+    else:
+        say(f"{short_id(info.id)} is now {_quoted(info.title)}.")
 
 
 @sessions.command("delete")
 @click.argument("session", shell_complete=complete_sessions)
 @click.option("--now", is_flag=True, help="For good, at once: out of the index and out of backups, too.")
 @click.option("--yes", "-y", is_flag=True, help="Do not ask before deleting for good.")
-def delete_command(session: str, now: bool, yes: bool) -> None:
+@json_option
+def delete_command(session: str, now: bool, yes: bool, as_json: bool) -> None:
     """Delete SESSION; for 30 days it can be undeleted."""
     with opened_store() as store:
         info = find_session(store, session, include_deleted=now)
         what = f"{short_id(info.id)} {_quoted(info.title)}"
         if not now:
             store.delete(info.id)
+            if as_json:
+                _print_json(store.find(info.id, include_deleted=True), for_good=False)
+                return
             say(f"Deleted {what}; 'llama-chat sessions undelete {short_id(info.id)}' brings it back.")
             return
         if not yes:
             _ask_before_deleting(info, what)
         is_gone = store.delete_now(info.id)
+    if as_json:
+        _print_json(info, for_good=True, has_traces=not is_gone)
+        return
     say(f"Deleted {what} for good, {count_text(info.message_count, 'message')}.")
     _tell_of_traces(is_gone)
 
 
 @sessions.command("undelete")
 @click.argument("session", shell_complete=complete_sessions)
-def undelete_command(session: str) -> None:
+@json_option
+def undelete_command(session: str, as_json: bool) -> None:
     """Bring a deleted SESSION back."""
     with opened_store() as store:
         info = find_session(store, session, include_deleted=True)
@@ -145,7 +159,15 @@ def undelete_command(session: str) -> None:
             say(f"{short_id(info.id)} {_quoted(info.title)} is not deleted: it is in the list.")
             return
         store.undelete(info.id)
+        info = store.find(info.id)
+    if as_json:
+        _print_json(info)
+        return
     say(f"{short_id(info.id)} {_quoted(info.title)} is back.")
+
+
+def _print_json(info: SessionInfo, **more: object) -> None:
+    click.echo(json.dumps(asdict(info) | more, indent=2))
 
 
 def _ask_before_deleting(info: SessionInfo, what: str) -> None:
@@ -181,7 +203,8 @@ def _hit_lines(hit: SearchHit, painter: Painter, width: int | None = None) -> li
     about = f"{short_id(hit.session.id)}  {when_text(hit.created_at)}  {hit.role.value}"
     title = f"  {one_line(hit.session.title)}"
     if width is not None:
-        about, title = cut(about, width), cut(title, max(0, width - len(about)))
+        about = cut(about, width)
+        title = cut(title, width - len(about)) if len(about) + _LEAST_TITLE_CELLS <= width else ""
     parts = [(one_line(text), is_match) for text, is_match in hit.snippet]
     lines = _painted_lines(parts, painter, width and max(1, width - len(_INDENT)))
     return [f"{painter.dim(about)}{title}".rstrip(), *(f"{_INDENT}{line}" for line in lines)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,6 +12,8 @@ from llama_chat.paths import user_paths
 from llama_chat.sessions import SessionInfo, SessionStore, StoreUnavailable
 from llama_chat.sessions.recovery_journal import journal_of
 
+_TOLD = 5
+"""So many damaged replies are named."""
 _HINT = "'llama-chat sessions list' has them with their ids; with --deleted, the deleted ones."
 
 
@@ -34,8 +36,22 @@ def opened_store(path: Path | None = None, *, is_made: bool = False) -> Iterator
         _open(store)
         say_notices(store.notices)
         yield store
+        say_notices(_damaged_notice(store.damaged_replies))
     finally:
         store.close()
+
+
+def _damaged_notice(message_ids: Sequence[str]) -> list[str]:
+    """What is said of replies whose tokens could not be read."""
+    if not message_ids:
+        return []
+    told = ", ".join(message_ids[:_TOLD]) + (", ..." if len(message_ids) > _TOLD else "")
+    if len(message_ids) == 1:
+        return [f"The tokens of reply {told} are damaged: its text is there, but not all of their numbers."]
+    count = f"{len(message_ids):,} replies"
+    return [
+        f"The tokens of {count} are damaged ({told}): their texts are there, but not all of their numbers."
+    ]
 
 
 def exists(path: Path) -> bool:

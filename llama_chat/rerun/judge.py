@@ -234,6 +234,6 @@ def setting_of(info: ModelInfo, plan: ComputePlan | None) -> str:
         *(info.name, info.dtype, info.device, f"{info.engine} engine"),
         f"torch {info.torch}" if info.torch else "",
         f"{info.threads} thread{'s' * (info.threads != 1)}",
-        plan.machine if plan is not None else "",
+        plan.machine if plan is not None else info.machine,
     ]
     return " · ".join(filter(None, parts))

@@ -82,4 +82,7 @@ def _is_busy(error: sqlite3.Error) -> bool:
 
 
 def _decode(raw: bytes) -> str:
-    return raw.decode("utf-8", "surrogatepass")
+    try:
+        return raw.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:  # damaged: the rest of it can be read
+        return raw.decode("utf-8", "replace")

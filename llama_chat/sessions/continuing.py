@@ -40,7 +40,7 @@ def readable_text(connection: sqlite3.Connection, message: Message) -> str:
     """
     if message.reply is None or not message.text.endswith(_CUT):
         return message.text
-    tokens = replies.tokens_of(connection, message.id, with_candidates=False)
+    tokens, _ = replies.tokens_of(connection, message.id, with_candidates=False)
     is_whole = tuple(token.token_id for token in tokens) == message.reply.token_ids
     return "".join(token.text for token in tokens) if is_whole else message.text
 

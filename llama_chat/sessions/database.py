@@ -29,6 +29,7 @@ from llama_chat.sessions.failures import (
     explain_in_the_way,
     explain_os,
 )
+from llama_chat.sessions.header import emptied_notice, has_log, header_damage, identity_of, is_empty
 from llama_chat.sessions.in_use import InUse
 from llama_chat.sessions.migrations import MIGRATIONS, check_version, migrate
 from llama_chat.sessions.recovery_journal import finish, journal_of
@@ -73,6 +74,11 @@ class Database:
         except StoreDamaged as damage:
             self._recover(damage)
             self._open()
+        except StoreError:
+            if not (what := header_damage(self.path)):
+                raise
+            self._recover(explain_damage(what, self.path))
+            self._open()
 
     def open_for_reading(self) -> None:
         """Open what is there, though it or its folder cannot be written; nothing is made or changed.
@@ -104,14 +110,6 @@ class Database:
                     )
                 look_into(connection)
 
-    def _identity(self) -> tuple[int, int]:
-        """Another one when another file takes this one's place."""
-        try:
-            status = self.path.stat()
-        except OSError:
-            return (0, 0)
-        return (status.st_dev, status.st_ino)
-
     def _recover(self, damage: StoreDamaged) -> None:
         """Set the file aside and recover what can be read, unless another process was quicker."""
         from llama_chat.sessions.recovery import recover
@@ -119,7 +117,7 @@ class Database:
         deadline = time.monotonic() + _ALONE_PATIENCE_S
         while True:
             with self._explained(), self._in_use.alone() as is_alone:
-                if self._identity() != self._looked_at:  # another process has just done it
+                if identity_of(self.path) != self._looked_at:  # another process has just done it
                     return
                 if is_alone:
                     recovered = recover(self.path)
@@ -139,16 +137,29 @@ class Database:
                 self._damage_mark.unlink(missing_ok=True)
                 self.notices = (*self.notices, recovered.notice(self.path))
 
+    def _look_for_emptiness(self) -> None:
+        """Say so where a store was emptied from outside; one that is just being made is empty, too."""
+        if not is_empty(self.path):
+            return
+        with self._explained(), self._in_use.alone() as is_alone:
+            if not is_alone or not is_empty(self.path):
+                return
+            self._looked_at = identity_of(self.path)
+            if has_log(self.path):  # SQLite would delete it
+                raise explain_damage("it is empty, and the log beside it is not", self.path)
+            self.notices = (*self.notices, emptied_notice(self.path))
+
     def _open(self) -> None:
         self._read_only_address = ""
         with self._opening():
             self._make_folder()
             self._finish_recovery()
+            self._look_for_emptiness()
             # Entered before the file is looked at, which may be moved until then.
             if not self._in_use.enter(BUSY_TIMEOUT_S) or journal_of(self.path).exists():
                 raise explain_in_the_way(self.path)
             self._prepare_file()
-            self._looked_at = self._identity()
+            self._looked_at = identity_of(self.path)
             if self._damage_mark.exists():  # it was found while it was in use
                 raise explain_damage("it was found damaged when it was last used", self.path)
             self._connections.open()

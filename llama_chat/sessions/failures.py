@@ -4,9 +4,18 @@ from __future__ import annotations
 
 import errno
 import sqlite3
+import struct
+import zlib
 from pathlib import Path
 
 from llama_chat.errors import StoreError
+from llama_chat.sessions.header import is_ours
+
+UNREADABLE = (
+    *(zlib.error, struct.error, ValueError, TypeError, LookupError, AttributeError),
+    *(OverflowError, EOFError, StopIteration, RecursionError),
+)
+"""What the readers of packed and JSON columns say of bytes that were not written so."""
 
 
 class StoreUnavailable(StoreError):  # noqa: N818  (a state of the disk that may pass, not an error of the caller)
@@ -41,6 +50,8 @@ _PASSING: dict[int, tuple[str, str]] = {
     sqlite3.SQLITE_IOERR: ("cannot be read or written: the disk reports an error", "Check the disk."),
     sqlite3.SQLITE_NOMEM: ("cannot be used: memory is short", "Close other programs."),
 }
+_WRONG_HEADER = ("unsupported file format", "duplicate column name", "already exists")
+"""What SQLite says of a form of the schema that is none, and of a version that the tables are not of."""
 _DAMAGE_HINT = (
     "End every llama-chat and start it again: it then sets the file aside and recovers what can be read."
 )
@@ -57,6 +68,12 @@ def explain(error: sqlite3.Error, path: Path) -> StoreError:
     if primary == sqlite3.SQLITE_NOTADB:
         return StoreDamaged(f"{path} is not a database of sessions.", hint=_DAMAGE_HINT)
     if primary == sqlite3.SQLITE_CORRUPT:
+        return explain_damage(str(error), path)
+    if (
+        primary == sqlite3.SQLITE_ERROR
+        and any(said in str(error) for said in _WRONG_HEADER)
+        and is_ours(path)
+    ):
         return explain_damage(str(error), path)
     return StoreError(f"{path}: {error}.")
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import struct
+import time
 from pathlib import Path
 
 from llama_chat.sessions.migrations import APPLICATION_ID
@@ -75,6 +76,35 @@ def mend_header(copy: Path) -> int:
             file.seek(_HEADER_BYTES)
             file.write(struct.pack(">BHHHB", 0x0D, 0, 0, page_bytes & 0xFFFF, 0))
     return page_bytes
+
+
+def identity_of(path: Path) -> tuple[int, int]:
+    """Another one when another file takes this one's place."""
+    try:
+        status = path.stat()
+    except OSError:
+        return (0, 0)
+    return (status.st_dev, status.st_ino)
+
+
+def is_empty(path: Path) -> bool:
+    """Whether the file is there and has no bytes."""
+    with contextlib.suppress(OSError):
+        return path.stat().st_size == 0
+    return False
+
+
+def emptied_notice(path: Path) -> str:
+    """What the user is told of an empty file, where a backup may lie beside it."""
+    told = f"{path} was empty: a power cut can do that. It is a new store now."
+    backups = sorted(path.parent.glob(f"{path.name}.*.backup"), key=lambda backup: backup.stat().st_mtime)
+    if not backups:
+        return told
+    day = time.strftime("%Y-%m-%d", time.localtime(backups[-1].stat().st_mtime))
+    return (
+        f"{told} A backup from {day} is beside it. To go back to it, end every llama-chat and copy "
+        f"{backups[-1]} to {path}."
+    )
 
 
 def has_log(path: Path) -> bool:

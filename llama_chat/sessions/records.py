@@ -12,6 +12,7 @@ from typing import Any
 
 from llama_chat.conversation import Conversation, Message, Reply, Role
 from llama_chat.events import Candidates, ComputePlan, Forward, Sampling, Token
+from llama_chat.sessions.failures import UNREADABLE
 from llama_chat.sessions.short_forwards import ShortForwards, short_text
 
 NO_CANDIDATES = Candidates(array("i"), array("f"), array("f"), array("i"), array("f"), float("nan"))
@@ -81,6 +82,14 @@ def sampling_json(sampling: Sampling) -> str:
 def sampling_from(text: str) -> Sampling:
     """The settings that `sampling_json` wrote; a field of another version is left out or gets its default."""
     return Sampling(**_known(Sampling, json.loads(text)))
+
+
+def readable_sampling(text: str) -> Sampling:
+    """The same; the defaults where the text is damaged."""
+    try:
+        return sampling_from(text)
+    except UNREADABLE:
+        return Sampling()
 
 
 def plan_json(plan: ComputePlan | None) -> str | None:
@@ -182,9 +191,33 @@ def message_from(row: tuple[Any, ...]) -> Message:
     message_id, parent_id, role, text, created_at, seed, sampling, model, token_ids, *rest = row
     reply = None
     if seed is not None:
-        rest[-1] = plan_from(rest[-1])
-        reply = Reply(seed, sampling_from(sampling), model, ids_from(token_ids), *rest)
-    return Message(message_id, parent_id, Role(role), text, created_at, reply)
+        rest[-1] = _readable_plan(rest[-1])
+        reply = Reply(seed, readable_sampling(sampling), model, _readable_ids(token_ids), *rest)
+    return Message(message_id, parent_id, _readable_role(role, reply), text, created_at, reply)
+
+
+# One damaged column is no reason not to show the session.
+
+
+def _readable_plan(text: str | None) -> ComputePlan | None:
+    try:
+        return plan_from(text)
+    except UNREADABLE:
+        return None
+
+
+def _readable_ids(blob: bytes) -> tuple[int, ...]:
+    try:
+        return ids_from(blob)
+    except UNREADABLE:
+        return ()
+
+
+def _readable_role(role: str, reply: Reply | None) -> Role:
+    try:
+        return Role(role)
+    except ValueError:
+        return Role.USER if reply is None else Role.ASSISTANT
 
 
 SESSION_COLUMNS = "id, title, created_at, updated_at, model, date, message_count, deleted_at"

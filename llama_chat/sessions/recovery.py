@@ -19,6 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from llama_chat.sessions.archive import unpack_archive
+from llama_chat.sessions.failures import UNREADABLE
+from llama_chat.sessions.header import mend_header
+from llama_chat.sessions.leaf_pages import leaf_rows, shape_of
 from llama_chat.sessions.migrations import migrate
 from llama_chat.sessions.packing import unpack_candidates
 from llama_chat.sessions.records import ids_from, plan_from, sampling_from
@@ -50,16 +53,20 @@ def recover(path: Path) -> Recovered:
             with contextlib.suppress(FileNotFoundError):
                 shutil.copyfile(f"{path}{suffix}", f"{copy}{suffix}")
         fresh.touch(mode=0o600)
+        copy.touch()
+        page_bytes = mend_header(copy)
         with closing(sqlite3.connect(fresh, isolation_level=None)) as target:
             migrate(target, fresh)
             target.execute("PRAGMA foreign_keys = OFF")
             target.execute("BEGIN")
-            _read_over(copy, target)
+            doomed = _read_over(copy, target)
+            _read_leaves(copy, page_bytes, target, doomed)
+            (without_record,) = target.execute(_WITHOUT_RECORD).fetchone()
             _hang_up_anew(target)
             target.execute("COMMIT")
-            (sessions,) = target.execute("SELECT count(*) FROM sessions").fetchone()
-            (messages,) = target.execute("SELECT count(*) FROM messages").fetchone()
-        recovered = Recovered(damaged, sessions, messages)
+            counts = [target.execute(sql).fetchone()[0] for sql in _COUNTS]
+        sessions, messages, missing, without_tokens = counts
+        recovered = Recovered(damaged, sessions, messages, without_tokens + without_record, missing)
         replace_by(path, fresh, recovered)
     return recovered
 
@@ -74,28 +81,53 @@ def _free_name(path: Path) -> Path:
 # --- reading ------------------------------------------------------------------------------------------
 
 
-def _read_over(source: Path, target: sqlite3.Connection) -> None:
-    """Put every row that can be read and makes sense into the tables of the target."""
+def _read_over(source: Path, target: sqlite3.Connection) -> set[str]:
+    """Put every row that can be read and makes sense into the tables of the target.
+
+    Returns:
+        The sessions of which nothing may stay.
+    """
+    doomed: set[str] = set()
     with closing(sqlite3.connect(source, isolation_level=None)) as connection:
         connection.text_factory = _decode
         connection.execute("PRAGMA writable_schema = ON")  # else a file that was cut is not read at all
         connection.execute("PRAGMA cell_size_check = ON")  # else a damaged page may give any row
-        doomed: set[str] = set()
-        for table, makes_sense in _TABLES.items():
+        for table in _TABLES:
             columns = _common_columns(connection, target, table)
             if not columns:
                 continue
-            places = ", ".join("?" * len(columns))
-            insert = f"INSERT OR IGNORE INTO {table} ({', '.join(columns)}) VALUES ({places})"
             for row in _readable(connection, table, columns):
-                values = dict(zip(columns, row, strict=True))
-                with contextlib.suppress(sqlite3.Error, *_NO_SENSE):
-                    makes_sense(values)
-                    if table == "deletions":
-                        doomed.add(values["session_id"])
-                    elif values.get(_SESSION_COLUMNS.get(table, "")) in doomed:
-                        continue
-                    target.execute(insert, list(values.values()))
+                _put(target, table, dict(zip(columns, row, strict=True)), doomed)
+    return doomed
+
+
+def _read_leaves(source: Path, page_bytes: int, target: sqlite3.Connection, doomed: set[str]) -> None:
+    """Add the rows to which SQLite did not find: below a damaged page, or without a readable schema.
+
+    `deletions` is not among them: its rows look like those of indexes. A session that was being deleted
+    for good when the schema was lost is among the deleted ones again, from which it goes in its time.
+    """
+    tables = [table for table in _TABLES if table != "deletions"]
+    shapes = [shape_of(target, table, is_by_key=table in _WITHOUT_ROWID) for table in tables]
+    for table, values in leaf_rows(source, page_bytes, shapes):
+        keys = _KEYS[table]
+        where = " AND ".join(f"{key} = ?" for key in keys)
+        is_there = f"SELECT 1 FROM {table} WHERE {where}"
+        if not target.execute(is_there, [values[key] for key in keys]).fetchone():
+            _put(target, table, values, doomed)
+
+
+def _put(target: sqlite3.Connection, table: str, values: dict[str, Any], doomed: set[str]) -> None:
+    """Put the row in, if it makes sense and may stay."""
+    with contextlib.suppress(sqlite3.Error, *UNREADABLE):
+        _TABLES[table](values)
+        if table == "deletions":
+            doomed.add(values["session_id"])
+        elif values.get(_SESSION_COLUMNS.get(table, "")) in doomed:
+            return
+        places = ", ".join("?" * len(values))
+        insert = f"INSERT OR IGNORE INTO {table} ({', '.join(values)}) VALUES ({places})"
+        target.execute(insert, list(values.values()))
 
 
 def _common_columns(source: sqlite3.Connection, target: sqlite3.Connection, table: str) -> list[str]:
@@ -162,9 +194,6 @@ def _until_damage(connection: sqlite3.Connection, sql: str, values: Sequence[obj
 
 # --- what a row must be ---------------------------------------------------------------------------------
 
-_NO_SENSE = (ValueError, TypeError, KeyError, LookupError, OverflowError, EOFError, AttributeError)
-"""What the readers of the store say of bytes that they did not write."""
-
 
 def _is_text(values: dict[str, Any], *names: str) -> None:
     for name in names:
@@ -206,7 +235,7 @@ def _check_reply(values: dict[str, Any]) -> None:
     try:
         plan = plan_from(values["plan"])
         len(plan.forwards if plan is not None else ())  # they are read only when they are asked for
-    except _NO_SENSE:
+    except UNREADABLE:
         values["plan"] = None  # the reply can still be shown
 
 
@@ -220,7 +249,7 @@ def _check_token(values: dict[str, Any]) -> None:
 
 
 def _check_archive(values: dict[str, Any]) -> None:
-    unpack_archive(values["packed"], [(0, sampling_from("{}"))])
+    unpack_archive(values["packed"], [(0, sampling_from("{}"))], with_candidates=False)
 
 
 _TABLES: dict[str, Callable[[dict[str, Any]], None]] = {
@@ -237,6 +266,11 @@ _TABLES: dict[str, Callable[[dict[str, Any]], None]] = {
 
 _WITHOUT_ROWID = {"deletions": ("session_id",), "sampling_changes": ("message_id", "place")}
 """Their keys; the rows of all other tables have numbers."""
+_KEYS = {
+    **{"models": ("id",), "sessions": ("id",), "messages": ("id",), "replies": ("message_id",)},
+    **{"sampling_changes": ("message_id", "place"), "tokens": ("message_id", "place")},
+    "token_archives": ("message_id",),
+}
 _SESSION_COLUMNS = {"sessions": "id", "messages": "session_id"}
 """Which column names the session; what hangs on a message goes with it."""
 
@@ -275,3 +309,18 @@ _MENDS = (
         WHERE NOT EXISTS (SELECT 1 FROM messages WHERE id = leaf_id AND session_id = sessions.id)""",
     "UPDATE sessions SET message_count = (SELECT count(*) FROM messages WHERE session_id = sessions.id)",
 )
+
+
+# --- what is told -----------------------------------------------------------------------------------------
+
+_KEPT_OF_REPLY = "SELECT message_id FROM token_archives UNION SELECT message_id FROM tokens"
+_WITHOUT_RECORD = f"""SELECT count(*) FROM messages WHERE id IN ({_KEPT_OF_REPLY})
+    AND id NOT IN (SELECT message_id FROM replies)"""
+"""Replies whose tokens were read in vain: what they were drawn with is lost."""
+_COUNTS = (
+    "SELECT count(*) FROM sessions",
+    "SELECT count(*) FROM messages",
+    "SELECT coalesce(max(seq), 0) - count(*) FROM messages",
+    f"SELECT count(*) FROM replies WHERE length(token_ids) > 0 AND message_id NOT IN ({_KEPT_OF_REPLY})",
+)
+"""Sessions, messages, numbers of messages that are missing, replies without their tokens."""

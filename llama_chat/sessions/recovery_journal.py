@@ -26,16 +26,32 @@ class Recovered:
     """Where it lies now."""
     sessions: int
     messages: int
+    without_tokens: int = 0
+    """Of these messages: replies of which only the text came back."""
+    missing: int = 0
+    """Numbers of messages between the first and the last that are not there."""
 
     def notice(self, path: Path) -> str:
         """What the user is told."""
+        lost = []
+        if self.without_tokens == 1:
+            lost.append("1 reply came back without its tokens")
+        elif self.without_tokens:
+            lost.append(f"{self.without_tokens:,} replies came back without their tokens")
+        if self.missing == 1:
+            lost.append("up to 1 message before the last one is lost, unless it was deleted")
+        elif self.missing:
+            lost.append(
+                f"up to {self.missing:,} messages before the last one are lost, unless they were deleted"
+            )
         found = (
             f"{self.sessions:,} sessions with {self.messages:,} messages could be read and are in {path}"
             if self.messages
             else f"nothing in it could be read; {path} is a new, empty one"
         )
+        outcome = "; ".join((found, *lost))
         return (
-            f"The store of the sessions was damaged: {found}. The damaged one is kept for 30 days as "
+            f"The store of the sessions was damaged: {outcome}. The damaged one is kept for 30 days as "
             f"{self.damaged}."
         )
 
@@ -48,6 +64,8 @@ class _Journal:
     """Where the new one lies, seen from the store's folder."""
     sessions: int
     messages: int
+    without_tokens: int = 0
+    missing: int = 0
 
 
 def journal_of(path: Path) -> Path:
@@ -62,7 +80,8 @@ def replace_by(path: Path, fresh: Path, recovered: Recovered) -> None:
         OSError: the disk does not take it; the damaged file is where it was.
     """
     names = (recovered.damaged.name, fresh.relative_to(path.parent).as_posix())
-    journal = _Journal(*names, recovered.sessions, recovered.messages)
+    counts = (recovered.sessions, recovered.messages, recovered.without_tokens, recovered.missing)
+    journal = _Journal(*names, *counts)
     _sync(fresh)
     write_atomically(journal_of(path), json.dumps(asdict(journal)).encode())
     try:
@@ -94,7 +113,8 @@ def finish(path: Path) -> Recovered | None:
         _roll_back(path, damaged)
     journal_of(path).unlink(missing_ok=True)
     forget_attempts(path)
-    return Recovered(damaged, journal.sessions, journal.messages) if damaged.exists() else None
+    counts = (journal.sessions, journal.messages, journal.without_tokens, journal.missing)
+    return Recovered(damaged, *counts) if damaged.exists() else None
 
 
 def forget_attempts(path: Path) -> None:

@@ -17,9 +17,17 @@ from llama_chat.errors import StoreError
 from llama_chat.events import Candidates, Prefilled, Sampling, Token
 from llama_chat.sessions.archive import piece_to_keep, sampling_at, unpack_archive
 from llama_chat.sessions.database import storable, storable_time
+from llama_chat.sessions.failures import UNREADABLE
 from llama_chat.sessions.lease import Lease, is_alive
 from llama_chat.sessions.packing import pack_candidates, unpack_candidates
-from llama_chat.sessions.records import plan_json, reply_values, sampling_from, sampling_json
+from llama_chat.sessions.records import (
+    NO_CANDIDATES,
+    plan_json,
+    readable_sampling,
+    reply_values,
+    sampling_from,
+    sampling_json,
+)
 
 
 def insert_message(connection: sqlite3.Connection, session_id: str, message: Message) -> int:
@@ -217,38 +225,51 @@ def sessions_with_dead_replies(connection: sqlite3.Connection) -> list[str]:
 
 def tokens_of(
     connection: sqlite3.Connection, message_id: str, *, with_candidates: bool = True
-) -> list[Token]:
-    """The tokens of a reply by index, from its archive and its rows."""
+) -> tuple[list[Token], bool]:
+    """The tokens of a reply by index, from its archive and its rows; and whether some of it is damaged.
+
+    What is damaged is left out: the tokens of an archive, the candidates of a row.
+    """
     base = connection.execute("SELECT sampling FROM replies WHERE message_id = ?", (message_id,)).fetchone()
     if base is None:
         raise StoreError(f"message {message_id} is no reply in the store.")
     changes = connection.execute(
         "SELECT place, sampling FROM sampling_changes WHERE message_id = ? ORDER BY place", (message_id,)
     )
-    samplings = [(0, sampling_from(base[0])), *((place, sampling_from(text)) for place, text in changes)]
+    samplings = [(0, readable_sampling(base[0]))]
+    samplings += [(place, readable_sampling(text)) for place, text in changes]
     archive = connection.execute(
         "SELECT packed FROM token_archives WHERE message_id = ?", (message_id,)
     ).fetchone()
-    packed = unpack_archive(archive[0], samplings, with_candidates=with_candidates) if archive else []
-    found = {token.index: token for token in [*_tokens_in_rows(connection, message_id, samplings), *packed]}
-    return [found[index] for index in sorted(found)]
+    rows, is_damaged = _tokens_in_rows(connection, message_id, samplings)
+    packed: list[Token] = []
+    try:
+        packed = unpack_archive(archive[0], samplings, with_candidates=with_candidates) if archive else []
+    except UNREADABLE:
+        is_damaged = True
+    found = {token.index: token for token in [*rows, *packed]}
+    return [found[index] for index in sorted(found)], is_damaged
 
 
 def _tokens_in_rows(
     connection: sqlite3.Connection, message_id: str, samplings: Sequence[tuple[int, Sampling]]
-) -> list[Token]:
+) -> tuple[list[Token], bool]:
     rows = connection.execute(
         "SELECT place, token_id, piece, text, chosen_by, logprob, rank, candidates, seconds FROM tokens "
         "WHERE message_id = ? ORDER BY place",
         (message_id,),
     ).fetchall()
     in_force = sampling_at(samplings, [row[0] for row in rows])
-    return [_token_from(row, sampling) for row, sampling in zip(rows, in_force, strict=True)]
+    tokens = [_token_from(row, sampling) for row, sampling in zip(rows, in_force, strict=True)]
+    return tokens, any(token.candidates is NO_CANDIDATES for token in tokens)
 
 
 def _token_from(row: tuple[Any, ...], sampling: Sampling) -> Token:
     index, token_id, piece, text, chosen_by, logprob, rank, packed, seconds = row
-    candidates: Candidates = unpack_candidates(packed)
+    try:
+        candidates: Candidates = unpack_candidates(packed)
+    except UNREADABLE:
+        candidates = NO_CANDIDATES
     return Token(
         index=index,
         token_id=token_id,

@@ -6,6 +6,7 @@ without a look at any of them.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from typing import overload
 
@@ -68,6 +69,12 @@ def short_text(forwards: Sequence[Forward]) -> str | None:
 
 
 def _forwards_in(text: str) -> Iterator[Forward]:
+    """The forwards up to the end or a damage; where they are too few, ids go on one by one."""
+    with contextlib.suppress(ValueError):
+        yield from _every_forward(text)
+
+
+def _every_forward(text: str) -> Iterator[Forward]:
     start = 0
     for word in text.split():
         rows, _, kept = word[1:].partition("/")

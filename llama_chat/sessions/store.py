@@ -35,6 +35,10 @@ class SessionStore(Shelf):
         path: the file; it is made by `open`, nothing happens before.
     """
 
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self._damaged_replies: dict[str, None] = {}
+
     @property
     def path(self) -> Path:
         """The file."""
@@ -44,6 +48,11 @@ class SessionStore(Shelf):
     def notices(self) -> tuple[str, ...]:
         """What the user should hear about the last opening: a damaged store, and what became of it."""
         return self._database.notices
+
+    @property
+    def damaged_replies(self) -> tuple[str, ...]:
+        """The ids of the replies whose kept tokens turned out to be damaged when they were read."""
+        return tuple(self._damaged_replies)
 
     def open(self) -> None:
         """Make folder and file if need be and bring the tables up to date.
@@ -230,7 +239,10 @@ class SessionStore(Shelf):
             count = replies.row_count(connection, message_id)
             if not count or replies.is_running(connection, message_id):
                 return
-            packed = pack_archive(replies.tokens_of(connection, message_id))
+            tokens, is_damaged = replies.tokens_of(connection, message_id)
+        if is_damaged:  # packed, what can be read would take the place of what may yet be mended
+            return
+        packed = pack_archive(tokens)
         with self._database.transaction(full=False) as connection:
             if replies.row_count(connection, message_id) == count:
                 replies.replace_rows(connection, message_id, packed)
@@ -238,13 +250,13 @@ class SessionStore(Shelf):
     def load_tokens(self, message_id: str) -> _Tokens:
         """The tokens of a stored reply, with what each was chosen from; empty for one that kept none.
 
+        Damaged ones are left out, and `damaged_replies` names the reply.
         Once packed, the lower tail of the candidates is near, not exact (see `tail`).
 
         Raises:
             StoreError: there is no such reply.
         """
-        with self._database.reading() as connection:
-            return replies.tokens_of(connection, message_id)
+        return self._load_tokens(message_id, with_candidates=True)
 
     def load_plain_tokens(self, message_id: str) -> _Tokens:
         """The same tokens without candidates (`NO_CANDIDATES`), read 50 times as quickly.
@@ -252,8 +264,14 @@ class SessionStore(Shelf):
         Raises:
             StoreError: there is no such reply.
         """
+        return self._load_tokens(message_id, with_candidates=False)
+
+    def _load_tokens(self, message_id: str, *, with_candidates: bool) -> _Tokens:
         with self._database.reading() as connection:
-            return replies.tokens_of(connection, message_id, with_candidates=False)
+            tokens, is_damaged = replies.tokens_of(connection, message_id, with_candidates=with_candidates)
+        if is_damaged:
+            self._damaged_replies[message_id] = None
+        return tokens
 
     def model_of_reply(self, message_id: str) -> ModelRecord | None:
         """What wrote the reply; None where that is not known."""

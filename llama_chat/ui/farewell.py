@@ -36,9 +36,7 @@ def close_bridge(bridge: Bridge) -> bool:
         timer.cancel()
 
 
-def farewell(
-    session_id: str | None, *, is_kept: bool, has_unsent: bool, rescued: Path | None = None
-) -> None:
+def farewell(session_id: str | None, *, is_kept: bool, has_unsent: bool, rescued: Path | None = None) -> None:
     """Say how to go on with the chat, and what of it is lost."""
     if rescued is not None:
         _say(f"llama-chat: the last messages could not be kept; the whole chat was written to {rescued}.")

@@ -38,7 +38,8 @@ def parse_json(line: str) -> Any:
     try:
         return json.loads(line, parse_constant=_no_constant)
     except json.JSONDecodeError as error:
-        raise BadValueError(f"this is not JSON ({error.msg} at character {error.pos + 1})") from error
+        what = error.msg.removesuffix(" at")  # "Unterminated string starting at"
+        raise BadValueError(f"this is not JSON ({what} at character {error.pos + 1})") from error
     except RecursionError:
         raise BadValueError("it is nested too deeply") from None
     except BadValueError:
@@ -119,9 +120,11 @@ class Fields:
         wanted = f"a number from {least:g} to {most:g}"
         return float(self._checked(name, wanted, lambda value: is_number(value, least, most)))
 
-    def list(self, name: str) -> list[Any]:
-        """A list of anything."""
+    def list(self, name: str, *, most: int | None = None) -> list[Any]:
+        """A list of anything, of at most so many items."""
         found: list[Any] = self._checked(name, "a list", lambda value: isinstance(value, list))
+        if most is not None and len(found) > most:
+            raise BadValueError(f"{name!r} of {self._what} has more than {most:,} items")
         return found
 
     def end(self) -> None:
@@ -199,7 +202,9 @@ def plain_dataclass(kind: type[_Kind], values: object, what: str, **known: Any) 
 
 def shown(value: object) -> str:
     """The value in an error: short, and in one line."""
-    text = repr(value) if isinstance(value, str | int | float | bool) or value is None else _kind_of(value)
+    if value is None or isinstance(value, bool):
+        return json.dumps(value)
+    text = repr(value) if isinstance(value, str | int | float) else _kind_of(value)
     return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
 
 

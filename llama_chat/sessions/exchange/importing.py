@@ -1,22 +1,33 @@
-"""Sessions out of files into the store: all is checked first, then all of it is written, or nothing."""
+"""Sessions out of files into the store: all is checked first, then all of it is written, or nothing.
+
+It is written in small steps, so that chats which write meanwhile hardly wait, and shown by the last one. What
+a program that was killed has put in is among the deleted sessions, and goes with them after 30 days.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from llama_chat.conversation import Message, new_id
+from llama_chat.conversation import Message, new_id, with_ids
+from llama_chat.errors import StoreError
 from llama_chat.sessions import replies
 from llama_chat.sessions.database import storable
 from llama_chat.sessions.exchange.files import read_file
 from llama_chat.sessions.exchange.lines import changed
-from llama_chat.sessions.exchange.records import FileSession
+from llama_chat.sessions.exchange.records import FileSession, PackedTokens
 from llama_chat.sessions.records import ModelRecord, SessionInfo, sampling_json
 from llama_chat.sessions.store import SessionStore
 
 _IDS_IN_A_QUESTION = 500
+_STEP_BYTES = 300_000
+_STEP_ROWS = 200
+_PAUSE_S = 0.05
+"""Between two steps: SQLite, waiting for the lock, asks for it every 25 to 50 ms."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +60,19 @@ def import_files(store: SessionStore, sources: Sequence[Source]) -> list[Importe
         StoreError: the store cannot be written; nothing was imported.
     """
     states = [_check(source) for source in sources]
-    with store.transaction() as connection:
-        found = [_insert(connection, session) for session in _sessions(sources)]
-        _make_last(connection, [each.info for each in found])
-        for source, state in zip(sources, states, strict=True):
-            if _state_of(source.path) != state:
-                raise changed(source.path)
+    found: list[Imported] = []
+    try:
+        for session in _sessions(sources):
+            found.append(_begin(store, session))
+            _write(store, session, found[-1])
+        with store.transaction() as connection:
+            _reveal(connection, [each.info for each in found])
+            for source, state in zip(sources, states, strict=True):
+                if _state_of(source.path) != state:
+                    raise changed(source.path)
+    except BaseException:
+        _take_back(store, found)
+        raise
     return found
 
 
@@ -80,20 +98,56 @@ def _sessions(sources: Sequence[Source]) -> Iterator[FileSession]:
         yield from read_file(source.path, source.name, is_checked=True)
 
 
-def _insert(connection: sqlite3.Connection, session: FileSession) -> Imported:
+def _begin(store: SessionStore, session: FileSession) -> Imported:
+    """Put the session in, without messages, as a deleted one: no list shows it before all is there."""
     info, conversation = session.record.info, session.record.conversation
+    with store.transaction() as connection:
+        is_there = _is_any_there(connection, "sessions", [info.id]) or _is_any_there(
+            connection, "messages", list(conversation.messages)
+        )
+        copy = replace(info, id=new_id() if is_there else info.id, message_count=len(conversation.messages))
+        _insert_session(connection, copy)
+    return Imported(copy, info.id if is_there else "", session.left_out)
+
+
+def _write(store: SessionStore, session: FileSession, imported: Imported) -> None:
+    """Put the messages in, in steps: who writes meanwhile waits for one of them at most."""
+    conversation = session.record.conversation
     new_ids: dict[str, str] = {}
-    if _is_any_there(connection, "sessions", [info.id]) or _is_any_there(
-        connection, "messages", list(conversation.messages)
-    ):
-        new_ids = {known: new_id() for known in (info.id, *conversation.messages)}
-    copy = replace(info, id=new_ids.get(info.id, info.id), message_count=len(conversation.messages))
-    leaf_id = conversation.leaf_id
-    _insert_session(connection, copy, leaf_id and new_ids.get(leaf_id, leaf_id))
+    if imported.copy_of:
+        new_ids = {known: new_id() for known in conversation.messages}
+    rows: list[_Row] = []
+    size_bytes = 0
     for message in conversation.messages.values():
-        _insert_message(connection, copy.id, message, session, new_ids)
-    _note_model(connection, copy)
-    return Imported(copy, info.id if new_ids else "", session.left_out)
+        packed = session.packed_of(message.id)  # reads the file: nobody need wait for that
+        stored = _as_ended(with_ids(message, new_ids))
+        rows.append(_Row(stored, session.record.models.get(message.id), packed))
+        size_bytes += rows[-1].size_bytes
+        if size_bytes > _STEP_BYTES or len(rows) >= _STEP_ROWS:
+            _insert_rows(store, imported.info.id, rows)
+            rows, size_bytes = [], 0
+            time.sleep(_PAUSE_S)
+    _insert_rows(store, imported.info.id, rows)
+    leaf_id = conversation.leaf_id
+    with store.transaction() as connection:
+        connection.execute(
+            "UPDATE sessions SET leaf_id = ? WHERE id = ?",
+            (leaf_id and new_ids.get(leaf_id, leaf_id), imported.info.id),
+        )
+        _note_model(connection, imported.info)
+
+
+def _insert_rows(store: SessionStore, session_id: str, rows: Sequence[_Row]) -> None:
+    with store.transaction() as connection:
+        for row in rows:
+            _insert_message(connection, session_id, row)
+
+
+def _take_back(store: SessionStore, found: Sequence[Imported]) -> None:
+    """Delete what is there already; where the store takes that no more, it goes after 30 days."""
+    with contextlib.suppress(StoreError):
+        for each in found:
+            store.delete_now(each.info.id)
 
 
 def _is_any_there(connection: sqlite3.Connection, table: str, ids: Sequence[str]) -> bool:
@@ -105,51 +159,46 @@ def _is_any_there(connection: sqlite3.Connection, table: str, ids: Sequence[str]
     return False
 
 
-def _insert_session(connection: sqlite3.Connection, info: SessionInfo, leaf_id: str | None) -> None:
+def _insert_session(connection: sqlite3.Connection, info: SessionInfo) -> None:
     connection.execute(
         "INSERT INTO sessions "
-        "(id, title, created_at, updated_at, touched, date, model, leaf_id, message_count) VALUES "
+        "(id, title, created_at, updated_at, touched, date, model, message_count, deleted_at) VALUES "
         "(?, CAST(? AS TEXT), ?, ?, 0, CAST(? AS TEXT), CAST(? AS TEXT), ?, ?)",
         (
             *(info.id, storable(info.title), info.created_at, info.updated_at),
-            *(storable(info.date), storable(info.model), leaf_id, info.message_count),
+            *(storable(info.date), storable(info.model), info.message_count, time.time()),
         ),
     )
 
 
-def _insert_message(
-    connection: sqlite3.Connection,
-    session_id: str,
-    message: Message,
-    session: FileSession,
-    new_ids: dict[str, str],
-) -> None:
-    stored = _as_ended(_renamed(message, new_ids))
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """A message that is ready to be put in."""
+
+    message: Message
+    model: ModelRecord | None
+    packed: PackedTokens | None
+
+    @property
+    def size_bytes(self) -> int:
+        """What there is to write, and to index, about."""
+        return len(self.message.text) + (len(self.packed.archive) if self.packed else 0)
+
+
+def _insert_message(connection: sqlite3.Connection, session_id: str, row: _Row) -> None:
+    stored = row.message
     replies.insert_message(connection, session_id, stored)
-    if model := session.record.models.get(message.id):
+    if row.model is not None:
         connection.execute(
-            "UPDATE replies SET model_id = ? WHERE message_id = ?", (_model_id(connection, model), stored.id)
+            "UPDATE replies SET model_id = ? WHERE message_id = ?",
+            (_model_id(connection, row.model), stored.id),
         )
-    if packed := session.packed_of(message.id):
-        connection.execute("INSERT INTO token_archives VALUES (?, ?)", (stored.id, packed.archive))
+    if row.packed is not None:
+        connection.execute("INSERT INTO token_archives VALUES (?, ?)", (stored.id, row.packed.archive))
         connection.executemany(
             "INSERT INTO sampling_changes VALUES (?, ?, ?)",
-            [(stored.id, place, sampling_json(sampling)) for place, sampling in packed.sampling_changes],
+            [(stored.id, place, sampling_json(sampling)) for place, sampling in row.packed.sampling_changes],
         )
-
-
-def _renamed(message: Message, new_ids: dict[str, str]) -> Message:
-    """The message under its new ids, if there are any."""
-    reply = message.reply
-    if reply is not None and reply.context_start is not None:
-        reply = replace(reply, context_start=new_ids.get(reply.context_start, reply.context_start))
-    parent_id = message.parent_id
-    return replace(
-        message,
-        id=new_ids.get(message.id, message.id),
-        parent_id=parent_id and new_ids.get(parent_id, parent_id),
-        reply=reply,
-    )
 
 
 def _as_ended(message: Message) -> Message:
@@ -186,11 +235,11 @@ def _note_model(connection: sqlite3.Connection, info: SessionInfo) -> None:
     )
 
 
-def _make_last(connection: sqlite3.Connection, infos: Sequence[SessionInfo]) -> None:
-    """Put the sessions before those that were there, in their own order by time."""
+def _reveal(connection: sqlite3.Connection, infos: Sequence[SessionInfo]) -> None:
+    """Show the sessions, before those that were there, in their own order by time."""
     (last,) = connection.execute("SELECT coalesce(max(touched), 0) FROM sessions").fetchone()
     in_order = sorted(infos, key=lambda info: info.updated_at)
     connection.executemany(
-        "UPDATE sessions SET touched = ? WHERE id = ?",
+        "UPDATE sessions SET touched = ?, deleted_at = NULL WHERE id = ?",
         [(last + place, info.id) for place, info in enumerate(in_order, 1)],
     )

@@ -88,7 +88,8 @@ class _Source:
                     return value
             except json.JSONDecodeError as error:
                 if self._is_at_end:
-                    raise self.error(f"this is not JSON, or cut ({error.msg})") from error
+                    what = error.msg.removesuffix(" at").removesuffix(" starting")
+                    raise self.error(f"this is not JSON, or cut ({what})") from error
             except RecursionError:
                 raise self.error("it is nested too deeply") from None
             except ValueError as error:

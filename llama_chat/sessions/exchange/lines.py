@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,10 @@ from typing import Any, BinaryIO
 from llama_chat.sessions.exchange.fields import BadValueError, ExchangeError, parse_json
 from llama_chat.sessions.exchange.jsonl import MOST_LINE_BYTES
 
+MOST_VALUES = 2_000_000
+"""In one line; a reply of 70,000 tokens has 420,000."""
+_BEFORE_VALUES = (b",", b"[", b"{")
+_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
@@ -36,6 +41,8 @@ def lines_of(file: BinaryIO, name: str) -> Iterator[Line]:
         if len(raw) > MOST_LINE_BYTES:
             raise at_line(name, number, f"it is longer than {MOST_LINE_BYTES:,} bytes")
         content = raw.removeprefix(_BYTE_ORDER_MARK) if number == 1 else raw
+        if _value_count(content) > MOST_VALUES:
+            raise at_line(name, number, f"it holds more than {MOST_VALUES:,} values")
         if content.strip():
             yield Line(number, offset, _value(content, name, number))
         offset += len(raw)
@@ -63,6 +70,14 @@ def changed(path: Path) -> ExchangeError:
 def at_line(name: str, number: int, what: str) -> ExchangeError:
     """The error for that line."""
     return ExchangeError(f"{name}, line {number}: {what}.")
+
+
+def _value_count(content: bytes) -> int:
+    """About how many values the JSON has: each takes up to 70 bytes of memory, some 2 of the file."""
+    count = sum(map(content.count, _BEFORE_VALUES))
+    if count > MOST_VALUES:  # in strings, too? Then they do not count
+        count = sum(map(_STRING.sub(b"", content).count, _BEFORE_VALUES))
+    return count
 
 
 def _value(content: bytes, name: str, number: int) -> Any:

@@ -7,6 +7,7 @@ from base64 import b64decode
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from sys import getsizeof
 from typing import Any, BinaryIO, get_args
 
 from llama_chat.conversation import Conversation, Message, Reply, Role
@@ -33,6 +34,12 @@ _REASONS: tuple[str, ...] = get_args(FinishReason)
 _WHOLE = 2**63 - 1
 _IDS = 2**32 - 1
 _LONGEST_S = 1e9
+_MOST_IDS = 200_000
+"""Tokens of one reply."""
+_MOST_MODELS = 1000
+"""Of one session."""
+_MOST_MEMORY_BYTES = 512_000_000
+"""That one session may take: its texts, ids and plans, not its packed tokens."""
 
 
 def read_jsonl(file: BinaryIO, path: Path, name: str, *, is_checked: bool = False) -> Iterator[FileSession]:
@@ -86,7 +93,9 @@ class _Session:
         count = values.whole("messages", 0, 10**9)
         self.expects = count
         self._leaf_id = values.id_or_none("leaf_id")
-        self._models = [plain_dataclass(ModelRecord, value, "a model") for value in values.list("models")]
+        self._memory_bytes = 0
+        models = values.list("models", most=_MOST_MODELS)
+        self._models = [plain_dataclass(ModelRecord, value, "a model") for value in models]
         self._info = SessionInfo(
             id=self._new_id(values),
             title=values.text("title", longest=LONGEST_NAME),
@@ -119,6 +128,9 @@ class _Session:
             raise BadValueError("only an assistant's message has a reply")
         reply = parts.reply if parts else None
         self.messages[message_id] = Message(message_id, parent_id, Role(role), text, created_at, reply)
+        self._memory_bytes += _memory_bytes(text, reply)
+        if self._memory_bytes > _MOST_MEMORY_BYTES:
+            raise BadValueError(f"the session takes more than {_MOST_MEMORY_BYTES:,} bytes of memory")
         self.expects -= 1
         if parts and parts.model:
             self._model_of[message_id] = parts.model
@@ -211,7 +223,7 @@ def _reply_parts(value: object, models: Sequence[ModelRecord], is_checked: bool)
         seed=values.whole("seed", 0, _WHOLE),
         sampling=plain_dataclass(Sampling, values.take("sampling"), "the sampling"),
         model=values.name("model"),
-        token_ids=_ids(values.list("token_ids")),
+        token_ids=_ids(values.list("token_ids", most=_MOST_IDS)),
         finish_reason=reason,
         error=values.text("error"),
         prompt_tokens=values.whole("prompt_tokens", 0, _IDS),
@@ -224,6 +236,12 @@ def _reply_parts(value: object, models: Sequence[ModelRecord], is_checked: bool)
     tokens = _packed(values.take("tokens"), reply, is_checked)
     values.end()
     return _ReplyParts(reply, None if place is None else models[place], tokens)
+
+
+def _memory_bytes(text: str, reply: Reply | None) -> int:
+    """What a message takes, about: an id of a large vocabulary 36 bytes, a forward of a plan 100."""
+    forwards = reply.plan.forwards if reply is not None and reply.plan is not None else ()
+    return 1000 + getsizeof(text) + 36 * len(reply.token_ids if reply else ()) + 100 * len(forwards)
 
 
 def _ids(values: list[Any]) -> tuple[int, ...]:

@@ -76,7 +76,6 @@ class PlayerBar(Widget):
         padding: 0 1;
         border: round $foreground 20%;
     }
-    .-low PlayerBar, .-tiny PlayerBar { height: 1; border: none; padding: 0; }
     """
 
     view: reactive[BarView | None] = reactive(None)

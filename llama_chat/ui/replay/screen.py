@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import fields
 from typing import ClassVar
 
 from textual import on
@@ -14,17 +15,18 @@ from textual.screen import Screen
 from textual.timer import Timer
 
 from llama_chat.conversation import Role
+from llama_chat.events import Sampling
 from llama_chat.replay import Player, ReplayState, Timeline, sampling_moves
 from llama_chat.sessions import ModelRecord
 from llama_chat.ui.replay.bar import BarView, PlayerBar
 from llama_chat.ui.replay.help import ReplayHelp
 from llama_chat.ui.replay.keys import replay_bindings
-from llama_chat.ui.replay.sliders import ShownSliders
+from llama_chat.ui.replay.sliders import SettingsLine, SettingsView, ShownSliders
 from llama_chat.ui.replay.status import ReplayStatus
 from llama_chat.ui.replay.writer import PathWriter
 from llama_chat.ui.screens.chat import WIDE_CELLS, ChatScreen
 from llama_chat.ui.widgets.header import Header
-from llama_chat.ui.widgets.hint_line import HINT_S, HintLine
+from llama_chat.ui.widgets.hint_line import HINT_S, LOW_ROWS, HintLine
 from llama_chat.ui.widgets.transcript import Transcript
 
 FRAME_S = 1 / 30
@@ -55,6 +57,7 @@ class ReplayScreen(Screen[None]):
         self.hint_line = HintLine()
         self._writer = PathWriter(self.transcript)
         self._sliders = ShownSliders(player.state.sampling)
+        self._settings_line = SettingsLine()
         self._header = Header()
         self._bar = PlayerBar(_user_marks(player.timeline))
         self._status = ReplayStatus(player.timeline.info.created_at, shows_keys=has_keys)
@@ -63,8 +66,9 @@ class ReplayScreen(Screen[None]):
         self._is_ticking = False
         self._clock_s = 0.0
         self._last_tick_s = 0.0
-        self._hint_ends_s = math.inf
+        self._marks_end_s = math.inf
         """On the clock of `go_on`, which may be quicker than time."""
+        self._are_moves_told = False
         self._sampling = player.state.sampling
 
     def compose(self) -> ComposeResult:
@@ -75,6 +79,7 @@ class ReplayScreen(Screen[None]):
                 yield self.transcript
                 with Vertical(id="prompt-row"):
                     yield self.hint_line
+                    yield self._settings_line
                     yield self._bar
             yield self._sliders
         yield self._status
@@ -99,12 +104,29 @@ class ReplayScreen(Screen[None]):
             before = self._sampling
             self.show_now()
             if self._sampling != before and self.size.width < WIDE_CELLS:
-                self.hint_line.say(f"{sampling_moves(before, self._sampling)}.", seconds=_AGES_S)
-                self._hint_ends_s = now_s + HINT_S
+                self._tell_moves(before)
+                self._marks_end_s = now_s + HINT_S
         else:
             self._show_bar()
-        if now_s >= self._hint_ends_s:
-            self._hint_ends_s = math.inf
+        if now_s >= self._marks_end_s:
+            self._forget_moves()
+
+    def _tell_moves(self, before: Sampling) -> None:
+        """Mark the settings that were moved; where there is no line of them, say it."""
+        now = self._sampling
+        names = [each.name for each in fields(Sampling)]
+        moved = {name: getattr(before, name) for name in names if getattr(before, name) != getattr(now, name)}
+        self._settings_line.view = SettingsView(now, {**self._settings_line.view.moved, **moved})
+        if self.size.height < LOW_ROWS:
+            self._are_moves_told = True
+            self.hint_line.say(f"{sampling_moves(before, now)}.", seconds=_AGES_S)
+
+    def _forget_moves(self) -> None:
+        """They are no news any more."""
+        self._marks_end_s = math.inf
+        self._settings_line.view = SettingsView(self._sampling)
+        if self._are_moves_told:
+            self._are_moves_told = False
             self.hint_line.clear()
 
     def show_now(self) -> None:
@@ -113,6 +135,7 @@ class ReplayScreen(Screen[None]):
         self._writer.show(state)
         self._sampling = state.sampling
         self._sliders.show_sampling(state.sampling)
+        self._settings_line.view = SettingsView(state.sampling, self._settings_line.view.moved)
         self._header.model_text = _model_line(self.player.timeline, state)
         self._status.state = state
         self._show_bar()
@@ -134,9 +157,8 @@ class ReplayScreen(Screen[None]):
 
     def _show_there(self) -> None:
         """Show where the user went; what was said on the way is over."""
-        if self._hint_ends_s < math.inf:
-            self._hint_ends_s = math.inf
-            self.hint_line.clear()
+        if self._marks_end_s < math.inf:
+            self._forget_moves()
         self.show_now()
 
     @on(PlayerBar.Toggled)

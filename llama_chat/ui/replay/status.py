@@ -51,8 +51,6 @@ class ReplayStatus(Widget):
 
     DEFAULT_CSS = """
     ReplayStatus { height: 1; padding: 0 2; color: $foreground 60%; }
-    .-low ReplayStatus { display: none; }
-    .-tiny ReplayStatus { padding: 0; }
     """
 
     state: reactive[ReplayState] = reactive(ReplayState(), always_update=True)
