@@ -13,6 +13,7 @@ import json
 import os
 import pty
 import select
+import shutil
 import statistics
 import subprocess
 import sys
@@ -155,29 +156,59 @@ def measure_run(home: Path) -> float:
         return time.perf_counter() - started
 
 
+def measure_all(home: Path, seconds: float) -> dict[str, object]:
+    """Every figure of a chat without sessions."""
+    starts = [measure_start(home) for _ in range(5)]
+    return {
+        "help_s": round(measure_help(), 3),
+        "start_to_echo_s": round(statistics.median(ready_s for ready_s, _ in starts), 3),
+        "torch_loaded_by_then": any(has_torch for _, has_torch in starts),
+        **measure_chat(home, seconds),
+        "run_first_token_s": round(statistics.median(measure_run(home) for _ in range(3)), 2),
+    }
+
+
+def home_of(folder: Path, model: Path, store: Path | None = None) -> Path:
+    """A folder of the program's own with the model, and with a copy of the store."""
+    models = folder / "data" / "models"
+    models.mkdir(parents=True)
+    (models / model.name).symlink_to(model)
+    if store is not None:
+        shutil.copyfile(store, folder / "data" / "sessions.sqlite3")
+    return folder
+
+
+def measure_starts(folder: Path, model: Path, store: Path) -> dict[str, object]:
+    """Start to echo with no sessions and with those of the store, in turn; the medians of nine."""
+    empty, full = home_of(folder / "empty", model), home_of(folder / "full", model, store)
+    times: dict[Path, list[float]] = {empty: [], full: []}
+    for _ in range(9):
+        for home, taken in times.items():
+            taken.append(measure_start(home)[0])
+    without_s, with_s = (statistics.median(taken) for taken in times.values())
+    return {
+        "start_to_echo_s": round(without_s, 3),
+        "with_the_store_s": round(with_s, 3),
+        "more_s": round(with_s - without_s, 3),
+    }
+
+
 def main() -> None:
     """Print the figures, and one JSON object as the last line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--seconds", type=float, default=20.0, help="of typing while a reply runs")
+    parser.add_argument("--store", type=Path, help="only the start, with this store and with none")
     arguments = parser.parse_args()
     cached = pull(
         DEFAULT, platformdirs.user_cache_path("llama-chat-tests"), lambda _: None, threading.Event()
     )
     with tempfile.TemporaryDirectory() as folder:
-        home = Path(folder)
-        models = home / "data" / "models"
-        models.mkdir(parents=True)
-        (models / cached.name).symlink_to(cached)
-        starts = [measure_start(home) for _ in range(5)]
-        figures = {
-            "help_s": round(measure_help(), 3),
-            "start_to_echo_s": round(statistics.median(ready_s for ready_s, _ in starts), 3),
-            "torch_loaded_by_then": any(has_torch for _, has_torch in starts),
-            **measure_chat(home, arguments.seconds),
-            "run_first_token_s": round(statistics.median(measure_run(home) for _ in range(3)), 2),
-        }
+        if arguments.store is not None:
+            figures = measure_starts(Path(folder), cached, arguments.store)
+        else:
+            figures = measure_all(home_of(Path(folder), cached), arguments.seconds)
     for name, value in figures.items():
         print(f"{name:26} {value}")
     print(json.dumps(figures))

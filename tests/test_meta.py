@@ -15,6 +15,7 @@ import torch
 from fuzz_meta import fuzz
 from llama_models import llama3 as meta_package
 from llama_models.llama3.tokenizer import Tokenizer as MetaTokenizer
+from recorded_chat import RecordedChat
 from test_cli import run
 from tiny_meta import FIRST_SHARD, TINY_VOCAB, TinyMeta, meta_name, tiktoken_lines
 from tiny_models import TinyModel, tiny_vocabulary
@@ -32,6 +33,8 @@ from llama_chat.engine.vocabulary.llama3_template import LLAMA3_TEMPLATE
 from llama_chat.engine.weights import Precision
 from llama_chat.errors import ModelError
 from llama_chat.events import Failed, Finished, LiveSampling, Sampling, Special, Text, Token
+from llama_chat.replay import build_timeline
+from llama_chat.sessions import SessionStore
 from llama_chat.settings import ModelSettings
 
 SMALL_LLAMA3 = {"dim": 32, "n_heads": 4, "n_kv_heads": 2, "ffn_dim": 64, "vocab_size": 128_256}
@@ -380,6 +383,25 @@ def test_it_is_inspected(small_llama3: Path, home: Path, capsys: pytest.CaptureF
     out = capsys.readouterr().out
     for words in ("consolidated.00.pth … consolidated.01.pth", "128,256 tokens", "128009 <|eot_id|>"):
         assert words in out
+
+
+def test_its_session_is_watched_and_run_again(small_llama3: Path, home: Path) -> None:
+    """With a second turn, a moved slider and a branch: from the store, by a fresh engine, token by token."""
+    store = SessionStore(home / "data" / "sessions.sqlite3")
+    store.open()
+    chat = RecordedChat(load_engine(small_llama3, ModelSettings(threads=1)), store)
+    first = chat.say("Hello", moves={4: Sampling(temperature=1.5, max_new_tokens=16)}, stop_after=9)
+    chat.say("And now?", stop_after=6)
+    chat.regenerate(first, seed=8, stop_after=7)
+    timeline = build_timeline(chat.record)
+    assert timeline.token_count == 9 + 6 + 7
+    assert timeline.state_at(len(timeline.moments)).path[-1].text == chat.conversation.path()[-1].text
+    store.close()
+    command = [str(Path(sys.executable).with_name("llama-chat")), "replay", chat.session.id[:8], "--rerun"]
+    done = subprocess.run([*command, "--json"], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    verdicts = json.loads(done.stdout)["verdicts"]
+    assert [verdict["verdict"] for verdict in verdicts] == ["identical"] * 3
 
 
 # --- memory ----------------------------------------------------------------------------------------
