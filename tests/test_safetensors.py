@@ -216,7 +216,7 @@ def test_a_file_cut_anywhere_is_refused(tmp_path: Path) -> None:
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
-    for path, reason in ((tmp_path / "none", "No such file"), (tmp_path, "directory")):
+    for path, reason in ((tmp_path / "none", "No such file"), (tmp_path, "no ordinary file")):
         with pytest.raises(ModelError, match=reason):
             SafetensorsFile(path)
 
