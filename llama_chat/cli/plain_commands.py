@@ -14,6 +14,7 @@ from llama_chat.cli.plain_words import excerpt, without_keys
 from llama_chat.cli.talk import say
 from llama_chat.errors import UsageError
 from llama_chat.events import Sampling
+from llama_chat.sampling import setting_value
 from llama_chat.setting_values import parsed_value
 from llama_chat.settings import ChatSettings
 from llama_chat.ui import notices
@@ -180,21 +181,16 @@ def _set(plain: PlainChat, rest: str) -> None:
     now = plain.bridge.sampling.current
     if not rest:
         for field in fields(Sampling):
-            value_text = _value_text(field.name, getattr(now, field.name))
+            value_text = setting_value(field.name, getattr(now, field.name))
             say(f"{field.name} is {value_text}. {field.metadata['help']}")
         return
     name, value = parse_setting(rest)
     if value is None:
-        say(f"{name} is {_value_text(name, getattr(now, name))}. /set {name} 1 would change it.")
+        say(f"{name} is {setting_value(name, getattr(now, name))}. /set {name} 1 would change it.")
         return
     plain.bridge.sampling.change(**{name: value})
     plain.bridge.save_setting("sampling", name, value)
-    say(f"{name} is {_value_text(name, value)} from the next token on.")
-
-
-def _value_text(name: str, value: float) -> str:
-    zero = next(field.metadata.get("zero", "") for field in fields(Sampling) if field.name == name)
-    return zero if zero and value == 0 else f"{value:,}" if isinstance(value, int) else f"{value:g}"
+    say(f"{name} is {setting_value(name, value)} from the next token on.")
 
 
 def _seed(plain: PlainChat, rest: str) -> None:

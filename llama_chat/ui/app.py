@@ -13,7 +13,6 @@ from textual import events, on
 from textual.app import ScreenStackError
 from textual.binding import Binding, BindingType
 from textual.message import Message
-from textual.notifications import SeverityLevel
 from textual.screen import Screen
 
 from llama_chat.ui.bridge import Bridge
@@ -25,7 +24,6 @@ from llama_chat.ui.screens.chat import ChatScreen
 from llama_chat.ui.setup import ChatSetup
 from llama_chat.ui.theme_watch import ThemeWatch
 from llama_chat.ui.view import NoticeKind
-from llama_chat.ui.widgets.hint_line import HINT_S
 
 if TYPE_CHECKING:
     from llama_chat.ui.chat import Chat
@@ -138,19 +136,9 @@ class ChatApp(SafeApp):
 
     # --- looks ----------------------------------------------------------------------------------------------
 
-    def notify(
-        self,
-        message: str,
-        *,
-        title: str = "",
-        severity: SeverityLevel = "information",
-        timeout: float | None = None,
-        markup: bool = True,  # noqa: ARG002  (Textual's; nothing is parsed)
-    ) -> None:
-        """Say it in the line above the prompt, from any thread: a toast would cover what is typed."""
-        kind: NoticeKind = "info" if severity == "information" else severity
-        text = f"{title}: {message}" if title else message
-        self.call_later(self._chat_screen.hint, text, kind, seconds=timeout or HINT_S)
+    def say_in_passing(self, text: str, kind: NoticeKind, seconds: float) -> None:
+        """Say it in the line above the prompt."""
+        self._chat_screen.hint(text, kind, seconds=seconds)
 
     def _look_at_themes(self) -> None:
         """Show the user's themes as they were saved; not while a reply is written, which comes first."""

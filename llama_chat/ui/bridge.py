@@ -6,7 +6,6 @@ The screen is woken once when the queue becomes non-empty, never per token, and 
 from __future__ import annotations
 
 import contextlib
-import logging
 import threading
 import time
 from collections import deque
@@ -19,10 +18,11 @@ from llama_chat.conversation import Message
 from llama_chat.errors import LlamaChatError, PromptError, StoreError
 from llama_chat.events import Event, Failed, Finished, LiveSampling, Loading, ModelInfo
 from llama_chat.recorder import Recorder
-from llama_chat.sessions import SessionStore, StoreUnavailable
+from llama_chat.sessions import SessionStore
 from llama_chat.settings import SettingValue
 from llama_chat.shelves.used import FILE_NAME, UsedModels
 from llama_chat.ui import notes
+from llama_chat.ui.housekeeping import PATIENCE_S, Housekeeping
 from llama_chat.ui.notices import other_model
 from llama_chat.ui.own_thread import OwnThread
 from llama_chat.ui.saved import SavedSession
@@ -36,17 +36,12 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_log = logging.getLogger(__name__)
-
 PATIENCE_AT_END = 4
 """The disk is waited for longer than the engine: what was said must be kept."""
 
 LEAVING_PATIENCE_S = 0.1
-TIDYING_PATIENCE_S = 0.5
 TELLING_TOKENS = 16
 """The speed of a shorter reply says little of the model."""
-PATIENCE_S = 0.25
-"""How long the store may take before the user hears of it."""
 LASTING_S = 1.0
 """How long it may take nothing before the user hears why."""
 
@@ -76,8 +71,6 @@ class Bridge:
         self._recording: deque[str] = deque()
         self._settings_writer = SettingsWriter(setup.save_setting)
         self._saved_sampling: dict[str, SettingValue] = asdict(setup.settings.sampling)
-        self._unavailable_since_s: float | None = None
-        self._has_told_unavailable = False
         self._is_written = True
         self._behind_since_s: float | None = None
         self._told_trouble = ""
@@ -95,9 +88,9 @@ class Bridge:
         self.worker = Worker(setup.loader, self, self.sampling, pull=setup.pull)
         self._entered: SavedSession | None = None
         self._reader = OwnThread("reading")
-        self._tidying = threading.Thread(target=self._tidy, name="tidying", daemon=True)
+        self._housekeeping = Housekeeping(self.store, self._put)
         # In line before all else: whoever asks the store from now on gets an answer once it is open.
-        self._watched(self.call(self._open_store), whose=self.store)
+        self._watched(self.call(self._housekeeping.open), whose=self.store)
 
     # --- called by the screen -----------------------------------------------------------------------
 
@@ -105,28 +98,6 @@ class Bridge:
         """Open the store and begin to load the model, each on its own thread."""
         self.recorder.start()
         self.worker.start()
-
-    def _open_store(self) -> None:
-        """Open it; the recorder repeats this while the disk refuses, and the user hears of it if it lasts."""
-        try:
-            self.store.open()
-        except StoreUnavailable as error:
-            now_s = time.monotonic()
-            self._unavailable_since_s = self._unavailable_since_s or now_s
-            if now_s - self._unavailable_since_s >= PATIENCE_S and not self._has_told_unavailable:
-                self._has_told_unavailable = True
-                self._put(notes.NotKept(error))
-            raise
-        for text in self.store.notices:
-            self._put(notes.OfStore(text))
-        self._tidying.start()
-
-    def _tidy(self) -> None:
-        """On a thread of its own: it may take seconds, and no commit waits for it."""
-        try:
-            self.store.tidy()
-        except Exception:  # the chat may end meanwhile, which closes the store; the next one goes on
-            _log.warning("the store could not be tidied", exc_info=True)
 
     def call(self, function: Callable[..., T], *args: object) -> Future[T]:
         """Run something on the thread of the store, after all that was asked before."""
@@ -227,18 +198,11 @@ class Bridge:
         if not self.recorder.is_alive:  # else it may be in the middle of a write
             if self._entered is not None and is_kept:
                 self._leave(self._entered)
-            if self._tidying.is_alive():
-                self._tidying.join(TIDYING_PATIENCE_S)
-            if is_kept and not self._tidying.is_alive():
-                self._finish_deleting()
+            if is_kept:
+                self.waits_for = "what was deleted to be erased"
+                self._housekeeping.finish()
             self.store.close()
         return is_kept and are_settings_written
-
-    def _finish_deleting(self) -> None:
-        """What would have held the chat's own writing up."""
-        self.waits_for = "what was deleted to be erased"
-        with contextlib.suppress(StoreError):
-            self.store.finish_deleting()
 
     def _leave(self, saved: SavedSession) -> None:
         self.store.wait_at_most(LEAVING_PATIENCE_S)

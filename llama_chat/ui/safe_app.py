@@ -13,11 +13,14 @@ from textual import constants, events
 from textual.app import App
 from textual.driver import Driver
 from textual.filter import LineFilter, NoColor
+from textual.notifications import SeverityLevel
 from textual.widget import Widget
 
 from llama_chat.paths import bundled_themes
 from llama_chat.ui.line_filter import SafeLineFilter
 from llama_chat.ui.themes import load_themes
+from llama_chat.ui.view import NoticeKind
+from llama_chat.ui.widgets.hint_line import HINT_S
 
 FALLBACK_THEME = "ember"
 
@@ -54,6 +57,24 @@ class SafeApp(App[None]):
             *loaded.notices,
             f"There is no theme '{wanted}': {self.theme} is used. F9 shows what there is.",
         )
+
+    def notify(
+        self,
+        message: str,
+        *,
+        title: str = "",
+        severity: SeverityLevel = "information",
+        timeout: float | None = None,
+        markup: bool = True,  # noqa: ARG002  (Textual's; nothing is parsed)
+    ) -> None:
+        """Say it in a line of our own, from any thread: a toast would cover what is typed or read."""
+        kind: NoticeKind = "info" if severity == "information" else severity
+        text = f"{title}: {message}" if title else message
+        self.call_later(self.say_in_passing, text, kind, timeout or HINT_S)
+
+    def say_in_passing(self, text: str, kind: NoticeKind, seconds: float) -> None:
+        """Show the text for so long where it covers nothing."""
+        raise NotImplementedError
 
     def get_line_filters(self) -> Sequence[LineFilter]:
         """Textual's, or none of its greys where no colour is wanted; and ours, which guards the terminal."""

@@ -8,14 +8,13 @@ from typing import ClassVar
 
 from textual.binding import Binding, BindingType
 from textual.driver import Driver
-from textual.notifications import SeverityLevel
 from textual.screen import Screen
 
 from llama_chat.replay import Player
 from llama_chat.ui.driver import driver_class
 from llama_chat.ui.replay.screen import ReplayScreen
 from llama_chat.ui.safe_app import SafeApp
-from llama_chat.ui.widgets.hint_line import HINT_S
+from llama_chat.ui.view import NoticeKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,20 +67,9 @@ class ReplayApp(SafeApp):
         for notice in self._notices:
             self.notify(notice, severity="warning")
 
-    def notify(
-        self,
-        message: str,
-        *,
-        title: str = "",
-        severity: SeverityLevel = "information",
-        timeout: float | None = None,
-        markup: bool = True,  # noqa: ARG002  (Textual's; nothing is parsed)
-    ) -> None:
-        """Say it in the line above the player: a toast would cover what is read."""
-        text = f"{title}: {message}" if title else message
-        kind = "info" if severity == "information" else severity
-        say = self.replay_screen.hint_line.say
-        self.call_later(lambda: say(text, kind, seconds=timeout or HINT_S))
+    def say_in_passing(self, text: str, kind: NoticeKind, seconds: float) -> None:
+        """Say it in the line above the player."""
+        self.replay_screen.hint_line.say(text, kind, seconds=seconds)
 
 
 def run_replay(player: Player, looks: ReplayLooks) -> int:

@@ -7,12 +7,13 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from llama_chat.errors import UsageError
+from llama_chat.sampling import setting_label, setting_value
 from llama_chat.ui.commands import parse_command, parse_setting
 from llama_chat.ui.exporting import parse_export
 from llama_chat.ui.live import Status
 from llama_chat.ui.opening import OPENING
 from llama_chat.ui.screens import openers
-from llama_chat.ui.widgets.sampling_panel import SamplingPanel, label_of, value_text
+from llama_chat.ui.widgets.sampling_panel import SamplingPanel
 
 if TYPE_CHECKING:
     from llama_chat.ui.screens.chat import ChatScreen
@@ -49,13 +50,15 @@ def plan_command(screen: ChatScreen, text: str) -> Callable[[], object] | None:
 def _set(screen: ChatScreen, setting: str, value: float | None) -> None:
     if value is None:
         now = getattr(screen.bridge.sampling.current, setting)
-        screen.hint(f"{label_of(setting)} is {value_text(setting, now)}. /set {setting} 1 would change it.")
+        screen.hint(
+            f"{setting_label(setting)} is {setting_value(setting, now)}. /set {setting} 1 would change it."
+        )
         return
     screen.bridge.sampling.change(**{setting: value})
     screen.bridge.save_setting("sampling", setting, value)
     for panel in screen.query(SamplingPanel):
         panel.show_current()
-    screen.hint(f"{label_of(setting)} is {value_text(setting, value)} from the next token on.")
+    screen.hint(f"{setting_label(setting)} is {setting_value(setting, value)} from the next token on.")
 
 
 def why_not_now(status: Status) -> str:

@@ -15,6 +15,7 @@ from textual.timer import Timer
 from textual.widgets import Static
 
 from llama_chat.events import LiveSampling, Sampling
+from llama_chat.sampling import setting_label
 from llama_chat.ui.scale import Scale
 from llama_chat.ui.widgets.fitting import FittingLine
 from llama_chat.ui.widgets.slider import Slider
@@ -26,18 +27,6 @@ QUIET_S = 0.6
 """A moved value is saved when it has rested so long."""
 
 SETTINGS = {field.name: field for field in fields(Sampling)}
-
-
-def label_of(setting: str) -> str:
-    """The name of a setting as the user reads it: `top-k`, `max new tokens`."""
-    words = setting.replace("_", " ")
-    return words.replace("top ", "top-").replace("min p", "min-p")
-
-
-def value_text(setting: str, value: float) -> str:
-    """The value as it is typed: `0.7`, `all`."""
-    zero: str | None = SETTINGS[setting].metadata.get("zero")
-    return zero if zero is not None and value == 0 else f"{value:,}"
 
 
 def sheet_titles(hidden_above: int, hidden_below: int) -> tuple[str, ...]:
@@ -53,7 +42,7 @@ def slider_of(setting: str, sampling: Sampling, *, compact: bool = False) -> Sli
     """The slider for one field of `Sampling`."""
     field = SETTINGS[setting]
     scale = Scale.of_setting(field.default, field.metadata)
-    return Slider(setting, label_of(setting), scale, getattr(sampling, setting), compact=compact)
+    return Slider(setting, setting_label(setting), scale, getattr(sampling, setting), compact=compact)
 
 
 class SamplingPanel(VerticalScroll, can_focus=False):
