@@ -8,10 +8,10 @@ import time
 
 from fake_engine import FakeEngine, Pace, loader_of
 
+from llama_chat.chat.setup import ChatSetup
 from llama_chat.paths import user_paths
 from llama_chat.settings import Settings
 from llama_chat.ui.app import run_chat
-from llama_chat.ui.setup import ChatSetup
 
 
 class Steady(Pace):

@@ -8,11 +8,11 @@ import time
 
 from fake_engine import FakeEngine, Pace, loader_of
 
+from llama_chat.chat.setup import ChatSetup
 from llama_chat.cli.plain import run_plain_chat
 from llama_chat.cli.talk import exit_status
 from llama_chat.paths import user_paths
 from llama_chat.settings import Settings
-from llama_chat.ui.setup import ChatSetup
 
 
 class Steady(Pace):

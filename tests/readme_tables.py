@@ -6,8 +6,8 @@ import json
 import re
 from pathlib import Path
 
+from llama_chat.chat.keys import KEY_ACTIONS, key_name
 from llama_chat.settings import setting_fields
-from llama_chat.ui.keys import KEY_ACTIONS, key_name
 
 README = Path(__file__).parent.parent / "README.md"
 

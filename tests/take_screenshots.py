@@ -13,11 +13,11 @@ import platformdirs
 from textual.pilot import Pilot
 
 from llama_chat.catalogue import DEFAULT, pull
+from llama_chat.chat.setup import ChatSetup
 from llama_chat.cli.engines import engine_loader
 from llama_chat.paths import Paths
 from llama_chat.settings import ChatSettings, Settings
 from llama_chat.ui.app import ChatApp
-from llama_chat.ui.setup import ChatSetup
 from llama_chat.ui.widgets.prompt import Prompt
 
 DOCS = Path(__file__).parent.parent / "docs"

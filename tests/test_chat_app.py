@@ -18,6 +18,7 @@ from fake_engine import INFO, FakeEngine, Pace, loader_of
 from textual import events
 from textual.pilot import Pilot
 
+from llama_chat.chat.setup import ChatSetup, Puller
 from llama_chat.conversation import Conversation
 from llama_chat.errors import Interrupted, ModelError, SettingsError
 from llama_chat.events import EngineLoader, Sampling
@@ -33,7 +34,6 @@ from llama_chat.ui.screens.key_help import KeyHelpScreen
 from llama_chat.ui.screens.pick import PickScreen
 from llama_chat.ui.screens.session_card import SessionCard
 from llama_chat.ui.screens.system_prompt import SystemPromptScreen
-from llama_chat.ui.setup import ChatSetup, Puller
 from llama_chat.ui.widgets.prompt import Prompt
 from llama_chat.ui.widgets.sampling_panel import SamplingPanel
 from llama_chat.ui.widgets.slider import Slider
@@ -137,6 +137,7 @@ class User:
 
     async def idle(self) -> None:
         await self.ready()
+        await self.until(lambda: not self.screen.chat.opening.is_going_on, "still opening")
         await self.until(lambda: not self.screen.chat.is_replying, "still replying")
 
     async def press(self, *keys: str) -> None:

@@ -4,7 +4,7 @@ import pytest
 from fake_engine import FakeEngine
 from test_chat_app import NARROW, WIDE, Home, chat, home  # noqa: F401  (the fixture)
 
-from llama_chat.ui.keys import COMMANDS
+from llama_chat.chat.keys import COMMANDS
 from llama_chat.ui.widgets.slider import Slider
 
 

@@ -15,12 +15,12 @@ import test_chat_app
 from fake_network import INFO, VOCAB_SIZE, FakeNetwork, byte_tokenizer
 from test_chat_app import NARROW, TIMEOUT_S, Home, User, chat
 
+from llama_chat.chat.setup import ChatSetup
 from llama_chat.cli.engines import engine_loader
 from llama_chat.conversation import Message, Reply
 from llama_chat.engine.generate import LocalEngine
 from llama_chat.events import Engine, Loading, Sampling, Token
 from llama_chat.sessions import SessionStore
-from llama_chat.ui.setup import ChatSetup
 from llama_chat.ui.widgets.slider import Slider
 from llama_chat.ui.widgets.transcript import Transcript
 

@@ -14,11 +14,11 @@ from test_chat_app import NARROW, SMALL, WIDE, Home, User, chat
 from test_chat_opening import notices, open_from_list
 from textual.widgets import Input, OptionList
 
+from llama_chat.chat.commands import COMMANDS
+from llama_chat.chat.live import Status
 from llama_chat.sessions import SessionStore
 from llama_chat.sessions.failures import explain, explain_os
 from llama_chat.ui.app import ChatApp
-from llama_chat.ui.commands import COMMANDS
-from llama_chat.ui.live import Status
 from llama_chat.ui.screens.key_help import help_lines
 from llama_chat.ui.screens.pick import PickScreen
 from llama_chat.ui.screens.system_prompt import SystemPromptScreen

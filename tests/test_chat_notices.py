@@ -11,11 +11,11 @@ from fake_engine import INFO, FakeEngine, Pace, loader_of
 from test_chat_app import NARROW, SMALL, WIDE, Home, User, chat, home  # noqa: F401  (the fixture)
 from textual.widgets import Input, OptionList
 
+from llama_chat.chat import notices
+from llama_chat.chat.live import LiveFigures, Status
+from llama_chat.chat.opening import OPENING
 from llama_chat.conversation import Message, Reply, Role
 from llama_chat.events import ComputePlan, Event, Forward, LiveSampling, Piece, Sampling
-from llama_chat.ui import notices
-from llama_chat.ui.live import LiveFigures, Status
-from llama_chat.ui.opening import OPENING
 from llama_chat.ui.screens.modal import Card
 from llama_chat.ui.screens.pick import PickScreen
 from llama_chat.ui.screens.sending import why_not_now

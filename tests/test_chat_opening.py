@@ -14,14 +14,14 @@ from fake_engine import INFO, FakeEngine, Pace, loader_of
 from test_chat_app import NARROW, TIMEOUT_S, WIDE, Home, User, chat, locked
 from textual.content import Content
 
+from llama_chat.chat import notes
+from llama_chat.chat.bridge import Bridge
+from llama_chat.chat.opening import OPENING
 from llama_chat.conversation import Conversation, Message, Role, short_id
 from llama_chat.errors import Interrupted, ModelError, StoreError
 from llama_chat.events import Event, Piece, Token
 from llama_chat.pull import PullProgress
 from llama_chat.sessions import SessionInfo, SessionStore, StoreUnavailable
-from llama_chat.ui import notes
-from llama_chat.ui.bridge import Bridge
-from llama_chat.ui.opening import OPENING
 from llama_chat.ui.screens.session_card import SessionCard
 from llama_chat.ui.transcript.entries import MessageEntry, NoticeEntry
 from llama_chat.ui.widgets.session_panel import SessionPanel

@@ -13,10 +13,10 @@ from test_chat_opening import keep_talks, notices
 from test_chat_tree import hint, says
 from textual.widgets import Input
 
+from llama_chat.chat.exporting import export_session, parse_export
 from llama_chat.errors import StoreError
 from llama_chat.sessions import SearchHit, SessionStore
 from llama_chat.sessions.exchange.files import read_sessions
-from llama_chat.ui.exporting import export_session, parse_export
 from llama_chat.ui.screens.chat import ChatScreen
 from llama_chat.ui.screens.search import SearchScreen
 from llama_chat.ui.screens.session_card import SessionCard

@@ -137,6 +137,7 @@ async def test_a_reply_that_another_model_wrote_stays_as_it_was(home: Home) -> N
     store_reply(home, "stopped")
     other = FakeEngine(["other words"], info=replace(INFO, name="Other-1B", fingerprint="other"))
     async with chat(home.setup(other, continue_last=True)) as user:
+        await user.sees("Stopped. 2 tokens kept.")
         await user.idle()
         await user.press("f5")
         await user.sees("This reply cannot go on: SmolLM2-135M-Instruct wrote it")

@@ -2,8 +2,8 @@
 
 import pytest
 
+from llama_chat.chat.commands import Command, parse_command, parse_setting
 from llama_chat.errors import UsageError
-from llama_chat.ui.commands import Command, parse_command, parse_setting
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """The figures beside a reply, from events to words."""
 
+from llama_chat.chat.live import LiveFigures, Status
 from llama_chat.events import Loading, Prefilled
-from llama_chat.ui.live import LiveFigures, Status
 from llama_chat.ui.widgets.status_bar import state_text
 
 

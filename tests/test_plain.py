@@ -19,6 +19,9 @@ import pytest
 from fake_engine import INFO, FakeEngine, loader_of
 from test_contracts import modules_after
 
+from llama_chat.chat import notices
+from llama_chat.chat.keys import COMMANDS
+from llama_chat.chat.setup import ChatSetup
 from llama_chat.cli.plain import PlainChat, run_plain_chat
 from llama_chat.cli.plain_commands import PLAIN_COMMANDS
 from llama_chat.cli.plain_input import LineReader
@@ -32,9 +35,6 @@ from llama_chat.pull_progress import PullProgress
 from llama_chat.sessions import SessionStore
 from llama_chat.settings import ChatSettings, Settings
 from llama_chat.shelves.to_load import ModelToLoad
-from llama_chat.ui import notices
-from llama_chat.ui.keys import COMMANDS
-from llama_chat.ui.setup import ChatSetup
 
 FAKE = [sys.executable, str(Path(__file__).with_name("fake_plain.py"))]
 TIMEOUT_S = 30

@@ -4,7 +4,7 @@ import pytest
 from textual import events
 from textual.app import App, ComposeResult
 
-from llama_chat.ui.keys import KEY_ACTIONS
+from llama_chat.chat.keys import KEY_ACTIONS
 from llama_chat.ui.widgets.prompt import CHIP_FROM_CHARACTERS, Prompt, without_controls
 
 EDITING_KEYS = {"up", "down", "left", "right", "home", "end", "pageup", "pagedown", "tab", "f6", "f7"} | {

@@ -11,9 +11,9 @@ from test_chat_app import NARROW, WIDE, Home, chat, home  # noqa: F401  (the fix
 from textual.binding import BindingsMap
 from textual.widgets import TextArea
 
+from llama_chat.chat.keys import KEY_ACTIONS
 from llama_chat.key_wishes import KeyWish
 from llama_chat.settings import Settings, load_settings
-from llama_chat.ui.keys import KEY_ACTIONS
 from llama_chat.ui.rebinding import EDITING_KEYS, ChatKeys, parsed_key, rebound
 from llama_chat.ui.screens.key_help import KeyHelpScreen
 from llama_chat.ui.screens.pick import PickScreen

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from llama_chat.chat.saved import SavedSession
 from llama_chat.conversation import Conversation, Role
 from llama_chat.sessions import SessionStore
-from llama_chat.ui.saved import SavedSession
 
 
 def test_words_said_before_a_refusal_is_written_outlive_the_session_that_it_takes_back(tmp_path: Path):

@@ -19,6 +19,7 @@ from test_worker import Log, turn_for, worker_of
 from textual.widgets import Input
 from tiny_models import TinyModel
 
+from llama_chat.chat.setup import ChatSetup
 from llama_chat.cli.other_models import fit_finder, model_opener
 from llama_chat.errors import Interrupted, LlamaChatError, ModelError
 from llama_chat.events import Finished, LiveSampling, Loading, ModelInfo, Sampling, Token
@@ -31,7 +32,6 @@ from llama_chat.shelves.to_load import ModelToLoad
 from llama_chat.shelves.used import UsedModels
 from llama_chat.ui.model_paths import is_path, path_completions
 from llama_chat.ui.screens.models import ModelList, ModelsScreen
-from llama_chat.ui.setup import ChatSetup
 from llama_chat.worker import Worker
 
 OTHER = replace(INFO, name="Other-1B", path="/models/other.gguf", fingerprint="other", context_length=2048)

@@ -18,7 +18,7 @@ from llama_chat.paths import Paths
 from llama_chat.settings import LoadedSettings, save_setting
 
 if TYPE_CHECKING:
-    from llama_chat.ui.setup import ChatSetup
+    from llama_chat.chat.setup import ChatSetup
 
 FRAMES_PER_S = 500
 """Textual's timer of repaints runs only while something is to be painted, but can skip two of its periods:
@@ -93,7 +93,7 @@ def build_setup(
     Raises:
         ModelError: the settings name a model that is not there.
     """
-    from llama_chat.ui.setup import ChatSetup
+    from llama_chat.chat.setup import ChatSetup
 
     settings = loaded.settings
     found = find_model(settings.model.model, paths.models)

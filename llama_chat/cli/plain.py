@@ -15,6 +15,12 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TypeVar
 
+from llama_chat.chat.bridge import Bridge
+from llama_chat.chat.chat import Chat
+from llama_chat.chat.farewell import close_bridge
+from llama_chat.chat.model_name import name_and_type
+from llama_chat.chat.setup import ChatSetup
+from llama_chat.chat.words import one_line
 from llama_chat.cli.plain_commands import run_command
 from llama_chat.cli.plain_input import LineReader
 from llama_chat.cli.plain_sessions import open_first
@@ -24,12 +30,6 @@ from llama_chat.cli.talk import say
 from llama_chat.conversation import short_id
 from llama_chat.errors import Interrupted, LlamaChatError, StoreError, UsageError
 from llama_chat.settings import SettingValue
-from llama_chat.ui.bridge import Bridge
-from llama_chat.ui.chat import Chat
-from llama_chat.ui.farewell import close_bridge
-from llama_chat.ui.model_name import name_and_type
-from llama_chat.ui.setup import ChatSetup
-from llama_chat.ui.transcript.words import one_line
 
 T = TypeVar("T")
 

@@ -8,6 +8,10 @@ from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, TypeAlias
 
+from llama_chat.chat import notices
+from llama_chat.chat.commands import parse_setting
+from llama_chat.chat.keys import COMMANDS, KEY_ACTIONS
+from llama_chat.chat.siblings import last_fork
 from llama_chat.cli import plain_sessions
 from llama_chat.cli.plain_input import tell_how_to_paste
 from llama_chat.cli.plain_words import excerpt, without_keys
@@ -17,10 +21,6 @@ from llama_chat.events import Sampling
 from llama_chat.sampling import setting_value
 from llama_chat.setting_values import parsed_value
 from llama_chat.settings import ChatSettings
-from llama_chat.ui import notices
-from llama_chat.ui.commands import parse_setting
-from llama_chat.ui.keys import COMMANDS, KEY_ACTIONS
-from llama_chat.ui.siblings import last_fork
 
 if TYPE_CHECKING:
     from llama_chat.cli.plain import PlainChat

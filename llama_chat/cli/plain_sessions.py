@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from llama_chat.chat.exporting import export_session, parse_export
+from llama_chat.chat.opening import read_session
 from llama_chat.cli.plain_words import quoted
 from llama_chat.cli.tables import count_text
 from llama_chat.cli.talk import say
@@ -11,8 +13,6 @@ from llama_chat.conversation import short_id
 from llama_chat.errors import LlamaChatError, UsageError
 from llama_chat.sessions import SessionInfo
 from llama_chat.sessions.words import one_line, when_text
-from llama_chat.ui.exporting import export_session, parse_export
-from llama_chat.ui.opening import read_session
 
 if TYPE_CHECKING:
     from llama_chat.cli.plain import PlainChat

@@ -6,14 +6,14 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
+from llama_chat.chat import notes
+from llama_chat.chat.view import NoticeKind
+from llama_chat.chat.words import end_text, name_of
 from llama_chat.cli.answer import Printer
 from llama_chat.cli.plain_words import shared_length, without_keys
 from llama_chat.cli.pull_bar import ProgressTeller
 from llama_chat.cli.talk import say
 from llama_chat.conversation import Message
-from llama_chat.ui import notes
-from llama_chat.ui.transcript.words import end_text, name_of
-from llama_chat.ui.view import NoticeKind
 
 SHOWN_MESSAGES = 2
 """So many of the last messages are read out where a path is taken: an exchange."""

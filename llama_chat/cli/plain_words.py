@@ -6,10 +6,10 @@ import functools
 import re
 from collections.abc import Mapping, Sequence
 
+from llama_chat.chat.keys import KEY_ACTIONS, key_name
+from llama_chat.chat.words import name_of, one_line
 from llama_chat.conversation import Message
 from llama_chat.sanitize import sanitize
-from llama_chat.ui.keys import KEY_ACTIONS, key_name
-from llama_chat.ui.transcript.words import name_of, one_line
 
 _OTHERWISE = {
     "Esc": "Ctrl+C",  # nothing can be typed while a reply is written

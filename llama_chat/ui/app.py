@@ -15,18 +15,18 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.screen import Screen
 
-from llama_chat.ui.bridge import Bridge
+from llama_chat.chat.bridge import Bridge
+from llama_chat.chat.farewell import close_bridge, farewell
+from llama_chat.chat.setup import ChatSetup
+from llama_chat.chat.view import NoticeKind
 from llama_chat.ui.driver import driver_class
-from llama_chat.ui.farewell import close_bridge, farewell
 from llama_chat.ui.rebinding import lay_over
 from llama_chat.ui.safe_app import SafeApp
 from llama_chat.ui.screens.chat import ChatScreen
-from llama_chat.ui.setup import ChatSetup
 from llama_chat.ui.theme_watch import ThemeWatch
-from llama_chat.ui.view import NoticeKind
 
 if TYPE_CHECKING:
-    from llama_chat.ui.chat import Chat
+    from llama_chat.chat.chat import Chat
 
 FRAME_S = 1 / 30
 """The screen takes in what happened at most so often."""
@@ -176,7 +176,7 @@ class ChatApp(SafeApp):
 
 def rescue_chat(chat: Chat) -> Path | None:
     """Where the open chat was written, since the store did not take all of it."""
-    from llama_chat.ui.rescue import rescue
+    from llama_chat.chat.rescue import rescue
 
     chat.take_in_running()
     return rescue(chat.conversation, title=chat.title, model=chat.model_label, date=chat.saved.date)

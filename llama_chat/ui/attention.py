@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 
+from llama_chat.chat.live import Status
 from llama_chat.sanitize import sanitize
-from llama_chat.ui.live import Status
 
 LONG_REPLY_S = 10.0
 """A shorter reply is waited for."""

@@ -8,12 +8,12 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from llama_chat.chat.setup import ChatSetup
 from llama_chat.paths import Paths
 from llama_chat.shelves.facts import KnownFacts
 from llama_chat.shelves.listing import facts_file, facts_of, list_found
 from llama_chat.shelves.used import UsedModels, speed_of
 from llama_chat.ui.model_rows import ModelRow
-from llama_chat.ui.setup import ChatSetup
 
 _log = logging.getLogger(__name__)
 

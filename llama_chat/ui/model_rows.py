@@ -7,11 +7,11 @@ from pathlib import Path
 
 from textual.content import Content
 
+from llama_chat.chat.words import one_line
 from llama_chat.sanitize import sanitize
 from llama_chat.shelves.facts import Facts
 from llama_chat.shelves.fit import ShortFit
 from llama_chat.shelves.listing import SHELF_TITLES, FoundModel, label_of
-from llama_chat.ui.transcript.words import one_line
 from llama_chat.ui.widgets.filter_list import Item
 from llama_chat.ui.widgets.fitting import cut
 from llama_chat.units import about_bytes

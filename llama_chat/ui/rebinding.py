@@ -12,12 +12,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from llama_chat.chat.keys import KEY_ACTIONS, KeyAction, key_name
 from llama_chat.key_wishes import KeyWish
 from llama_chat.setting_values import shown_value
-from llama_chat.ui.keys import KEY_ACTIONS, KeyAction, key_name
 
 if TYPE_CHECKING:
-    from textual.binding import BindingsMap
+    from textual.binding import Binding, BindingsMap
 
 EDITING_KEYS = frozenset({
     "up", "down", "left", "right", "home", "end", "pageup", "pagedown",
@@ -117,6 +117,17 @@ def rebound(wishes: Iterable[KeyWish]) -> ChatKeys:
     notices += _without_conflicts(wanted, names, where)
     actions = tuple(replace(a, keys=wanted[a.name]) if a.name in wanted else a for a in KEY_ACTIONS)
     return ChatKeys(actions, tuple(notices), frozenset(wanted))
+
+
+def screen_bindings(actions: Iterable[KeyAction] = KEY_ACTIONS) -> list[Binding]:
+    """The bindings of the chat screen."""
+    from textual.binding import Binding  # here: `config` names keys without a screen
+
+    return [
+        Binding(",".join(key.keys), key.action, key.help, id=key.action, show=False)
+        for key in actions
+        if key.bound and key.keys
+    ]
 
 
 def lay_over(bindings: BindingsMap, keys: ChatKeys) -> None:

@@ -16,10 +16,10 @@ from textual.filter import LineFilter, NoColor
 from textual.notifications import SeverityLevel
 from textual.widget import Widget
 
+from llama_chat.chat.view import NoticeKind
 from llama_chat.paths import bundled_themes
 from llama_chat.ui.line_filter import SafeLineFilter
 from llama_chat.ui.themes import load_themes
-from llama_chat.ui.view import NoticeKind
 from llama_chat.ui.widgets.hint_line import HINT_S
 
 FALLBACK_THEME = "ember"

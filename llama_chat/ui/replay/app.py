@@ -10,11 +10,11 @@ from textual.binding import Binding, BindingType
 from textual.driver import Driver
 from textual.screen import Screen
 
+from llama_chat.chat.view import NoticeKind
 from llama_chat.replay import Player
 from llama_chat.ui.driver import driver_class
 from llama_chat.ui.replay.screen import ReplayScreen
 from llama_chat.ui.safe_app import SafeApp
-from llama_chat.ui.view import NoticeKind
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, ClassVar
 from textual import events, on
 from textual.binding import BindingType
 
+from llama_chat.chat import notices
+from llama_chat.chat.commands import PREFIX
+from llama_chat.chat.exporting import parse_export
 from llama_chat.errors import LlamaChatError
 from llama_chat.sanitize import sanitize
-from llama_chat.ui import notices
-from llama_chat.ui.commands import PREFIX
-from llama_chat.ui.exporting import parse_export
-from llama_chat.ui.keys import screen_bindings
+from llama_chat.ui.rebinding import screen_bindings
 from llama_chat.ui.screens import openers, session_openers
 from llama_chat.ui.screens.chat_view import WIDE_CELLS as WIDE_CELLS
 from llama_chat.ui.screens.chat_view import ChatViewScreen
 from llama_chat.ui.screens.editing import UNSENT
-from llama_chat.ui.screens.sending import plan_command, why_not_now
+from llama_chat.ui.screens.sending import plan_command, set_sampling, why_not_now
 from llama_chat.ui.widgets.prompt import Prompt
 from llama_chat.ui.widgets.sampling_panel import SamplingPanel
 from llama_chat.ui.widgets.slider import Slider
@@ -176,17 +176,20 @@ class ChatScreen(ChatViewScreen):
         """Try again to load the model."""
         self.chat.load_again()
 
-    def action_model(self) -> None:
-        """Choose another model."""
-        openers.choose_model(self)
+    def action_model(self, name: str = "") -> None:
+        """Run another model, or choose one."""
+        openers.choose_model(self, name)
 
     def action_system_prompt(self) -> None:
         """Edit the system prompt."""
         openers.edit_system_prompt(self)
 
-    def action_sampling(self) -> None:
-        """Show or hide the sliders."""
-        openers.toggle_sampling(self)
+    def action_sampling(self, words: str = "") -> None:
+        """Set one of the sliders; without words, show or hide them."""
+        if words:
+            set_sampling(self, words)
+        else:
+            openers.toggle_sampling(self)
 
     def action_sessions(self) -> None:
         """Show or hide the list of sessions."""
@@ -200,13 +203,16 @@ class ChatScreen(ChatViewScreen):
         """Give the open session another name."""
         session_openers.rename_current(self, title)
 
-    def action_export(self) -> None:
+    def action_export(self, words: str = "") -> None:
         """Write the open session into a file."""
-        openers.export(self, parse_export(""))
+        openers.export(self, parse_export(words))
 
-    def action_theme(self) -> None:
-        """Choose a theme."""
-        openers.choose_theme(self)
+    def action_theme(self, name: str = "") -> None:
+        """Take a theme, or choose one."""
+        if name:
+            openers.take_theme(self, name)
+        else:
+            openers.choose_theme(self)
 
     def action_settings(self) -> None:
         """All settings."""

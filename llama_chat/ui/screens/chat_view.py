@@ -10,18 +10,18 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.screen import Screen
 
+from llama_chat.chat import notes
+from llama_chat.chat.bridge import Bridge
+from llama_chat.chat.chat import Chat
+from llama_chat.chat.setup import ChatSetup
+from llama_chat.chat.view import NoticeKind
 from llama_chat.conversation import Message
 from llama_chat.settings import SettingValue
-from llama_chat.ui import notes
 from llama_chat.ui.attention import Attention
-from llama_chat.ui.bridge import Bridge
-from llama_chat.ui.chat import Chat
 from llama_chat.ui.rebinding import lay_over, rebound
 from llama_chat.ui.safe_app import SafeApp
 from llama_chat.ui.screens import openers, session_openers
 from llama_chat.ui.screens.editing import Editing
-from llama_chat.ui.setup import ChatSetup
-from llama_chat.ui.view import NoticeKind
 from llama_chat.ui.widgets.header import Header, model_line, name_and_type
 from llama_chat.ui.widgets.hint_line import HINT_S, HintLine
 from llama_chat.ui.widgets.prompt import Prompt

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from llama_chat.chat.exporting import ExportWish, export_session
 from llama_chat.errors import LlamaChatError
 from llama_chat.sessions import SessionStore
-from llama_chat.ui.exporting import ExportWish, export_session
 from llama_chat.ui.screens.session_openers import ask_store
 
 if TYPE_CHECKING:

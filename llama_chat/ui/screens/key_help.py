@@ -13,7 +13,7 @@ from textual.geometry import Size
 from textual.widget import Widget
 from textual.widgets import Static
 
-from llama_chat.ui.keys import KEY_ACTIONS, SESSION_KEYS, SLIDER_KEYS, KeyAction, key_name
+from llama_chat.chat.keys import KEY_ACTIONS, SESSION_KEYS, SLIDER_KEYS, KeyAction, key_name
 from llama_chat.ui.screens.modal import Card
 from llama_chat.ui.widgets.fitting import FittingLine
 

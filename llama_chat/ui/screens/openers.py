@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 from textual.content import Content
 
-from llama_chat.sanitize import sanitize
-from llama_chat.ui.keys import KeyAction, key_name
+from llama_chat.chat.keys import KeyAction, key_name
+from llama_chat.errors import UsageError
 from llama_chat.ui.widgets.sampling_panel import MAIN_SETTINGS, MORE_SETTINGS, SamplingPanel
 
 if TYPE_CHECKING:
-    from llama_chat.ui.exporting import ExportWish
+    from llama_chat.chat.exporting import ExportWish
     from llama_chat.ui.screens.chat_view import ChatViewScreen
     from llama_chat.ui.screens.download import DownloadScreen
     from llama_chat.ui.widgets.filter_list import Item
@@ -90,10 +90,13 @@ def _palette_item(action: KeyAction, has_room: bool) -> Item:
 
 
 def take_theme(screen: ChatViewScreen, name: str) -> None:
-    """Take the theme of that name, and keep it for the next start."""
+    """Take the theme of that name, and keep it for the next start.
+
+    Raises:
+        UsageError: there is none.
+    """
     if name not in screen.app.available_themes:
-        screen.notice(sanitize(f"There is no theme {name}. F9 shows what there is."), "warning")
-        return
+        raise UsageError(f"There is no theme {name}.", hint="F9 shows what there is.")
     screen.app.theme = name
     screen.bridge.save_setting("chat", "theme", name)
 

@@ -8,9 +8,9 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import Input, Static
 
+from llama_chat.chat.words import one_line
 from llama_chat.sanitize import sanitize
 from llama_chat.ui.screens.modal import Card
-from llama_chat.ui.transcript.words import one_line
 
 MOST_LETTERS = 200
 

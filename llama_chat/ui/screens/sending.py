@@ -6,13 +6,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from llama_chat.errors import UsageError
+from llama_chat.chat.commands import parse_command, parse_setting
+from llama_chat.chat.live import Status
+from llama_chat.chat.opening import OPENING
 from llama_chat.sampling import setting_label, setting_value
-from llama_chat.ui.commands import parse_command, parse_setting
-from llama_chat.ui.exporting import parse_export
-from llama_chat.ui.live import Status
-from llama_chat.ui.opening import OPENING
-from llama_chat.ui.screens import openers
 from llama_chat.ui.widgets.sampling_panel import SamplingPanel
 
 if TYPE_CHECKING:
@@ -22,32 +19,33 @@ if TYPE_CHECKING:
 def plan_command(screen: ChatScreen, text: str) -> Callable[[], object] | None:
     """What the slash command in the text does, to be called later; None for words to the model.
 
+    A command with words behind it is done at once, so that what is wrong with them is told of here.
+
     Raises:
-        UsageError: there is no such command, setting, value or theme.
+        UsageError: there is no such command, or its words do not fit.
+        LlamaChatError: it could not be done.
     """
     command = parse_command(text)
     if command is None:
         return None
-    if command.action == "sampling" and command.rest:
-        return partial(_set, screen, *parse_setting(command.rest))
-    if command.action == "theme" and command.rest:
-        if command.rest not in screen.app.available_themes:
-            raise UsageError(f"There is no theme {command.rest}.", hint="F9 shows what there is.")
-        return partial(openers.take_theme, screen, command.rest)
-    if command.action == "model":
-        return partial(openers.choose_model, screen, command.rest)
-    if command.action == "search":
-        return partial(screen.action_search, command.rest)
-    if command.action == "rename":
-        return partial(screen.action_rename, command.rest)
-    if command.action == "export":
-        return partial(openers.export, screen, parse_export(command.rest))
-    if command.action == "quit":
-        return partial(screen.app.run_action, "quit")
-    return partial(screen.run_action, command.action)
+    if command.rest:
+        getattr(screen, f"action_{command.action}")(command.rest)
+        return _nothing
+    namespace = screen.app if command.action == "quit" else screen
+    return partial(namespace.run_action, command.action)
 
 
-def _set(screen: ChatScreen, setting: str, value: float | None) -> None:
+def _nothing() -> None:
+    """It is done already."""
+
+
+def set_sampling(screen: ChatScreen, words: str) -> None:
+    """Change a setting of the sampling, as in `temperature 0.3`; without a value, say what it is.
+
+    Raises:
+        UsageError: there is no such setting, or the value does not fit.
+    """
+    setting, value = parse_setting(words)
     if value is None:
         now = getattr(screen.bridge.sampling.current, setting)
         screen.hint(

@@ -6,14 +6,14 @@ import time
 
 from textual.content import Content
 
+from llama_chat.chat.words import end_text, figures_of
+from llama_chat.chat.words import format_figures as format_figures
+from llama_chat.chat.words import format_speed as format_speed
+from llama_chat.chat.words import format_tokens as format_tokens
+from llama_chat.chat.words import name_of as name_of
+from llama_chat.chat.words import one_line as one_line
 from llama_chat.conversation import Message, Reply
 from llama_chat.ui.transcript.rows import spread
-from llama_chat.ui.transcript.words import end_text, figures_of
-from llama_chat.ui.transcript.words import format_figures as format_figures
-from llama_chat.ui.transcript.words import format_speed as format_speed
-from llama_chat.ui.transcript.words import format_tokens as format_tokens
-from llama_chat.ui.transcript.words import name_of as name_of
-from llama_chat.ui.transcript.words import one_line as one_line
 
 
 def head_line(message: Message, width: int, *, live: str | None, place: tuple[int, int] | None) -> Content:

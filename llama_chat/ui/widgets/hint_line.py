@@ -10,8 +10,8 @@ from textual.reactive import reactive
 from textual.timer import Timer
 from textual.widget import Widget
 
+from llama_chat.chat.view import NoticeKind
 from llama_chat.sanitize import sanitize
-from llama_chat.ui.view import NoticeKind
 from llama_chat.ui.widgets.fitting import cut, shorter_and_shorter
 
 HINT_S = 6.0

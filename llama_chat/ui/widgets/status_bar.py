@@ -11,9 +11,9 @@ from textual.content import Content
 from textual.reactive import reactive
 from textual.widget import Widget
 
+from llama_chat.chat.keys import KEY_ACTIONS, KeyAction, Moment, footer_actions, key_name
+from llama_chat.chat.live import Status
 from llama_chat.sanitize import sanitize
-from llama_chat.ui.keys import KEY_ACTIONS, KeyAction, Moment, footer_actions, key_name
-from llama_chat.ui.live import Status
 from llama_chat.ui.transcript.heads import format_speed
 
 METER_CELLS = 8

@@ -8,8 +8,8 @@ from textual.content import Content
 from textual.reactive import reactive
 from textual.widget import Widget
 
+from llama_chat.chat.keys import KEY_ACTIONS, KeyAction, key_name
 from llama_chat.sanitize import sanitize
-from llama_chat.ui.keys import KEY_ACTIONS, KeyAction, key_name
 
 _LLAMA = (
     " █▄▄█",

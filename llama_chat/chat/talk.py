@@ -7,17 +7,17 @@ from dataclasses import replace
 from datetime import date
 from functools import partial
 
+from llama_chat.chat import notes, notices
+from llama_chat.chat.bridge import Bridge
+from llama_chat.chat.live import Status
+from llama_chat.chat.replying import Replying
+from llama_chat.chat.saved import SavedSession
+from llama_chat.chat.siblings import forks
+from llama_chat.chat.view import ChatView
 from llama_chat.conversation import Conversation, Message, Role
 from llama_chat.errors import LlamaChatError
 from llama_chat.events import Failed, Finished, ModelInfo
 from llama_chat.settings import ChatSettings
-from llama_chat.ui import notes, notices
-from llama_chat.ui.bridge import Bridge
-from llama_chat.ui.live import Status
-from llama_chat.ui.replying import Replying
-from llama_chat.ui.saved import SavedSession
-from llama_chat.ui.siblings import forks
-from llama_chat.ui.view import ChatView
 from llama_chat.worker import Turn
 
 

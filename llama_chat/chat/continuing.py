@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from llama_chat.chat import notices
 from llama_chat.conversation import Message, Reply
 from llama_chat.events import Sampling
-from llama_chat.ui import notices
 
 
 def why_it_cannot_go_on(message: Message | None, *, is_shared: bool) -> str:

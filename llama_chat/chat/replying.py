@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from llama_chat.chat.live import LiveFigures
+from llama_chat.chat.words import format_figures
 from llama_chat.conversation import Conversation, Message
 from llama_chat.events import Event, Prefilled
 from llama_chat.reply_builder import ReplyBuilder
-from llama_chat.ui.live import LiveFigures
-from llama_chat.ui.transcript.words import format_figures
 from llama_chat.worker import Turn
 
 if TYPE_CHECKING:

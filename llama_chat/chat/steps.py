@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from llama_chat.ui import notices
-from llama_chat.ui.siblings import last_fork
+from llama_chat.chat import notices
+from llama_chat.chat.siblings import last_fork
 
 if TYPE_CHECKING:
-    from llama_chat.ui.chat import Chat
+    from llama_chat.chat.chat import Chat
 
 
 class Steps:

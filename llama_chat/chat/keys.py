@@ -6,12 +6,9 @@ for terminals and multiplexers that keep the key for themselves.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
-
-if TYPE_CHECKING:
-    from textual.binding import Binding
+from typing import Literal, TypeAlias
 
 Moment: TypeAlias = Literal["ready", "replying", "loading"]
 
@@ -30,6 +27,10 @@ class KeyAction:
     """A sentence, for the help screen and the palette."""
     command: str = ""
     """The slash command that does the same."""
+    words: str = ""
+    """What may stand behind the command, as its help names it; empty: nothing."""
+    aliases: tuple[str, ...] = ()
+    """Other names of the command, as other programs have them."""
     bound: bool = True
     """Off for keys that a widget handles itself."""
     palette: bool = True
@@ -113,6 +114,7 @@ KEY_ACTIONS = (
         "sliders",
         "Show or hide the sliders of the sampling.",
         "/set",
+        "[SETTING [VALUE]]",
         group="View",
     ),
     KeyAction(
@@ -129,19 +131,31 @@ KEY_ACTIONS = (
         "search",
         "Find words in all sessions.",
         "/search",
+        "[WORDS]",
         group="View",
     ),
-    KeyAction("rename", (), "rename", "Give this session a name; /rename NAME.", "/rename", group="View"),
+    KeyAction(
+        "rename", (), "rename", "Give this session a name; /rename NAME.", "/rename", "[NAME]", group="View"
+    ),
     KeyAction(
         "export",
         (),
         "export",
         "Write this session into a file; /export [md|jsonl|html] [PATH].",
         "/export",
+        "[md|jsonl|html] [PATH]",
         group="View",
     ),
-    KeyAction("model", ("f4",), "model", "Run another model; /model NAME or PATH.", "/model", group="View"),
-    KeyAction("theme", ("f9",), "theme", "Choose a theme, with a preview.", "/theme", group="View"),
+    KeyAction(
+        "model",
+        ("f4",),
+        "model",
+        "Run another model; /model NAME or PATH.",
+        "/model",
+        "[NAME or PATH]",
+        group="View",
+    ),
+    KeyAction("theme", ("f9",), "theme", "Choose a theme, with a preview.", "/theme", "[NAME]", group="View"),
     KeyAction(
         "settings",
         ("f12",),
@@ -203,7 +217,8 @@ SESSION_KEYS = (
     ("Del", "delete it; Alt+Z brings it back"),
 )
 
-COMMANDS = {key.command: key.action for key in KEY_ACTIONS if key.command}
+COMMANDS = {name: key for key in KEY_ACTIONS if key.command for name in (key.command, *key.aliases)}
+"""The slash commands, by all of their names."""
 
 _NAMES = {
     "escape": "Esc", "enter": "Enter", "left": "←", "right": "→", "up": "↑", "down": "↓",
@@ -218,17 +233,6 @@ def key_name(key: str, *, short: bool = False) -> str:
     if short and modifiers == ["ctrl"]:
         return f"^{name}"
     return "+".join([*(modifier.capitalize() for modifier in modifiers), name])
-
-
-def screen_bindings(actions: Iterable[KeyAction] = KEY_ACTIONS) -> list[Binding]:
-    """The bindings of the chat screen."""
-    from textual.binding import Binding  # here: the chat without a screen has the commands of this table, too
-
-    return [
-        Binding(",".join(key.keys), key.action, key.help, id=key.action, show=False)
-        for key in actions
-        if key.bound and key.keys
-    ]
 
 
 def footer_actions(moment: Moment, actions: Sequence[KeyAction] = KEY_ACTIONS) -> list[KeyAction]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import Future
 
+from llama_chat.chat.own_thread import OwnThread
 from llama_chat.settings import SettingValue
-from llama_chat.ui.own_thread import OwnThread
 
 
 class SettingsWriter(OwnThread):

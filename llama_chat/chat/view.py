@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, Protocol, TypeAlias
 
+from llama_chat.chat import notes
 from llama_chat.conversation import Message
-from llama_chat.ui import notes
 
 NoticeKind: TypeAlias = Literal["info", "warning", "error"]
 

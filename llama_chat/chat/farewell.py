@@ -8,8 +8,8 @@ import sys
 import threading
 from pathlib import Path
 
+from llama_chat.chat.bridge import Bridge
 from llama_chat.conversation import short_id
-from llama_chat.ui.bridge import Bridge
 
 PATIENCE_S = 0.3
 """A terminal that stays empty for longer looks as if the program hung."""

@@ -6,13 +6,12 @@ import re
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
 
+from llama_chat.chat.keys import COMMANDS
 from llama_chat.errors import UsageError
 from llama_chat.events import Sampling
 from llama_chat.setting_values import parsed_value
-from llama_chat.ui.keys import COMMANDS
 
 PREFIX = "/"
-TAKE_WORDS = ("/set", "/theme", "/model", "/search", "/rename", "/export")
 _COMMAND = re.compile(r"(/[a-z]+)( [^\n]*)?")
 
 
@@ -45,9 +44,9 @@ def parse_command(text: str) -> Command | None:
         raise UsageError(
             f"There is no command {word}.", hint=f"{hint}With a space before it, it goes to the model."
         )
-    if rest and word not in TAKE_WORDS:
+    if rest and not COMMANDS[word].words:
         raise UsageError(f"{word} takes nothing behind it.")
-    return Command(COMMANDS[word], rest)
+    return Command(COMMANDS[word].action, rest)
 
 
 def parse_setting(words: str) -> tuple[str, float | None]:

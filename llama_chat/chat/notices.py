@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from llama_chat.chat.view import ChatView
+from llama_chat.chat.words import format_tokens, one_line
 from llama_chat.conversation import Conversation, Message
 from llama_chat.errors import Interrupted, LlamaChatError, StoreError
 from llama_chat.events import ModelInfo
 from llama_chat.sanitize import sanitize
 from llama_chat.sessions import ModelRecord, StoreUnavailable
-from llama_chat.ui.transcript.words import format_tokens, one_line
-from llama_chat.ui.view import ChatView
 
 ABOUT_CONTEXT, ABOUT_MODEL, ABOUT_PROMPT, ABOUT_STORE = "context", "model", "prompt", "store"
 ABOUT_END = "end"

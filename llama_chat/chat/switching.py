@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from llama_chat.chat import notes, notices
+from llama_chat.chat.words import one_line
 from llama_chat.errors import Interrupted, LlamaChatError
 from llama_chat.events import ModelInfo
 from llama_chat.shelves.to_load import ModelToLoad
-from llama_chat.ui import notes, notices
-from llama_chat.ui.transcript.words import one_line
 
 if TYPE_CHECKING:
-    from llama_chat.ui.chat import Chat
+    from llama_chat.chat.chat import Chat
 
 ABOUT_SWITCH = "switch"
 

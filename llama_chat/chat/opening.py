@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from llama_chat.chat import notices
+from llama_chat.chat.saved import SavedSession
 from llama_chat.conversation import Conversation
 from llama_chat.errors import LlamaChatError
 from llama_chat.sessions import ModelRecord, SessionInfo, SessionStore
-from llama_chat.ui import notices
-from llama_chat.ui.saved import SavedSession
 
 if TYPE_CHECKING:
-    from llama_chat.ui.chat import Chat
+    from llama_chat.chat.chat import Chat
 
 OPENING = "opening the session"
 """What the program is at while words wait for a session that is being read."""

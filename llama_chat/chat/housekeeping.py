@@ -8,9 +8,9 @@ import threading
 import time
 from collections.abc import Callable
 
+from llama_chat.chat import notes
 from llama_chat.errors import StoreError
 from llama_chat.sessions import SessionStore, StoreUnavailable
-from llama_chat.ui import notes
 
 _log = logging.getLogger(__name__)
 

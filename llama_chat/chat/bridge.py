@@ -14,6 +14,13 @@ from concurrent.futures import Future
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
+from llama_chat.chat import notes
+from llama_chat.chat.housekeeping import PATIENCE_S, Housekeeping
+from llama_chat.chat.notices import other_model
+from llama_chat.chat.own_thread import OwnThread
+from llama_chat.chat.saved import SavedSession
+from llama_chat.chat.settings_writer import SettingsWriter
+from llama_chat.chat.setup import ChatSetup
 from llama_chat.conversation import Message
 from llama_chat.errors import LlamaChatError, PromptError, StoreError
 from llama_chat.events import Event, Failed, Finished, LiveSampling, Loading, ModelInfo
@@ -21,13 +28,6 @@ from llama_chat.recorder import Recorder
 from llama_chat.sessions import SessionStore
 from llama_chat.settings import SettingValue
 from llama_chat.shelves.used import FILE_NAME, UsedModels
-from llama_chat.ui import notes
-from llama_chat.ui.housekeeping import PATIENCE_S, Housekeeping
-from llama_chat.ui.notices import other_model
-from llama_chat.ui.own_thread import OwnThread
-from llama_chat.ui.saved import SavedSession
-from llama_chat.ui.settings_writer import SettingsWriter
-from llama_chat.ui.setup import ChatSetup
 from llama_chat.worker import Turn, Worker
 
 if TYPE_CHECKING:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from llama_chat.chat import notes, notices
+from llama_chat.chat.bridge import Bridge
+from llama_chat.chat.continuing import room_to_go_on, why_it_cannot_go_on
+from llama_chat.chat.opening import Opening
+from llama_chat.chat.siblings import end_of_own_path
+from llama_chat.chat.steps import Steps
+from llama_chat.chat.switching import Switching
+from llama_chat.chat.talk import Talk
+from llama_chat.chat.view import ChatView
 from llama_chat.conversation import Message, Reply, Role, new_seed, title_of
 from llama_chat.settings import ChatSettings
-from llama_chat.ui import notes, notices
-from llama_chat.ui.bridge import Bridge
-from llama_chat.ui.continuing import room_to_go_on, why_it_cannot_go_on
-from llama_chat.ui.opening import Opening
-from llama_chat.ui.siblings import end_of_own_path
-from llama_chat.ui.steps import Steps
-from llama_chat.ui.switching import Switching
-from llama_chat.ui.talk import Talk
-from llama_chat.ui.view import ChatView
 
 
 class Chat(Talk):
