@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
+from llama_chat.attached import in_short
 from llama_chat.events import ComputePlan, FinishReason, Sampling
 
 
@@ -66,8 +67,19 @@ class Reply:
     @property
     def decode_tok_per_s(self) -> float:
         """Tokens a second after the first one; 0 where there is nothing to divide."""
-        n = len(self.token_ids)
-        return (n - 1) / self.decode_s if n > 1 and self.decode_s > 0 else 0.0
+        if self.decode_s <= 0:
+            return 0.0
+        return max(0, len(self.token_ids) - 1 - self._prefilled_tokens) / self.decode_s
+
+    @property
+    def _prefilled_tokens(self) -> int:
+        """Tokens of the reply that the user gave: they went through the model together, as a prompt does."""
+        forwards = self.plan.forwards if self.plan is not None else ()
+        return sum(
+            forward.kept
+            for forward in forwards
+            if forward.start >= self.prompt_tokens > 0 and forward.kind == "prefill"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,6 +268,6 @@ def with_ids(message: Message, new_ids: Mapping[str, str]) -> Message:
 def title_of(messages: Sequence[Message], *, limit: int = 60) -> str:
     """A session's name: the first words that the user said, in one line."""
     for message in messages:
-        if message.role is Role.USER and (words := " ".join(message.text.split())):
+        if message.role is Role.USER and (words := " ".join(in_short(message.text).split())):
             return words if len(words) <= limit else words[: limit - 1].rstrip() + "…"
     return "New chat"

@@ -306,7 +306,7 @@ class Engine(Protocol):
         ...
 
     def count_tokens(self, pieces: Sequence[Piece]) -> int:
-        """How many ids the pieces become."""
+        """How many ids the pieces become; may be asked by any thread, at any time."""
         ...
 
     def stream(
@@ -317,12 +317,15 @@ class Engine(Protocol):
         seed: int,
         forced_ids: Sequence[int] = (),
         plan: Sequence[Forward] = (),
+        given: str = "",
         cancel: threading.Event | None = None,
     ) -> Iterator[Event]:
         """Prefill the pieces and the forced ids, then choose tokens until an end.
 
         Forced ids count as tokens of the reply but are not given out again. With a `plan`, the ids that it
         covers go through the model in its forwards, whatever is quicker: only so do they give the same bits.
+        What is `given` is text that the user lets the reply go on with, behind the forced ids: its tokens are
+        prefilled, and given out as chosen by the user before any is drawn; they do not count as new ones.
         `cancel` is looked at before every token and every prefill chunk. The last event is `Finished` or
         `Failed`; no exception passes but for bugs.
         """

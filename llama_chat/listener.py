@@ -34,6 +34,8 @@ class Turn:
     """How they were computed."""
     written_by: Callable[[], ModelRecord | None] | None = None
     """Tells which model computed them, where that is known; asked on the worker's thread."""
+    given: str = ""
+    """What a new reply begins with, in the user's words."""
 
     @classmethod
     def going_on(

@@ -32,6 +32,11 @@ class Paths:
         return self.config / "themes"
 
     @property
+    def prompts(self) -> Path:
+        """The folder of the user's own system prompts."""
+        return self.config / "prompts"
+
+    @property
     def models(self) -> Path:
         """The folder that fetched models are moved into."""
         return self.data / "models"
@@ -40,6 +45,11 @@ class Paths:
     def sessions_file(self) -> Path:
         """The SQLite file that holds every session."""
         return self.data / "sessions.sqlite3"
+
+    @property
+    def welcomed_file(self) -> Path:
+        """An empty file: the three screens for newcomers were seen."""
+        return self.data / "welcomed"
 
     @property
     def log_file(self) -> Path:

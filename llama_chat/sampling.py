@@ -72,6 +72,11 @@ class Sampling:
         return self.temperature == 0 or self.top_k == 1
 
 
+def changed_settings(sampling: Sampling) -> list[str]:
+    """Names of the settings that differ from their defaults."""
+    return [name for name, known in _FIELDS.items() if getattr(sampling, name) != known.default]
+
+
 _FIELDS = {field.name: field for field in fields(Sampling)}
 
 

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from llama_chat.key_wishes import KEYS_TABLE
 from llama_chat.paths import write_atomically
+from llama_chat.presets import PRESETS_TABLE
 from llama_chat.settings import (
     ENVIRONMENT_PREFIX,
     TABLES,
@@ -97,6 +98,12 @@ def first_file() -> str:
         '# Other keys for what F1 lists: one, a list of several, or "" for none.',
     ]
     lines += ['# regenerate = "ctrl+g"', '# sessions = ["ctrl+s", "f2"]']
+    lines += [
+        "",
+        f"[{PRESETS_TABLE}]",
+        "# Values for the sampling under a name, which Alt+P, /preset and --preset take.",
+        "# story = { temperature = 1.0, top_k = 0, min_p = 0.05 }",
+    ]
     return "\n".join(lines) + "\n"
 
 

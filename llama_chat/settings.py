@@ -7,7 +7,6 @@ and the next source counts; only a flag that does not fit is an error.
 from __future__ import annotations
 
 import functools
-import threading
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
@@ -15,9 +14,10 @@ from typing import Any, TypeAlias
 
 from llama_chat.errors import SettingsError, UsageError
 from llama_chat.key_wishes import KEYS_TABLE, KeyWish, read_wishes
-from llama_chat.paths import write_atomically
+from llama_chat.presets import BUILT_IN, PRESETS_TABLE, Preset, find_preset, read_presets
 from llama_chat.sampling import Sampling
 from llama_chat.setting_values import checked_value, parsed_value, shown_value
+from llama_chat.settings_file import change_file
 from llama_chat.toml_edit import line_of, read_toml, with_value
 
 ENGINES = ("auto", "scratch", "hf")
@@ -87,6 +87,10 @@ class ChatSettings:
             "choices": ("off", "bell", "desktop"),
         },
     )
+    fold_thinking: bool = field(
+        default=True,
+        metadata={"help": "What the model thinks before it answers folds to one line when it is over."},
+    )
     reduced_motion: bool = field(
         default=False,
         metadata={"help": "Nothing glides or blinks: scrolling jumps, the cursor stands still."},
@@ -101,6 +105,8 @@ class Settings:
     sampling: Sampling = field(default_factory=Sampling)
     chat: ChatSettings = field(default_factory=ChatSettings)
     keys: tuple[KeyWish, ...] = ()
+    presets: tuple[Preset, ...] = ()
+    """The user's own."""
 
 
 TABLES: Mapping[str, type[ModelSettings | Sampling | ChatSettings]] = {
@@ -108,6 +114,9 @@ TABLES: Mapping[str, type[ModelSettings | Sampling | ChatSettings]] = {
     "sampling": Sampling,
     "chat": ChatSettings,
 }
+
+
+_OTHER_TABLES = (KEYS_TABLE, PRESETS_TABLE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,19 +141,24 @@ def setting_fields() -> Mapping[str, SettingField]:
     return {f.name: SettingField(table, f) for table, part in TABLES.items() for f in fields(part)}
 
 
-def load_settings(path: Path, environment: Mapping[str, str], flags: Mapping[str, object]) -> LoadedSettings:
-    """The settings out of the file, the environment and the flags (None: not given). Writes nothing.
+def load_settings(
+    path: Path, environment: Mapping[str, str], flags: Mapping[str, object], *, preset: str | None = None
+) -> LoadedSettings:
+    """The settings out of the file, the environment, the preset and the flags (None: not given).
+
+    Writes nothing.
 
     Raises:
-        UsageError: a flag's value does not fit.
+        UsageError: a flag's value does not fit, or there is no such preset.
     """
     layers = read_layers(path, environment, flags)
-    values = {**layers.file, **layers.environment, **layers.flags}
+    chosen = find_preset((*BUILT_IN, *layers.presets), preset).values if preset is not None else {}
+    values = {**layers.file, **layers.environment, **chosen, **layers.flags}
     parts = {
         table: part(**{f.name: values[f.name] for f in fields(part) if f.name in values})
         for table, part in TABLES.items()
     }
-    settings = Settings(**parts, keys=layers.keys)  # type: ignore[arg-type]  # TABLES has the types
+    settings = Settings(**parts, keys=layers.keys, presets=layers.presets)  # type: ignore[arg-type]  # TABLES has the types
     return LoadedSettings(settings, layers.notices)
 
 
@@ -156,6 +170,7 @@ class Layers:
     environment: Mapping[str, Any]
     flags: Mapping[str, Any]
     keys: tuple[KeyWish, ...] = ()
+    presets: tuple[Preset, ...] = ()
     notices: tuple[str, ...] = ()
     """A line for everything that was passed over."""
 
@@ -168,12 +183,12 @@ def read_layers(path: Path, environment: Mapping[str, str], flags: Mapping[str, 
     """
     notices: list[str] = []
     keys: list[KeyWish] = []
-    from_file = _from_file(path, notices, keys)
+    presets: list[Preset] = []
+    from_file = _from_file(path, notices, keys, presets)
     from_environment = _from_environment(environment, notices)
-    return Layers(from_file, from_environment, _from_flags(flags), tuple(keys), tuple(notices))
-
-
-_saving = threading.Lock()
+    return Layers(
+        from_file, from_environment, _from_flags(flags), tuple(keys), tuple(presets), tuple(notices)
+    )
 
 
 def save_setting(path: Path, table: str, key: str, value: SettingValue) -> None:
@@ -190,33 +205,21 @@ def save_setting(path: Path, table: str, key: str, value: SettingValue) -> None:
         checked = checked_value(known.field, value)
     except ValueError as error:
         raise SettingsError(f"{table}.{key} = {shown_value(value)} {error}; it was not saved.") from None
-    with _saving:
-        _save(path.resolve(), table, key, checked)  # resolved: a linked file stays a link
-
-
-def _save(path: Path, table: str, key: str, value: Any) -> None:
-    try:
-        text = read_toml(path.read_bytes())[0] if path.exists() else ""
-        edited = with_value(text, table, key, value)
-        mode = path.stat().st_mode & 0o777 if path.exists() else 0o600
-        write_atomically(path, edited.encode(), mode=mode)
-    except OSError as error:
-        raise SettingsError(
-            f"{path}: {error.strerror or error}; the setting was not saved.",
-            hint="It counts until the program ends.",
-        ) from error
-    except ValueError as error:
-        raise SettingsError(
-            f"{path}: {error}; the setting was not saved.",
-            hint=f"Mend the file, or write '{key}' into its [{table}] by hand.",
-        ) from error
+    change_file(
+        path,
+        lambda text: with_value(text, table, key, checked),
+        "the setting",
+        f"Mend the file, or write '{key}' into its [{table}] by hand.",
+    )
 
 
 # --- the three sources -----------------------------------------------------------------------------
 
 
-def _from_file(path: Path, notices: list[str], wishes: list[KeyWish]) -> dict[str, Any]:
-    """The file's good values; what is wished of the keys; a notice for all others."""
+def _from_file(
+    path: Path, notices: list[str], wishes: list[KeyWish], presets: list[Preset]
+) -> dict[str, Any]:
+    """The file's good values; what is wished of the keys; the presets; a notice for all others."""
     try:
         text, document = read_toml(path.read_bytes())
     except FileNotFoundError:
@@ -236,6 +239,12 @@ def _from_file(path: Path, notices: list[str], wishes: list[KeyWish]) -> dict[st
         else:
             where = f"{path.name}{_line_words(text, (KEYS_TABLE, action))}"
             wishes.append(KeyWish(action, keys, where))
+    table = document.get(PRESETS_TABLE)
+    for each in read_presets(table) if isinstance(table, dict) else ():
+        if isinstance(each, Preset):
+            presets.append(each)
+        else:
+            complaints.append(((PRESETS_TABLE, *each[0]), each[1]))
     for path_in_file, complaint in complaints:
         notices.append(f"{path.name}{_line_words(text, path_in_file)}: {complaint}")
     return found
@@ -244,11 +253,11 @@ def _from_file(path: Path, notices: list[str], wishes: list[KeyWish]) -> dict[st
 def _take(document: Mapping[str, Any], found: dict[str, Any]) -> Iterator[tuple[tuple[str, ...], str]]:
     """Put the good values into `found`; yield a key's path and what is wrong with it for all others."""
     for table, content in document.items():
-        if table not in TABLES and table != KEYS_TABLE:
+        if table not in TABLES and table not in _OTHER_TABLES:
             yield (table,), _unknown_table(table)
         elif not isinstance(content, dict):
             yield (table,), f"'{table}' must be a table, [{table}]. It is passed over."
-        elif table != KEYS_TABLE:
+        elif table not in _OTHER_TABLES:
             for key, value in content.items():
                 known = setting_fields().get(key)
                 if known is None or known.table != table:
@@ -306,7 +315,7 @@ def _unfit(what: str, error: ValueError, known: Field[Any]) -> str:
 def _unknown_table(name: str) -> str:
     if known := setting_fields().get(name):
         return f"'{name}' belongs under [{known.table}]. It is passed over."
-    near = _nearest_words(name, [*TABLES, KEYS_TABLE])
+    near = _nearest_words(name, [*TABLES, *_OTHER_TABLES])
     return f"There is no table {shown_value(name)}{near}. It is passed over."
 
 

@@ -7,7 +7,7 @@ again and compared before it counts.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,36 +82,103 @@ def line_of(text: str, *path: str) -> int | None:
     return None
 
 
-def with_value(text: str, table: str, key: str, value: Scalar) -> str:
-    """The text with `table.key` set to the value.
+def with_value(text: str, table: str | tuple[str, ...], key: str, value: Scalar) -> str:
+    """The text with `table.key` set to the value; a table within a table is named by its path.
 
     Raises:
         ValueError: the text is no TOML, or it is written so that the value cannot be put in without
             touching something else.
     """
+    path = (table,) if isinstance(table, str) else table
+    name = ".".join(path)
     expected = read_toml(text.encode())[1]
-    if not isinstance(expected.setdefault(table, {}), dict):
-        raise ValueError(f"'{table}' stands where the table [{table}] should")
-    expected[table][key] = value
-    for edited in _edits(text, table, key, _literal(value)):
+    inner = expected
+    for part in path:
+        inner = inner.setdefault(part, {})
+        if not isinstance(inner, dict):
+            raise ValueError(f"'{part}' stands where the table [{name}] should")
+    inner[key] = value
+    for edited in _edits(text, path, key, _literal(value)):
         if _is_same(edited, expected):
             return edited
-    raise ValueError(f"'{table}.{key}' cannot be changed in place as it is written")
+    raise ValueError(f"'{name}.{key}' cannot be changed in place as it is written")
 
 
-def _edits(text: str, table: str, key: str, literal: str) -> Iterator[str]:
+def with_table(text: str, path: tuple[str, ...], values: Mapping[str, Scalar]) -> str:
+    """The text with the table holding just these values; where it can be, it keeps its place and comments.
+
+    Raises:
+        ValueError: as `with_value`.
+    """
+    try:
+        return _with_table(text, path, values)
+    except ValueError:  # an inline table, say
+        return _with_table(without_table(text, path), path, values)
+
+
+def _with_table(text: str, path: tuple[str, ...], values: Mapping[str, Scalar]) -> str:
+    for key in _inner(read_toml(text.encode())[1], path):
+        text = text if key in values else without_table(text, (*path, key))
+    for key, value in reversed(list(values.items())):  # a new one goes to the top
+        text = with_value(text, path, key, value)
+    return text
+
+
+def without_table(text: str, path: tuple[str, ...]) -> str:
+    """The text without the table, or the key, at the path; with its lines go the comments between them.
+
+    Raises:
+        ValueError: the text is no TOML, or it is written so that nothing else would stay as it is.
+    """
+    expected = read_toml(text.encode())[1]
+    if path[-1] not in _inner(expected, path[:-1]):
+        return text
+    del _inner(expected, path[:-1])[path[-1]]
+    bare = _without_empty(expected, path[:-1])
+    for edited in _cuts(text, [each for each in statements(text) if each.path[: len(path)] == path]):
+        if _is_same(edited, expected) or _is_same(edited, bare):
+            return edited
+    raise ValueError(f"'{'.'.join(path)}' cannot be taken out as it is written")
+
+
+def _inner(document: dict[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
+    """The table at the path; an empty one where there is none."""
+    for part in path:
+        found = document.get(part)
+        document = found if isinstance(found, dict) else {}
+    return document
+
+
+def _without_empty(document: dict[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
+    """The document without the table at the path, where that is empty: no header names it any more."""
+    if not path or _inner(document, path):
+        return document
+    return {key: value for key, value in document.items() if key != path[0]}
+
+
+def _cuts(text: str, found: list[Statement]) -> Iterator[str]:
+    """Candidates: all from the first statement to the last cut out, then each by itself."""
+    if found:  # one of the blank lines around goes as well
+        yield re.sub(r"(\n)\r?\n\Z", r"\1", text[: found[0].start]) + text[found[-1].end + 1 :]
+    for statement in reversed(found):
+        text = text[: statement.start] + text[statement.end + 1 :]
+    yield text
+
+
+def _edits(text: str, path: tuple[str, ...], key: str, literal: str) -> Iterator[str]:
     """Candidates, the likeliest first: the value replaced, a line put into the table, a table at the end."""
     newline = "\r\n" if "\r\n" in text else "\n"
+    table = ".".join(path)
     found = list(statements(text))
     for statement in found:
-        if statement.path == (table, key) and not statement.is_header:
+        if statement.path == (*path, key) and not statement.is_header:
             yield _replaced(text, statement, literal)
     for statement in found:
-        if statement.path == (table,) and statement.is_header:
+        if statement.path == path and statement.is_header:
             end = statement.end - (text[: statement.end].endswith("\r"))
             yield f"{text[:end]}{newline}{key} = {literal}{text[end:]}"
     for statement in reversed(found):
-        if len(statement.path) == 2 and statement.path[0] == table and not statement.is_header:
+        if statement.path[:-1] == path and not statement.is_header:
             yield f"{text[: statement.start]}{table}.{key} = {literal}{newline}{text[statement.start :]}"
     gap = "" if not text else newline if text.endswith("\n") else newline * 2
     yield f"{text}{gap}[{table}]{newline}{key} = {literal}{newline}"

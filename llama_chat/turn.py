@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from llama_chat.conversation import Message, Reply, Role
 from llama_chat.errors import PromptError
-from llama_chat.events import Engine, ModelInfo, Piece, Prefilled
+from llama_chat.events import Engine, ModelInfo, Piece, Prefilled, Text
 from llama_chat.template import ChatTemplate, render_raw
 from llama_chat.template_sandbox import render_budget
 
@@ -133,6 +133,21 @@ def check_continuing(
             f"This reply cannot go on: with its prompt it has {prompt.tokens + len(token_ids):,} tokens, the "
             f"context holds {info.context_length:,}.",
             hint="Ask for more in a message: then the oldest ones are left out.",
+        )
+
+
+def check_given(engine: Engine, prompt: Prompt, given: str) -> None:
+    """Whether there is room for what the user lets the reply begin with.
+
+    Raises:
+        PromptError: there is none.
+    """
+    tokens = prompt.tokens + engine.count_tokens([Text(given)])
+    if tokens >= engine.info.context_length:
+        raise PromptError(
+            f"This reply cannot go on: with its prompt it has {tokens:,} tokens, the context holds "
+            f"{engine.info.context_length:,}.",
+            hint="Shorten it, or ask for more in a message: then the oldest ones are left out.",
         )
 
 

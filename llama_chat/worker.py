@@ -13,7 +13,8 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
 from llama_chat.errors import Interrupted, LlamaChatError, ModelError
 from llama_chat.events import (
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from llama_chat.turn import Prompt
 
 __all__ = ["Listener", "Turn", "Worker"]
+
+T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
@@ -70,20 +73,30 @@ class Worker:
         self._lock = threading.Lock()
         self._closing = threading.Event()
         self._cancel_loading = threading.Event()
+        self._is_loading_first = True
         self._engine: Engine | None = None
         self._load_error: LlamaChatError = ModelError("No model is loaded.")
         self._thread = threading.Thread(target=self._run, name="llama-chat engine", daemon=True)
 
     # --- called from any thread -------------------------------------------------------------------
 
-    def start(self) -> None:
-        """Begin, with fetching and loading the model; turns that were wanted before this wait for it."""
+    def start(self, *, is_loading: bool = True) -> None:
+        """Begin, with fetching and loading the model; turns that were wanted before this wait for it.
+
+        Args:
+            is_loading: off while it is not decided yet which model it shall be; `load` says it.
+        """
+        self._is_loading_first = is_loading
         self._thread.start()
 
-    def load(self) -> None:
-        """Load the model, unless there is one by the time that this is reached."""
+    def load(self, model: ModelToLoad | None = None) -> None:
+        """Load the model, unless there is one by the time that this is reached.
+
+        Args:
+            model: instead of the one that was wanted before.
+        """
         self._cancel_loading.clear()
-        self._jobs.put(self._load)
+        self._jobs.put(self._load if model is None else partial(self._load_instead, model))
 
     def switch(self, model: ModelToLoad) -> None:
         """Run another model from now on; a reply that runs is stopped, a loading is given up.
@@ -123,6 +136,15 @@ class Worker:
                 self._waiting.remove(turn)
         return is_waiting
 
+    def ask(self, function: Callable[[Engine], T]) -> T | None:
+        """What the function says of the engine that is loaded, called on the caller's thread; None without one.
+
+        Only `info` and `count_tokens` may be asked for so: they touch no tensor, and a tokenizer may be
+        used by several threads.
+        """
+        engine = self._engine
+        return function(engine) if engine is not None else None
+
     def close(self, timeout_s: float = 2.0) -> bool:
         """Stop and end the thread; whether it ended in time (it is a daemon: the process can go anyway)."""
         self._closing.set()
@@ -142,7 +164,7 @@ class Worker:
 
     def _run(self) -> None:
         _let_others_go_first()
-        job: Callable[[], None] | None = self._load
+        job: Callable[[], None] | None = self._load if self._is_loading_first else self._jobs.get()
         while job is not None:
             self._do(job)
             job = self._jobs.get()
@@ -159,6 +181,11 @@ class Worker:
         if self._engine is not None:
             engine, self._engine = self._engine, None
             engine.close()
+
+    def _load_instead(self, model: ModelToLoad) -> None:
+        if self._engine is None:
+            self._loader, self._pull = model.loader, model.pull
+        self._load()
 
     def _load(self) -> None:
         if self._engine is not None:
@@ -225,7 +252,7 @@ class Worker:
         if self._engine is None:
             raise self._load_error
         # brings jinja2: 30 ms that the first paint need not wait for
-        from llama_chat.turn import ANEW, build_prompt, check_continuing
+        from llama_chat.turn import ANEW, build_prompt, check_continuing, check_given
 
         assert turn.reply.reply is not None
         prompt = build_prompt(
@@ -238,6 +265,8 @@ class Worker:
         if turn.is_continued:
             model = turn.written_by() if turn.written_by is not None else None
             check_continuing(self._engine.info, turn.reply.reply, prompt, turn.forced_ids, model)
+        if turn.given:
+            check_given(self._engine, prompt, turn.given)
         return self._engine, prompt
 
     def _stream(self, engine: Engine, turn: Turn, prompt: Prompt) -> None:
@@ -249,6 +278,7 @@ class Worker:
                 seed=turn.seed,
                 forced_ids=turn.forced_ids,
                 plan=turn.plan,
+                given=turn.given,
                 cancel=turn.cancel,
             ):
                 if isinstance(event, Prefilled) and turn.is_continued:

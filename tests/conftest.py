@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 from pathlib import Path
 
@@ -14,6 +15,13 @@ from llama_chat.catalogue import DEFAULT, pull
 
 TEST_MODELS = "LLAMA_CHAT_TEST_MODELS"
 """Names the folder that keeps the default model between test runs."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ctrl_c_counts() -> None:
+    """What the tests start ends at Ctrl+C, also under `pytest &`, where all inherit that it is ignored."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

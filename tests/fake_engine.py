@@ -6,7 +6,7 @@ import itertools
 import threading
 from array import array
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from llama_chat.errors import Interrupted, LlamaChatError
 from llama_chat.events import (
@@ -132,6 +132,7 @@ class FakeEngine:
         seed: int,
         forced_ids: Sequence[int] = (),
         plan: Sequence[Forward] = (),
+        given: str = "",
         cancel: threading.Event | None = None,
     ) -> Iterator[Event]:
         self.prompts.append(
@@ -144,6 +145,9 @@ class FakeEngine:
         words = _words(answer)
         said = "".join(itertools.islice(words, begun))
         yield Prefilled(prompt_tokens, prompt_tokens // 2, 0.21, PLAN, said)
+        for text in _split(given) if given else ():
+            yield replace(_token(begun, text, 0.0, sampling.current), chosen_by="user")
+            begun += 1
         index, reason = begun, "end"
         for index, text in enumerate(words, begun):
             self.pace.wait(cancel)

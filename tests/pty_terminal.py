@@ -23,17 +23,22 @@ class Terminal:
         arguments: behind `llama-chat`.
         environment: in addition to this process's.
         size: columns and lines.
+        command: instead of the installed one.
     """
 
     def __init__(
-        self, *arguments: str, environment: Mapping[str, str], size: tuple[int, int] = (100, 30)
+        self,
+        *arguments: str,
+        environment: Mapping[str, str],
+        size: tuple[int, int] = (100, 30),
+        command: str | Path = COMMAND,
     ) -> None:
         columns, lines = size
         self.screen = pyte.Screen(columns, lines)
         self._stream = pyte.ByteStream(self.screen)
         self.raw = b""
         self.process = pexpect.spawn(
-            str(COMMAND),
+            str(command),
             list(arguments),
             dimensions=(lines, columns),
             env={**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor", **environment},
@@ -87,3 +92,8 @@ class Terminal:
     def send(self, keys: str) -> None:
         """Press keys."""
         self.process.send(keys)
+
+    def resize(self, columns: int, lines: int) -> None:
+        """Give the terminal another size; the program hears of it by SIGWINCH."""
+        self.screen.resize(lines, columns)
+        self.process.setwinsize(lines, columns)

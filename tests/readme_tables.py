@@ -6,7 +6,7 @@ import json
 import re
 from pathlib import Path
 
-from llama_chat.chat.keys import KEY_ACTIONS, key_name
+from llama_chat.chat.keys import KEY_ACTIONS
 from llama_chat.settings import setting_fields
 
 README = Path(__file__).parent.parent / "README.md"
@@ -16,7 +16,7 @@ def keys_table() -> str:
     """What each key does, and the slash command that does the same."""
     rows = ["| key | what it does | command | in `[keys]` |", "|---|---|---|---|"]
     for key in KEY_ACTIONS:
-        names = ", ".join(key_name(name) for name in key.keys)
+        names = ", ".join(key.key_names)
         help_text = key.help.replace("|", "\\|")
         rows.append(f"| {names} | {help_text} | {f'`{key.command}`' if key.command else ''} | `{key.name}` |")
     return "\n".join(rows)

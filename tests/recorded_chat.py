@@ -97,13 +97,14 @@ class RecordedChat:
         seed: int = 7,
         moves: Mapping[int, Sampling] | None = None,
         stop_after: int | None = None,
+        given: str = "",
     ) -> Message:
         path = self.conversation.path()
         reply = Reply(seed, sampling, self.engine.info.name)
         message = self.conversation.append(Role.ASSISTANT, "", reply=reply)
         if self.store is not None:
             self.store.begin_reply(self.session.id, message)
-        return self._stream(message, path, sampling, moves or {}, stop_after)
+        return self._stream(message, path, sampling, moves or {}, stop_after, given=given)
 
     def _stream(
         self,
@@ -114,6 +115,7 @@ class RecordedChat:
         stop_after: int | None,
         forced_ids: Sequence[int] = (),
         plan: Sequence[object] = (),
+        given: str = "",
     ) -> Message:
         assert message.reply is not None
         builder, live, cancel = ReplyBuilder(message), LiveSampling(sampling), threading.Event()
@@ -125,6 +127,7 @@ class RecordedChat:
             seed=message.reply.seed,
             forced_ids=forced_ids,
             plan=plan,  # type: ignore[arg-type]  # forwards
+            given=given,
             cancel=cancel,
         ):
             builder.feed(event)

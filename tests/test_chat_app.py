@@ -754,11 +754,12 @@ async def test_the_sheet_of_sliders_opens_over_the_prompt_and_closes(home: Home)
     async with chat(home.setup(), SMALL) as user:
         await user.press("ctrl+o")
         await user.until(lambda: isinstance(user.screen.focused, Slider))
-        await user.sees("temperature", "top-k", "max new", "↓ 3 more")
+        await user.sees("temperature", "top-k", "max new", "↓ 4 more", "^O back")
         assert "top-p" not in user.seen
         await user.press(*["down"] * 5)
-        await user.sees("top-p", "min-p", "repetition", "↑ 3 more")
-        assert user.screen.focused.setting == "repetition_penalty"
+        await user.until(lambda: user.screen.focused.setting == "repetition_penalty")
+        await user.press("down")
+        await user.sees("min-p", "repetition", "seed", "fresh", "↑ 4 more")
         assert "temperature" not in user.seen
         await user.press("escape")
         await user.until(lambda: not user.screen.query(SamplingPanel), "still there")

@@ -43,10 +43,11 @@ class SlowReader(FakeEngine):
         seed: int,
         forced_ids: Sequence[int] = (),
         plan: Sequence[Forward] = (),
+        given: str = "",
         cancel: threading.Event | None = None,
     ) -> Iterator[Event]:
         assert self.go_on.wait(10)
-        yield from super().stream(pieces, sampling=sampling, seed=seed, cancel=cancel)
+        yield from super().stream(pieces, sampling=sampling, seed=seed, given=given, cancel=cancel)
 
 
 def hint_line(user: User) -> HintLine:
@@ -181,32 +182,16 @@ async def test_a_setting_that_is_taken_is_told(home: Home) -> None:  # noqa: F81
         assert user.screen.prompt.text == ""
 
 
-async def test_words_wait_while_a_reply_is_written_and_the_reason_goes_with_it(home: Home) -> None:  # noqa: F811
-    pace = Pace(is_stepped=True)
-    async with chat(home.setup(FakeEngine(["one two three"], pace=pace))) as user:
-        await user.say("count")
-        pace.step(1)
-        await user.sees("one")
-        await user.say("another")
-        await user.sees("A reply is being written. Esc stops it, then Enter sends.")
-        assert user.screen.prompt.text == "another"
-        pace.step(9)
-        await user.idle()
-        await user.until(lambda: not hint_line(user).display, "the reason stays")
-        await user.press("enter")
-        await user.until(lambda: user.screen.prompt.text == "", "not sent")
-
-
-async def test_the_reason_is_the_model_while_that_is_loaded(home: Home) -> None:  # noqa: F811
+async def test_more_words_wait_while_the_model_is_loaded(home: Home) -> None:  # noqa: F811
     gate = threading.Event()
     async with chat(home.setup(loader=loader_of(FakeEngine(["yes"]), gate=gate))) as user:
         await user.say("first")
         await user.sees("waits for the model")
         await user.say("second")
-        await user.sees("The model is still loading. Your words wait for it; Esc gives them back.")
-        assert "being written" not in user.seen
+        await user.sees("waiting: second")
         gate.set()
-        await user.sees("yes")
+        await user.until(lambda: len(user.said) == 4, "the second words were not sent")
+        await user.idle()
         assert not hint_line(user).display
 
 
@@ -254,8 +239,9 @@ async def test_esc_while_the_prompt_is_read_says_stopping_until_it_has(home: Hom
         await user.press("escape")
         await user.sees("● stopping")
         await user.say("more")
-        await user.sees("The reply is being stopped.")
+        await user.sees("waiting: more")
         engine.go_on.set()
+        await user.until(lambda: ("user", "more") in user.said, "what was said after the stop was not sent")
         await user.idle()
         await user.sees("Nothing was written yet.", "● ready")
 

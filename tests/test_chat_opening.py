@@ -90,17 +90,17 @@ async def test_words_sent_before_the_last_session_is_read_go_into_it(
         await user.until(lambda: user.screen.chat.is_replying, "not taken")
         assert user.screen.prompt.text == ""
         assert user.said == []
-        await user.say("and more")  # waits in the prompt, as while a reply runs
-        assert user.screen.prompt.text == "and more"
+        await user.say("and more")  # waits for the reply to those
+        await user.sees("waiting: and more")
         store.go_on.set()
-        await user.sees("answer two")
+        await user.until(lambda: len(user.said) == 6, "not sent")
         await user.idle()
         assert [text for _, text in user.said] == [
-            "remember me", "answer one", "what did I say?", "answer two",
+            "remember me", "answer one", "what did I say?", "answer two", "and more", "answer two",
         ]  # fmt: skip
         assert "said at the start" in notices(user)
     assert "remember me" in engine.prompts[0]
-    assert [len(conversation.path()) for conversation in home.stored()] == [4]
+    assert [len(conversation.path()) for conversation in home.stored()] == [6]
 
 
 async def test_words_sent_right_after_another_session_was_chosen_go_into_it(
@@ -116,7 +116,8 @@ async def test_words_sent_right_after_another_session_was_chosen_go_into_it(
         await user.say("go on")
         await user.sees(OPENING)
         await user.say("and on")
-        await user.sees("The session is still being read.")
+        await user.sees("waiting: and on")
+        await user.press("alt+q")
         user.screen.prompt.clear_all()
         store.go_on.set()
         await user.until(lambda: len(user.said) == 4, "not sent")
@@ -321,7 +322,7 @@ async def test_that_the_model_was_not_fetched_is_not_said_once_it_was(home: Home
     async with chat(home.setup(pull=pull)) as user:
         await user.sees("The model was not fetched.")
         is_wanted = True
-        await user.say("/load")
+        await user.say("/reload")
         await user.ready()
         assert notices(user) == []
         assert not user.screen.transcript.display, "an empty chat shows the welcome again"
@@ -332,7 +333,7 @@ async def test_errors_of_loading_and_of_a_long_prompt_go_when_they_are_mended(ho
     errors = [ModelError("broken once"), ModelError("broken twice")]
     async with chat(home.setup(loader=loader_of(engine, errors=errors))) as user:
         await user.sees("broken once")
-        await user.say("/load")
+        await user.say("/reload")
         await user.sees("broken twice")
         assert notices(user) == ["broken twice"]
         await user.say("word " * 100)

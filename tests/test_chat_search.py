@@ -11,7 +11,7 @@ from fake_engine import FakeEngine
 from test_chat_app import NARROW, SMALL, TIMEOUT_S, WIDE, Home, User, chat
 from test_chat_opening import keep_talks, notices
 from test_chat_tree import hint, says
-from textual.widgets import Input
+from textual.widgets import Input, OptionList
 
 from llama_chat.chat.exporting import export_session, parse_export
 from llama_chat.errors import StoreError
@@ -95,6 +95,21 @@ async def test_search_words_and_the_newest_query_wins(home: Home, monkeypatch: p
         await user.sees("Nothing was found.")
         await user.press("escape")
         await user.until(lambda: isinstance(user.app.screen, ChatScreen))
+
+
+async def test_an_answer_that_comes_while_the_card_closes_is_dropped(home: Home) -> None:
+    await keep_talks(home, "treasure")
+    async with chat(home.setup()) as user:
+        await user.ready()
+        await user.press("f3")
+        await user.until(lambda: isinstance(user.app.screen, SearchScreen))
+        screen = user.app.screen
+        assert isinstance(screen, SearchScreen)
+        await user.until(lambda: screen.query(OptionList), "no list")
+        await screen.query_one(OptionList).remove()  # as when it is closed: its parts go first
+        await screen._search("treasure")
+        await user.press("escape")
+        await user.until(lambda: user.app.screen is user.screen, "the card stays")
 
 
 async def test_a_hit_in_the_open_session_is_scrolled_to(home: Home) -> None:

@@ -125,12 +125,6 @@ async def test_what_cannot_go_on_says_why(home: Home) -> None:
         await user.idle()
         await user.press("f5")
         await says(user, "This reply came to its end.")
-    store_reply(home, "stopped", "typed by hand", tokens=0)
-    async with chat(home.setup(continue_last=True)) as user:
-        await user.idle()
-        await user.sees("typed by hand")
-        await user.press("f5")
-        await says(user, "its tokens are not known")
 
 
 async def test_a_reply_that_another_model_wrote_stays_as_it_was(home: Home) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from test_cli import run
 
-from llama_chat.cli.config import editor_command
+from llama_chat.editor import editor_command
 from llama_chat.errors import SettingsError
 from llama_chat.setting_origins import first_file
 from llama_chat.settings import Settings, load_settings, setting_fields

@@ -208,7 +208,7 @@ def test_the_chat_fetches_under_its_download_screen_and_esc_loses_nothing(
         terminal.wait_for("The model was not fetched")
         fake_hub.hangs_after = None
         fake_hub.go_on.set()
-        terminal.send("/load\r")
+        terminal.send("/reload\r")
         terminal.wait_for("● ready")
         assert "was not fetched" not in terminal.text
         terminal.send("\x11")

@@ -39,6 +39,11 @@ def test_the_text_is_safe_and_as_wide_as_before(text: str) -> None:
         assert cell_len(segment.text) == cell_len(text)
 
 
+def test_joiners_that_meet_a_letter_when_what_was_between_is_gone_go_too() -> None:
+    (segment,) = apply(Segment("a\u200d\x1b\u200d\u061cb"))
+    assert segment.text == "ab"
+
+
 def test_harmless_segments_are_handed_on_untouched() -> None:
     segments = [Segment("plain"), Segment("日本 👩‍🚀", Style(bold=True))]
     assert SafeLineFilter().apply(segments, BLACK) == segments

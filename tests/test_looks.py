@@ -30,7 +30,7 @@ from llama_chat.events import Sampling
 from llama_chat.pull import PullProgress
 from llama_chat.sessions import SessionStore, shelf
 from llama_chat.settings import ChatSettings
-from llama_chat.ui import talk as talk_module
+from llama_chat.chat import talk as talk_module
 from llama_chat.ui.screens.download import DownloadScreen
 from llama_chat.ui.widgets import session_list
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 
 import pytest
 from hypothesis import example, given, settings
@@ -137,6 +138,27 @@ def test_no_word_is_lost_and_no_line_is_too_wide(text: str, width: int) -> None:
     for word in WORD.findall(re.sub(r"&#x202e;|```\S*|~~~\S*", " ", text)):
         assert word in shown
     assert all(cell_len(line.plain) <= width for line in lines)
+
+
+blocks = st.sampled_from([
+    "```\n", "````py\n", "~~~\n", "- ```sh\n  ", "1. ```\n   ", "> ```\n> ",
+    "| a \\| b | c |\n|--|:-:|\n| d `\\|` | e\n", "<b>bold</b>\n", "<!-- note -->\n",
+    "<div>\nraw\n</div>\n\n",
+    '[name](http://host/path "title")', "![pic](file.png)", "<http://auto.link>", "[ref]: http://there\n",
+    "# head #\n", "word\n---\n", "  two  \n", "\\*star\\*", "&amp;", "\n\n", "- item\n", "  - under\n",
+    "1) one\n", "> said\n", "*em* **st** ~~del~~ `code` ", "é狐ß\n", "    indented\n", "\t",
+])  # fmt: skip
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.lists(blocks, max_size=9).map("".join), st.integers(14, 60))
+@example("- a\n\n  ```\n  x\n````\n```\n", 20)
+@example("| a | b |\n|--|--|\n| `x|y` | z |\n", 20)
+def test_every_letter_of_the_source_is_drawn(text: str, width: int) -> None:
+    """Of tags, addresses, titles, open fences and escaped cells, too; numbers of lists are counted anew."""
+    shown = Counter(text_of(render(text, width)))
+    wanted = Counter(character for character in text.replace("&amp;", "") if character.isalpha())
+    assert not wanted - shown
 
 
 @settings(max_examples=200, deadline=None)

@@ -235,11 +235,15 @@ def test_sessions_are_listed_found_opened_named_and_exported(typed, tmp_path):
     target = tmp_path / "fox.md"
     out, err = typed(
         *("/sessions", "/search red", "/resume 1", "And now?", f"/export {target}", "/show"),
+        *("/load no such", "/save", "/load fox"),
         engine=FakeEngine(["Still red."]),
     )
     assert re.search(r"1\. [0-9a-f]{8} “The whale”, 2 messages, ", err)
     assert re.search(r"2\. [0-9a-f]{8} “About foxes”, 2 messages, ", err)
     assert "1. “About foxes”, assistant: A fox is red." in err
+    assert "No session has these words in its title." in err
+    assert "It is kept already, as “About foxes”." in err
+    assert re.search(r"as “About foxes”[^“]*\n1\. [0-9a-f]{8} “About foxes”[^“]*\Z", err)
     talk = f"you: The fox\n{NAME}A fox is red.\n"
     assert out == f"{talk}{NAME}Still red.\n{talk}you: And now?\n{NAME}Still red.\n"
     assert path_texts() == ["The fox", "A fox is red.", "And now?", "Still red."]
@@ -277,7 +281,7 @@ def test_the_system_prompt_the_sampling_and_the_seed_count_from_the_next_reply(t
     assert out == f"{NAME}One.\n{NAME}Two.\n"
     assert "system\nBe brief." in engine.prompts[1]
     assert engine.samplings[-1].temperature == 0.3
-    assert saved == [("sampling", "temperature", 0.3)]
+    assert saved == [("sampling", "temperature", 0.3), ("chat", "seed", 7), ("chat", "seed", -1)]
     for words in (
         "The system prompt is: Be brief.",
         "top_k is 40.",
@@ -310,10 +314,10 @@ def test_a_model_that_could_not_be_loaded_is_loaded_again(typed):
     def pull(report: object, cancel: object) -> None:
         """What is fetched is waited for before the first line."""
 
-    out, err = typed("/model", "/load", "Hello", engine=engine, loader=loader, pull=pull)
+    out, err = typed("/model", "/reload", "Hello", engine=engine, loader=loader, pull=pull)
     assert out == f"{NAME}Hi.\n"
     assert err.count("It is broken.") == 1
-    assert "SmolLM2-135M-Instruct could not be loaded; /load tries again." in err
+    assert "SmolLM2-135M-Instruct could not be loaded; /reload tries again." in err
     assert "SmolLM2-135M-Instruct is loaded." in err
 
 
@@ -339,10 +343,12 @@ def test_words_that_were_not_taken_stand_in_the_next_line(setup_of, capsys):
 
 
 def test_every_command_of_the_chat_is_here_or_points_to_the_screen(typed):
-    _, err = typed("/help", *COMMANDS.keys() - PLAIN_COMMANDS.keys(), engine=FakeEngine())
+    others = {name for name, key in COMMANDS.items() if not {name, key.command} & PLAIN_COMMANDS.keys()}
+    _, err = typed("/help", *others, "/clear", "/?", engine=FakeEngine())
+    assert "A new chat begins" in err
     for word in PLAIN_COMMANDS:
         assert re.search(rf"^{word}\b.*: [A-Z]", err, re.MULTILINE)
-    for word in COMMANDS.keys() - PLAIN_COMMANDS.keys():
+    for word in others:
         assert f"{word} needs the screen." in err
 
 
@@ -526,3 +532,25 @@ def test_the_settings_of_the_chat_count(typed):
     typed("Hello", engine=engine, settings=Settings(chat=ChatSettings(system="Be kind.", seed=5)))
     assert "Be kind." in engine.prompts[0]
     assert stored().path()[-1].reply.seed == 5
+
+
+# --- code and the context -----------------------------------------------------------------------------------
+
+
+def test_code_is_saved_and_the_context_told_and_shortened(
+    typed: Callable[..., tuple[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code = "Here:\n```python\nprint(1)\n```\n"
+    engine = FakeEngine([code, "two.", "three.", "We spoke of code."])
+    words = ["first", "/code", "/code", "/code 2", "second", "third", "/context", *["/compact"] * 3]
+    out, err = typed(*words, engine=engine)
+    assert (tmp_path / "code.py").read_text() == (tmp_path / "code-2.py").read_text() == "print(1)\n"
+    assert f"Code block 1 of 1 was saved to {tmp_path / 'code.py'}" in err
+    assert "There is no code block 2: only one." in err
+    assert "the last reply: 1\n" in err
+    assert "messages were summarised (≈" in err
+    assert "/undo brings them back." in err
+    assert "There is nothing to shorten yet" in err
+    assert f"{NAME}We spoke of code." in out
+    assert [message.text for message in stored().path()][2:] == ["third", "three."]

@@ -74,12 +74,12 @@ def test_what_is_no_key_is_refused(text: str) -> None:
 
 
 def test_one_key_several_and_none() -> None:
-    keys = keys_for(regenerate="ctrl+g", sessions=["ctrl+l", "f2"], search=[], previous="alt+p")
+    keys = keys_for(regenerate="alt+j", sessions=["alt+u", "f2"], search=[], previous="alt+x")
     assert keys.notices == ()
-    assert keys.keys_of("regenerate") == ("ctrl+g",)
-    assert keys.keys_of("sessions") == ("ctrl+l", "f2")
+    assert keys.keys_of("regenerate") == ("alt+j",)
+    assert keys.keys_of("sessions") == ("alt+u", "f2")
     assert keys.keys_of("search") == ()
-    assert keys.keys_of("sibling(-1)") == ("alt+p",)
+    assert keys.keys_of("sibling(-1)") == ("alt+x",)
     assert keys.changed == {"regenerate", "sessions", "search", "previous"}
 
 
@@ -106,7 +106,7 @@ def test_two_actions_can_change_places() -> None:
         ("regenerate", "ctrl+c", "only for interrupt"),
         ("regenerate", "escape", "only for stop"),
         ("regenerate", "enter", "only for newline and send"),
-        ("regenerate", ["ctrl+g", "ctrl+gg"], "there is no key 'ctrl+gg'"),
+        ("regenerate", ["alt+j", "ctrl+gg"], "there is no key 'ctrl+gg'"),
         ("send", "", "nothing could be sent"),
         ("interrupt", "f4", "a way out"),
     ],
@@ -125,12 +125,12 @@ def test_a_refused_key_is_told_with_its_reason_and_the_default_stays(
 
 
 def test_an_unknown_action_is_told_with_the_nearest() -> None:
-    (notice,) = keys_for(regenerat="ctrl+g").notices
+    (notice,) = keys_for(regenerat="alt+j").notices
     assert "'regenerat' ('regenerate' is one)" in notice
 
 
 def test_a_key_given_twice_names_both_and_the_defaults_stay() -> None:
-    keys = keys_for(regenerate="ctrl+g", search="ctrl+g")
+    keys = keys_for(regenerate="alt+j", search="alt+j")
     assert len(keys.notices) == 2
     assert all("'regenerate'" in notice or "keys.regenerate" in notice for notice in keys.notices)
     assert all("'search'" in notice or "keys.search" in notice for notice in keys.notices)
@@ -149,7 +149,7 @@ def test_no_wish_leaves_a_key_given_twice() -> None:
     names = [action.name for action in KEY_ACTIONS]
     for shift in range(1, len(names)):
         wishes = {
-            name: list(KEY_ACTIONS[(n + shift) % len(names)].keys) or "ctrl+g" for n, name in enumerate(names)
+            name: list(KEY_ACTIONS[(n + shift) % len(names)].keys) or "alt+j" for n, name in enumerate(names)
         }
         given = [key for action in keys_for(**wishes).actions for key in action.keys]
         assert len(given) == len(set(given))
@@ -174,36 +174,36 @@ def with_keys(home: Home, engine: FakeEngine, **wishes: str | list[str]):  # noq
 
 
 async def test_the_new_key_acts_and_the_old_one_does_not(home: Home) -> None:  # noqa: F811
-    setup = with_keys(home, FakeEngine(["One.", "Two.", "Three."]), regenerate="ctrl+g", key_help="f11")
-    async with chat(setup, WIDE) as user:
+    setup = with_keys(home, FakeEngine(["One.", "Two.", "Three."]), regenerate="alt+j", key_help="f11")
+    async with chat(setup, (190, 48)) as user:
         await user.say("count")
         await user.sees("One.")
         await user.idle()
         await user.press("ctrl+r")
-        await user.press("ctrl+g")
+        await user.press("alt+j")
         await user.sees("Two.")
         await user.idle()
         assert "Three." not in user.seen
-        await user.sees("^G again", "F11 help")
+        await user.sees("Alt+J again", "F11 help")
         await user.press("f11")
         await user.until(lambda: isinstance(user.app.screen, KeyHelpScreen))
-        await user.sees("Ctrl+G", "F11")
+        await user.sees("Alt+J", "F11")
         await user.press("f11")
         await user.until(lambda: user.app.screen is user.screen)
         await user.press("ctrl+p", *"again")
         await user.until(lambda: isinstance(user.app.screen, PickScreen))
-        await user.sees("Ctrl+G")
+        await user.sees("Alt+J")
 
 
 async def test_send_and_newline_and_suspend_can_be_moved(home: Home) -> None:  # noqa: F811
-    setup = with_keys(home, FakeEngine(["Heard."]), send="ctrl+g", newline=["enter", "ctrl+j"], suspend="f11")
+    setup = with_keys(home, FakeEngine(["Heard."]), send="alt+j", newline=["enter", "ctrl+j"], suspend="f11")
     async with chat(setup) as user:
         await user.ready()
         await user.press("a", "enter", "b", "ctrl+j", "c")
         assert user.screen.prompt.text == "a\nb\nc"
         await user.press("ctrl+z")
         assert user.screen.prompt.text != "a\nb\nc", "ctrl+z is undo, where it does not suspend"
-        await user.press("d", "ctrl+g")
+        await user.press("d", "alt+j")
         await user.sees("Heard.")
 
 
@@ -215,6 +215,8 @@ async def test_an_action_without_keys_leaves_the_footer_and_stays_in_the_palette
         await user.press("ctrl+o")
         assert user.screen.prompt.has_focus
         await user.press("ctrl+p")
+        await user.sees("Commands")
+        await user.press(*"sliders")
         await user.sees("/set")
         await user.press("escape", "ctrl+q")
         assert user.app.is_running

@@ -1,4 +1,7 @@
-"""`llama-chat run` as a user calls it: a process, the real default model, stdout and stderr."""
+"""`llama-chat run` as a user calls it: a process, the real default model, stdout and stderr.
+
+What has to do with neither is tried in this process, with a model of a megabyte: a start takes seconds.
+"""
 
 import io
 import json
@@ -12,10 +15,14 @@ from pathlib import Path
 import pyte
 import pytest
 from fake_engine import INFO
+from gguf.constants import GGMLQuantizationType as GGMLType
+from tiny_models import TinyModel
 
+from llama_chat.cli import invoke
 from llama_chat.cli.answer import Printer, read_prompt
 from llama_chat.cli.engines import LoadingLine
 from llama_chat.cli.history import History
+from llama_chat.cli.talk import exit_status
 from llama_chat.conversation import Conversation, Role
 from llama_chat.errors import ModelError
 from llama_chat.events import Loading, Prefilled, Sampling
@@ -36,6 +43,25 @@ def run(home_with_model):
     return call
 
 
+@pytest.fixture(scope="module")
+def tiny_model(tmp_path_factory):
+    return TinyModel(type=GGMLType.Q4_1).write(tmp_path_factory.mktemp("models") / "tiny.gguf")
+
+
+@pytest.fixture
+def run_here(home, tiny_model, capsys, monkeypatch):
+    """The same in this process, with a tiny model where no other is named."""
+
+    def call(*arguments, stdin=""):
+        monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
+        named = () if "--model" in arguments else ("--model", str(tiny_model))
+        capsys.readouterr()
+        status = exit_status(lambda: invoke(["run", *named, *arguments]))
+        return subprocess.CompletedProcess(arguments, status, *capsys.readouterr())
+
+    return call
+
+
 def test_an_answer_goes_to_stdout_and_the_figures_to_stderr(run):
     done = run("--max-new-tokens", "12", "--temperature", "0", "--stats", "What is two plus two?")
     assert done.returncode == 0
@@ -45,8 +71,8 @@ def test_an_answer_goes_to_stdout_and_the_figures_to_stderr(run):
     assert "12 new" in done.stderr
 
 
-def test_json_is_one_object_with_all_that_is_promised(run):
-    done = run("--json", "--max-new-tokens", "6", "--seed", "5", "Hello")
+def test_json_is_one_object_with_all_that_is_promised(run_here):
+    done = run_here("--json", "--max-new-tokens", "6", "--seed", "5", "Hello")
     found = json.loads(done.stdout)
     assert set(found) == {
         *("text", "token_ids", "prompt_tokens", "reused_tokens", "finish_reason", "seed", "sampling"),
@@ -60,7 +86,7 @@ def test_json_is_one_object_with_all_that_is_promised(run):
     assert found["sampling"]["max_new_tokens"] == 6
 
 
-def test_the_same_seed_gives_the_same_reply_and_n_several_from_one_prefill(run):
+def test_the_same_seed_gives_the_same_reply_and_n_several_from_one_prefill(run_here):
     wanted = (
         "--json",
         "--max-new-tokens",
@@ -73,7 +99,7 @@ def test_the_same_seed_gives_the_same_reply_and_n_several_from_one_prefill(run):
         "1.5",
         "Name a fox.",
     )
-    first, second = ([json.loads(line) for line in run(*wanted).stdout.splitlines()] for _ in range(2))
+    first, second = ([json.loads(line) for line in run_here(*wanted).stdout.splitlines()] for _ in range(2))
     assert [reply["token_ids"] for reply in first] == [reply["token_ids"] for reply in second]
     assert first[0]["token_ids"] != first[1]["token_ids"]
     assert [reply["seed"] for reply in first] == [9, 10]
@@ -81,9 +107,10 @@ def test_the_same_seed_gives_the_same_reply_and_n_several_from_one_prefill(run):
     assert first[1]["reused_tokens"] == first[1]["prompt_tokens"] - 1
 
 
-def test_piped_text_comes_before_the_words(run):
-    both = json.loads(run("--json", "--max-new-tokens", "1", "Translate it.", stdin="Guten Tag\n").stdout)
-    alone = json.loads(run("--json", "--max-new-tokens", "1", stdin="Guten Tag\n\nTranslate it.").stdout)
+def test_piped_text_comes_before_the_words(run_here):
+    wanted = ("--json", "--max-new-tokens", "1")
+    both = json.loads(run_here(*wanted, "Translate it.", stdin="Guten Tag\n").stdout)
+    alone = json.loads(run_here(*wanted, stdin="Guten Tag\n\nTranslate it.").stdout)
     assert both["prompt_tokens"] == alone["prompt_tokens"]
 
 
@@ -105,8 +132,8 @@ def test_an_empty_prompt_is_named(run, words):
     assert done.stdout == ""
 
 
-def test_a_prompt_longer_than_the_context_is_named_with_both_figures(run):
-    done = run("--context", "64", "word " * 200)
+def test_a_prompt_longer_than_the_context_is_named_with_both_figures(run_here):
+    done = run_here("--context", "64", "word " * 200)
     assert done.returncode == 1
     assert "tokens, the context holds 64" in done.stderr
 
@@ -122,15 +149,15 @@ def test_a_prompt_longer_than_the_context_is_named_with_both_figures(run):
         (("-c",), "no session to continue"),
     ],
 )
-def test_what_is_not_there_is_one_clear_line(run, arguments, words):
-    done = run(*arguments, "Hello")
+def test_what_is_not_there_is_one_clear_line(run_here, arguments, words):
+    done = run_here(*arguments, "Hello")
     assert done.returncode in (1, 2)
     assert words in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_a_session_goes_on_and_is_kept(run, home_with_model):
-    store = SessionStore(home_with_model / "data" / "sessions.sqlite3")
+def test_a_session_goes_on_and_is_kept(run_here, home):
+    store = SessionStore(home / "data" / "sessions.sqlite3")
     store.open()
     session = store.create(date="2026-11-22")
     from llama_chat.conversation import Conversation, Role
@@ -138,7 +165,7 @@ def test_a_session_goes_on_and_is_kept(run, home_with_model):
     begun = Conversation()
     words = [begun.append(Role.USER, "My name is Reynard."), begun.append(Role.ASSISTANT, "Hello Reynard!")]
     store.add_messages(session.id, words, words[-1].id)
-    done = run("-c", "--max-new-tokens", "8", "--json", "What is my name?")
+    done = run_here("-c", "--max-new-tokens", "8", "--json", "What is my name?")
     assert done.returncode == 0
     path = store.load(session.id).path()
     assert [message.text for message in path[:3]] == [
@@ -179,11 +206,11 @@ def test_a_reader_who_leaves_ends_it_quietly(home_with_model):
     assert errors == b""
 
 
-def test_settings_that_are_no_toml_are_named_and_left_alone(run, home_with_model):
-    settings = home_with_model / "config" / "settings.toml"
+def test_settings_that_are_no_toml_are_named_and_left_alone(run_here, home):
+    settings = home / "config" / "settings.toml"
     settings.parent.mkdir(parents=True)
     settings.write_text("[sampling\ntemperature = 1")
-    done = run("--max-new-tokens", "1", "Hello")
+    done = run_here("--max-new-tokens", "1", "Hello")
     assert done.returncode == 0
     assert "settings.toml" in done.stderr
     assert settings.read_text() == "[sampling\ntemperature = 1"
@@ -307,9 +334,9 @@ def test_run_at_a_terminal_shows_the_loading_before_the_answer(home_with_model):
 
 
 @pytest.fixture
-def begun(home_with_model):
+def begun(home):
     """A store with one session of two messages, and the session's id."""
-    store = SessionStore(home_with_model / "data" / "sessions.sqlite3")
+    store = SessionStore(home / "data" / "sessions.sqlite3")
     store.open()
     session = store.create(date="2026-11-22")
     chat = Conversation()
@@ -319,7 +346,7 @@ def begun(home_with_model):
     store.close()
 
 
-def test_a_reply_whose_reader_left_is_kept_as_interrupted(begun):
+def test_a_reply_whose_reader_left_is_kept_as_interrupted(begun, home_with_model):
     store, session_id = begun
     command = [COMMAND, "run", "-c", "--max-new-tokens", "4000", "Write a very long story."]
     with subprocess.Popen(
@@ -359,9 +386,9 @@ def test_a_reply_that_was_broken_off_keeps_its_tokens_and_its_model(home, error)
     store.close()
 
 
-def test_a_session_goes_on_under_the_system_prompt_of_the_command_line(begun, run):
+def test_a_session_goes_on_under_the_system_prompt_of_the_command_line(begun, run_here):
     store, session_id = begun
-    done = run("-c", "--system", "Be brief.", "--max-new-tokens", "2", "What is my name?")
+    done = run_here("-c", "--system", "Be brief.", "--max-new-tokens", "2", "What is my name?")
     assert done.returncode == 0
     chat = store.load(session_id)
     assert chat.system == "Be brief."
@@ -370,8 +397,8 @@ def test_a_session_goes_on_under_the_system_prompt_of_the_command_line(begun, ru
         "Hello Reynard!",
         "What is my name?",
     ]
-    assert run("-c", "--max-new-tokens", "2", "Again?").returncode == 0
+    assert run_here("-c", "--max-new-tokens", "2", "Again?").returncode == 0
     assert store.load(session_id).system == "Be brief.", "it stays"
-    assert run("-c", "--system", "", "--max-new-tokens", "2", "And now?").returncode == 0
+    assert run_here("-c", "--system", "", "--max-new-tokens", "2", "And now?").returncode == 0
     assert store.load(session_id).system == ""
     assert len(store.load(session_id).turns) == 8

@@ -9,6 +9,7 @@ from fake_engine import FakeEngine
 from test_chat_app import NARROW, SMALL, WIDE, Home, User, chat, home  # noqa: F401  (the fixture)
 from textual.widgets import Input
 
+from llama_chat.chat.keys import KEY_ACTIONS
 from llama_chat.settings import ChatSettings, ModelSettings, Settings, setting_fields
 from llama_chat.ui.screens.pick import PickScreen
 from llama_chat.ui.screens.setting_value import ValueScreen, shown_in_list, typed_value
@@ -37,7 +38,9 @@ async def test_every_setting_is_there_with_its_help(home: Home, size) -> None:  
         await user.say("/settings")
         await user.until(lambda: isinstance(user.app.screen, SettingsScreen))
         await user.sees("Settings", "model", "Esc")
-        assert user.app.screen.query_one(FilterList).shown_ids == list(setting_fields())
+        shown = user.app.screen.query_one(FilterList).shown_ids
+        assert shown[: len(setting_fields())] == list(setting_fields())
+        assert shown[len(setting_fields()) :] == [f"keys.{action.name}" for action in KEY_ACTIONS]
         await user.press("escape")
         await open_at(user, "top_k")
         await user.sees("40", "likeliest")

@@ -24,6 +24,7 @@ from llama_chat.chat.setup import ChatSetup
 from llama_chat.conversation import Message
 from llama_chat.errors import LlamaChatError, PromptError, StoreError
 from llama_chat.events import Event, Failed, Finished, LiveSampling, Loading, ModelInfo
+from llama_chat.paths import write_atomically
 from llama_chat.recorder import Recorder
 from llama_chat.sessions import SessionStore
 from llama_chat.settings import SettingValue
@@ -94,10 +95,14 @@ class Bridge:
 
     # --- called by the screen -----------------------------------------------------------------------
 
-    def start(self) -> None:
-        """Open the store and begin to load the model, each on its own thread."""
+    def start(self, *, is_loading: bool = True) -> None:
+        """Open the store and begin to load the model, each on its own thread.
+
+        Args:
+            is_loading: off while the user has yet to choose a model.
+        """
         self.recorder.start()
-        self.worker.start()
+        self.worker.start(is_loading=is_loading)
 
     def call(self, function: Callable[..., T], *args: object) -> Future[T]:
         """Run something on the thread of the store, after all that was asked before."""
@@ -149,6 +154,10 @@ class Bridge:
         """Remember the path; a failure is told as a `NotKept`."""
         self._watched(self.call(saved.choose, leaf_id))
 
+    def copy_tokens(self, saved: SavedSession, message_id: str, copy_id: str) -> None:
+        """Give a copy of a reply the tokens of the reply; a failure is told as a `NotKept`."""
+        self._watched(self.call(saved.copy_tokens, message_id, copy_id))
+
     def take_back(
         self, saved: SavedSession, messages: Sequence[Message], leaf_id: str | None, *, is_everything: bool
     ) -> None:
@@ -163,6 +172,10 @@ class Bridge:
         if table == "sampling":
             self._saved_sampling[key] = value
         self._watched(self._settings_writer.save(table, key, value))
+
+    def write(self, function: Callable[[], T]) -> Future[T]:
+        """Write a file of the user's on the thread of the settings; a failure is told as a `NotKept`."""
+        return self._watched(self._settings_writer.do(function))
 
     def answer(self, turn: Turn, saved: SavedSession, kept: Future[str]) -> None:
         """Let the model answer, once the words that it answers are kept."""
@@ -182,7 +195,7 @@ class Bridge:
         with self._lock:
             drained = list(self._queue)
             self._queue.clear()
-        return drained
+        return notes.merged(drained)
 
     def close(self, timeout_s: float = 2.0) -> bool:
         """Stop what runs, keep it, and end both threads; whether all is kept."""
@@ -265,6 +278,16 @@ class Bridge:
             tokens = event.usage.new_tokens
             if tokens >= TELLING_TOKENS:
                 self._note_used(self._info, event.timings.decode_tok_per_s(tokens))
+
+    def note_welcomed(self) -> None:
+        """Keep that the screens for newcomers were seen; without a disk they are shown again."""
+        file = self._setup.paths.welcomed_file
+
+        def write() -> None:
+            with contextlib.suppress(OSError):
+                write_atomically(file, b"")
+
+        self._settings_writer.do(write)
 
     def _note_used(self, info: ModelInfo, tok_per_s: float = 0.0) -> None:
         """Keep for the list of models that this one ran, and how fast."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from llama_chat.chat import notes, notices
+from llama_chat.chat.branching import Branching
 from llama_chat.chat.bridge import Bridge
+from llama_chat.chat.compacting import Compacting
 from llama_chat.chat.continuing import room_to_go_on, why_it_cannot_go_on
 from llama_chat.chat.opening import Opening
 from llama_chat.chat.siblings import end_of_own_path
@@ -13,7 +15,9 @@ from llama_chat.chat.steps import Steps
 from llama_chat.chat.switching import Switching
 from llama_chat.chat.talk import Talk
 from llama_chat.chat.view import ChatView
+from llama_chat.chat.waiting import Waiting
 from llama_chat.conversation import Message, Reply, Role, new_seed, title_of
+from llama_chat.errors import LlamaChatError
 from llama_chat.settings import ChatSettings
 
 
@@ -31,7 +35,10 @@ class Chat(Talk):
         super().__init__(bridge, view, settings, model_label)
         self.opening = Opening(self)
         self.steps = Steps(self)
+        self.branching = Branching(self)
+        self.compacting = Compacting(self)
         self.switching = Switching(self)
+        self.waiting = Waiting(self)
 
     def take(self, note: notes.Note) -> None:
         """Take one note in."""
@@ -52,7 +59,7 @@ class Chat(Talk):
         if self.opening.is_going_on:
             self.opening.hold(text)
             return True
-        if self._must_ask("Enter again sends it."):
+        if self.must_ask("Enter again sends it."):
             return False
         leaf_before = self.conversation.leaf_id
         self.conversation.begin_step()
@@ -60,7 +67,7 @@ class Chat(Talk):
         is_branch = self.conversation.leaf_id != leaf_before
         words = self.conversation.append(Role.USER, text)
         self.title = self.title or title_of([words])
-        reply = self.conversation.append(Role.ASSISTANT, "", reply=self._new_reply())
+        reply = self.conversation.append(Role.ASSISTANT, "", reply=self.new_reply())
         if is_branch:
             self.show()
         else:
@@ -73,20 +80,33 @@ class Chat(Talk):
     def edit(self, message_id: str, text: str) -> bool:
         """Say it otherwise: a sibling of the user's message, which is answered; whether it was taken.
 
-        A message that is not on the path any more is said anew, at its end.
+        An assistant's message gets a sibling with the text, from which nobody goes on yet; behind another
+        summary stays what followed it. A reply that runs is stopped and kept. A message that is not on the
+        path any more is said anew, at its end.
         """
-        path = self.conversation.path()
-        if not any(message.id == message_id and message.role is Role.USER for message in path):
+        path = {message.id: message for message in self.conversation.path()}
+        if message_id not in path or path[message_id].role is Role.SYSTEM:
             return self.send(text)
-        if self.is_replying or not text.strip() or self._must_ask("Enter again sends it."):
+        if path[message_id].role is Role.ASSISTANT:
+            return self.branching.keep_edited(message_id, text)
+        if self.compacting.is_summary(message_id, text):
+            return self.compacting.keep_edited(text)
+        if super().is_replying and text.strip():
+            self.when_idle(lambda: self._edit_or_give_back(message_id, text))
+            return True
+        if self.is_replying or not text.strip() or self.must_ask("Enter again sends it."):
             return False
         leaf_before = self.conversation.leaf_id
         self.conversation.begin_step()
         words = self.conversation.add_sibling(message_id, text)
-        reply = self.conversation.append(Role.ASSISTANT, "", reply=self._new_reply())
+        reply = self.conversation.append(Role.ASSISTANT, "", reply=self.new_reply())
         self.show()
         self.answer(reply, [words], leaf_before=leaf_before, words=words)
         return True
+
+    def _edit_or_give_back(self, message_id: str, text: str) -> None:
+        if not self.edit(message_id, text):
+            self.view.give_back(text)
 
     def last_words(self) -> Message | None:
         """What the user said last on the path."""
@@ -124,49 +144,77 @@ class Chat(Talk):
 
     # --- what is answered -------------------------------------------------------------------------------
 
-    def regenerate(self) -> None:
-        """Let the model answer the last words again, beside what it said."""
+    def regenerate(self, message_id: str | None = None) -> None:
+        """Let the model answer the last words again, or the message of that id, beside what it said."""
         if self.conversation.turns:
-            self.when_idle(self._regenerate)
+            self.when_idle(lambda: self._regenerate(message_id))
         elif not self.opening.is_going_on:
             self.view.hint(notices.NOTHING_TO_ANSWER)
 
-    def _regenerate(self) -> None:
+    def _regenerate(self, message_id: str | None) -> None:
         leaf_before = self.conversation.leaf_id
-        path = self.conversation.path()
-        if not self.conversation.turns or self.opening.is_going_on:
+        at = self.conversation.messages.get(message_id or leaf_before or "")
+        if at is None or not self.conversation.turns or self.opening.is_going_on:
             return
-        if self._must_ask("Ctrl+R again asks for the reply."):
+        if at.role is Role.SYSTEM:
+            self.view.hint(notices.NOTHING_TO_ANSWER)
+            return
+        if self.must_ask("Ctrl+R again asks for the reply."):
             return
         self.conversation.begin_step()
-        if path[-1].role is Role.ASSISTANT:
-            reply = self.conversation.add_sibling(path[-1].id, "", reply=self._new_reply())
+        if at.role is Role.ASSISTANT:
+            reply = self.conversation.add_sibling(at.id, "", reply=self.new_reply())
         else:
-            reply = self.conversation.append(Role.ASSISTANT, "", reply=self._new_reply())
+            self.conversation.leaf_id = at.id
+            reply = self.conversation.append(Role.ASSISTANT, "", reply=self.new_reply())
         self.show()
         self.answer(reply, leaf_before=leaf_before)
 
-    def go_on(self) -> None:
-        """Let the last reply go on from its last token, as if it had never been cut."""
-        if self.is_replying or self.opening.is_going_on:
+    def go_on(self, message_id: str | None = None) -> None:
+        """Let the last reply, or the one of that id, go on from its last token, as if it had never been cut.
+
+        One that others follow stays as it is: a copy of it goes on beside it. Where the tokens are not known,
+        because the user wrote the text or it was imported, a reply that begins with it is made beside it.
+        """
+        is_last = message_id in (None, self.conversation.leaf_id)
+        if self.opening.is_going_on or (self.is_replying and is_last):
             self.view.hint(notices.STILL_WRITTEN)
-            return
-        path = self.conversation.path()
-        last = path[-1] if path else None
-        reason = why_it_cannot_go_on(last, is_shared=self.saved.is_shared)
-        if reason or last is None or last.reply is None:
+        else:
+            self.when_idle(lambda: self._go_on(message_id or self.conversation.leaf_id))
+
+    def _go_on(self, message_id: str | None) -> None:
+        leaf_before = self.conversation.leaf_id
+        message = self.conversation.messages.get(message_id or "")
+        is_last = message_id == leaf_before
+        reason = why_it_cannot_go_on(message, is_shared=self.saved.is_shared and is_last)
+        if reason or message is None:
             self.view.hint(reason)
-            return
-        most = room_to_go_on(last.reply, self.bridge.sampling.current)
+        elif message.reply is None or not message.reply.token_ids:
+            self._go_on_from_text(message)
+        else:
+            self._make_room(message.reply)
+            going_on = message if is_last else self.branching.copy_of(message)
+            begun = replace(going_on, reply=replace(message.reply, finish_reason=None, error=""))
+            self.conversation.update(begun)
+            self.view.drop_notices(notices.ABOUT_END)
+            self.view.replace_message(begun)
+            self.answer(going_on, leaf_before=leaf_before, is_going_on=True, is_copy=not is_last)
+
+    def _make_room(self, reply: Reply) -> None:
+        most = room_to_go_on(reply, self.bridge.sampling.current)
         if most is not None:
             self.bridge.sampling.change(max_new_tokens=most)
             self.view.sampling_changed()
             self.view.hint(notices.more_tokens(most))
-        begun = replace(last, reply=replace(last.reply, finish_reason=None, error=""))
-        self.conversation.update(begun)
-        self.view.drop_notices(notices.ABOUT_END)
-        self.view.replace_message(begun)
-        self.answer(last, leaf_before=self.conversation.leaf_id, is_going_on=True)
+
+    def _go_on_from_text(self, message: Message) -> None:
+        if self.must_ask("F5 again goes on with the reply."):
+            return
+        leaf_before = self.conversation.leaf_id
+        self.conversation.begin_step()
+        reply = self.conversation.add_sibling(message.id, "", reply=self.new_reply())
+        self.show()
+        self.answer(reply, leaf_before=leaf_before, given=message.text)
 
     def stop(self) -> None:
         """End the reply; what it says so far is kept. Words that wait are given back."""
@@ -175,14 +223,39 @@ class Chat(Talk):
         else:
             self.opening.give_back()
 
-    def _must_ask(self, how_to_go_on: str) -> bool:
+    def _ended(self, finish_reason: str | None = None) -> None:
+        super()._ended(finish_reason)
+        self.waiting.reply_ended(finish_reason)
+
+    def _refused(self, reply_id: str, error: LlamaChatError) -> None:
+        if self._current(reply_id) is not None:
+            self.waiting.give_back()  # first: what is given back later comes before it
+        super()._refused(reply_id, error)
+
+    def must_ask(self, how_to_go_on: str) -> bool:
         """Ask, once, whether another model shall go on with the session; whether that was done now."""
         if self.info is None or not self.saved.must_ask(self.info):
             return False
         self.view.hint(f"{notices.other_model(self.saved.written_with, self.info)} {how_to_go_on}", "warning")
         return True
 
-    def _new_reply(self) -> Reply:
+    @property
+    def seed(self) -> int:
+        """Seed of every reply from the next one on; -1: a fresh one for each."""
+        return self._settings.seed
+
+    @seed.setter
+    def seed(self, seed: int) -> None:
+        self._settings = replace(self._settings, seed=seed)
+
+    @property
+    def last_seed(self) -> int | None:
+        """The seed of the last reply on the path, or of the one that is being written."""
+        replies = (message.reply for message in reversed(self.conversation.path()))
+        return next((reply.seed for reply in replies if reply is not None), None)
+
+    def new_reply(self) -> Reply:
+        """The record of a reply that is about to be asked for."""
         seed = self._settings.seed if self._settings.seed >= 0 else new_seed()
         model = self.info.name if self.info else self.model_label
         return Reply(seed=seed, sampling=self.bridge.sampling.current, model=model)

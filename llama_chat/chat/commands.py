@@ -12,7 +12,7 @@ from llama_chat.events import Sampling
 from llama_chat.setting_values import parsed_value
 
 PREFIX = "/"
-_COMMAND = re.compile(r"(/[a-z]+)( [^\n]*)?")
+_COMMAND = re.compile(r"(/(?:[a-z]+|\?))( [^\n]*)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ def parse_command(text: str) -> Command | None:
         UsageError: there is no such command, or it takes nothing behind it.
     """
     if text.rstrip() == PREFIX:
-        raise UsageError(f"The commands are {' '.join(COMMANDS)}.")
+        raise UsageError("A command goes on behind the slash. The list names them, F1 what each one does.")
     match = _COMMAND.fullmatch(text.rstrip())
     if match is None:
         return None

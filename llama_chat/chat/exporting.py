@@ -9,10 +9,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from llama_chat.conversation import short_id
+from llama_chat.conversation import Conversation, short_id
 from llama_chat.errors import StoreError, UsageError
 from llama_chat.sessions import SessionInfo, SessionRecord, SessionStore
+
+if TYPE_CHECKING:
+    from llama_chat.chat.talk import Talk
 
 FORMATS = ("md", "jsonl", "html")
 _SUFFIXES = {".md": "md", ".markdown": "md", ".jsonl": "jsonl", ".html": "html", ".htm": "html"}
@@ -61,6 +65,19 @@ def export_session(store: SessionStore, session_id: str, wish: ExportWish) -> Pa
         else:
             return path
     raise StoreError(f"{wish.path} is there already.", hint="Name another file.") from last_error
+
+
+def chat_markdown(chat: Talk) -> str:
+    """The path of the open chat as Markdown, with what is written of a running reply."""
+    from llama_chat.sessions.exchange.markdown import markdown_parts
+
+    messages = {each.id: chat.message_now(each.id) or each for each in chat.conversation.messages.values()}
+    conversation = Conversation(messages, chat.conversation.leaf_id)
+    created_at = min(message.created_at for message in messages.values())
+    info = SessionInfo(
+        chat.saved.session_id or "", chat.title, created_at, created_at, chat.model_label, "", len(messages)
+    )
+    return "".join(markdown_parts(SessionRecord(info, conversation, {}, lambda _: ())))
 
 
 def _places(info: SessionInfo, wish: ExportWish) -> Iterator[Path]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from llama_chat.chat.bridge import Bridge
 from llama_chat.conversation import short_id
+from llama_chat.sanitize import sanitize
 
 PATIENCE_S = 0.3
 """A terminal that stays empty for longer looks as if the program hung."""
@@ -52,4 +53,4 @@ def farewell(session_id: str | None, *, is_kept: bool, has_unsent: bool, rescued
 def _say(text: str) -> None:
     """Print a line below the chat, unless the terminal is gone."""
     with contextlib.suppress(OSError):
-        print(text, file=sys.stderr, flush=True)
+        print(sanitize(text), file=sys.stderr, flush=True)

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
-from llama_chat.conversation import Message, Role
+from llama_chat.chat.estimating import estimated_tokens
+from llama_chat.conversation import Message, Reply, Role
 from llama_chat.events import Event, Finished, Loading, ModelInfo, Prefilled, Token
 
 ModelState: TypeAlias = Literal["loading", "ready", "failed"]
@@ -46,7 +47,7 @@ class Status:
         last = next((reply for reply in replies if reply.finish_reason is not None), None)
         return replace(
             self,
-            context_used=last.prompt_tokens + len(last.token_ids) if last else 0,
+            context_used=_held_after(path, last) if last else 0,
             dropped_messages=_messages_before(path, last.context_start) if last else 0,
             reused_tokens=0,
             tok_per_s=0.0,
@@ -64,6 +65,14 @@ class Status:
             engine=info.engine,
             engine_reason=info.engine_reason,
         )
+
+
+def _held_after(path: Sequence[Message], reply: Reply) -> int:
+    """How many tokens the context held after the reply; an estimate for a copy that no prompt led to."""
+    if reply.prompt_tokens or not reply.token_ids:
+        return reply.prompt_tokens + len(reply.token_ids)
+    others = [message for message in path if message.reply is not reply]
+    return estimated_tokens(others) + len(reply.token_ids)
 
 
 def _messages_before(path: Sequence[Message], message_id: str | None) -> int:
@@ -98,6 +107,9 @@ class LiveFigures:
                 self.fraction = None
                 self.prompt_tokens, self.reused_tokens = event.prompt_tokens, event.reused_tokens
                 self.prefill_s = event.seconds
+            case Token(chosen_by="user"):  # it was prefilled
+                self.tokens_before += 1
+                self.text.append(event.text)
             case Token():
                 if self.first_token_s is None:
                     self.first_token_s = self.prefill_s + event.seconds

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -119,3 +120,15 @@ Note: TypeAlias = (
     | OfStore
     | OpenElsewhere
 )
+
+
+def merged(notes: Iterable[Note]) -> list[Note]:
+    """The same, with what happened to one reply in one note: it is drawn once then, not twice."""
+    out: list[Note] = []
+    for note in notes:
+        last = out[-1] if out else None
+        if isinstance(note, Happened) and isinstance(last, Happened) and note.reply_id == last.reply_id:
+            out[-1] = Happened(note.reply_id, last.events + note.events)
+        else:
+            out.append(note)
+    return out

@@ -2,28 +2,45 @@
 
 from __future__ import annotations
 
+from llama_chat.chat.summaries import SUMMARY_MESSAGES, summarised_messages
 from llama_chat.chat.view import ChatView
 from llama_chat.chat.words import format_tokens, one_line
-from llama_chat.conversation import Conversation, Message
+from llama_chat.conversation import Conversation, Message, Reply
 from llama_chat.errors import Interrupted, LlamaChatError, StoreError
 from llama_chat.events import ModelInfo
 from llama_chat.sanitize import sanitize
 from llama_chat.sessions import ModelRecord, StoreUnavailable
 
 ABOUT_CONTEXT, ABOUT_MODEL, ABOUT_PROMPT, ABOUT_STORE = "context", "model", "prompt", "store"
+ABOUT_SUMMARY = "summary"
 ABOUT_END = "end"
 """How the last reply ended, and how it goes on."""
 
 STOPPED = "The reply was stopped and kept in its session."
 NOTHING_TO_ANSWER = "There is nothing to answer yet."
 NOTHING_TO_GO_ON_WITH = "There is no reply to go on with. Ctrl+R asks for one."
+WAITING_GIVEN_BACK = "The words that waited are in the prompt again."
+NOTHING_WAITS = "No words wait: Enter while a reply is written lets them."
 STILL_WRITTEN = "The reply is still being written. Esc stops it."
 NOTHING_TO_EDIT = "There are no words to edit yet."
+NOTHING_TO_COPY = "There is nothing to copy yet."
+COMPACTED = "The summary stands at the beginning of the chat; Alt+Z brings back what it stands for."
+SUMMARY_KEPT = "Kept. The summary counts from the next reply on; Alt+Z goes back."
+NOTHING_TO_COMPACT = "There is nothing to shorten yet: the last two exchanges stay as they are."
+NOT_COMPACTED_ELSEWHERE = "Another chat is writing here. Wait for its end, or go to another branch."
 NO_SIBLINGS = "There is no other branch here. Ctrl+R asks for another reply."
 UNDONE = "One step back. Nothing is deleted: Alt+Y goes forward again."
 REDONE = "One step forward. Alt+Z goes back again."
 NOTHING_TO_UNDO = "There is no step to undo."
 NOTHING_TO_REDO = "There is no step to redo."
+NOTHING_TO_CHOOSE = "There is no message to choose yet."
+NO_OTHER_BRANCH = "This message has no other branch. r asks for another reply, e says it otherwise."
+BRANCHED = "The path ends here now; what followed stays in the tree. Say something else, or Alt+Z goes back."
+BRANCHED_BEFORE = "Say something else in its place. What was said stays in the tree; Alt+Z goes back."
+ENDS_HERE = "The path ends here already: say something."
+NO_TREE = "There is nothing in the tree yet."
+NOT_SHOWN = "That message is not on the path that is shown."
+EDITED = "Kept as you wrote it. F5 lets the model go on from its end; or say something."
 WRITTEN_ELSEWHERE = "written in another chat"
 STOPPED_BEFORE = Interrupted("Stopped before the reply began.")
 SYSTEM_UNCHANGED = "The system prompt is as it was."
@@ -32,6 +49,19 @@ SYSTEM_UNCHANGED = "The system prompt is as it was."
 def system_kept(text: str) -> str:
     """That the system prompt is now this text, or none."""
     return f"Kept. {'The' if text else 'No'} system prompt counts from the next reply on."
+
+
+def deleted(messages: int) -> str:
+    """That the path ends before so many messages."""
+    words = "One message is" if messages == 1 else f"{messages:,} messages are"
+    return f"{words} off the path. Nothing is lost: Alt+Z brings back what was there."
+
+
+def no_code_block(number: int, count: int) -> str:
+    """That there is no code block of that number."""
+    if not count:
+        return "There is no code block in this chat yet."
+    return f"There is no code block {number}: " + ("only one." if count == 1 else f"only {count:,}.")
 
 
 def more_tokens(most: int) -> str:
@@ -125,7 +155,7 @@ def tell_refusal(view: ChatView, error: LlamaChatError, *, is_model_missing: boo
 
 def tell_not_fetched(view: ChatView) -> None:
     """The user has stopped the download."""
-    words = "The model was not fetched. Send a message, or /load, to fetch it after all."
+    words = "The model was not fetched. Send a message, or /reload, to fetch it after all."
     view.notice(words, about=ABOUT_MODEL)
 
 
@@ -135,6 +165,59 @@ def tell_of_model(view: ChatView, info: ModelInfo) -> None:
         view.notice(sanitize(words), "warning", about=ABOUT_MODEL)
     if info.chat_template is None:
         view.notice("This model has no chat template: it goes on with your words as they stand.")
+
+
+def compacting(messages: int) -> str:
+    """That a summary is being written."""
+    return f"Summarising {_count(messages)}… Esc leaves the chat as it is."
+
+
+def not_compacted(reply: Reply | None) -> str:
+    """Why there is no summary."""
+    if reply is not None and reply.finish_reason == "stopped":
+        return "Stopped. The chat is as it was."
+    if reply is not None and reply.finish_reason == "failed":
+        return f"The summary broke off, and the chat is as it was. {one_line(reply.error)}".rstrip()
+    return "The model wrote no summary. The chat is as it was."
+
+
+def compacted(messages: int, tokens_before: int, tokens: int, left_out: int, is_cut: bool) -> str:
+    """What has become of the older part.
+
+    Args:
+        messages: that were summarised.
+        tokens_before: about what they took.
+        tokens: of the summary.
+        left_out: how many of them the model had no room for.
+        is_cut: whether the summary ended at max new tokens.
+    """
+    were = "was" if messages == 1 else "were"
+    figures = f"≈ {tokens_before:,} → {tokens:,} tokens"
+    words = f"{_count(messages)} {were} summarised ({figures}); Alt+Z brings them back."
+    if left_out:
+        which = "oldest one" if left_out == 1 else f"{left_out:,} oldest"
+        words += f" The {which} did not fit and had no part in it."
+    return f"{words} It was cut at max new tokens." if is_cut else words
+
+
+def _count(messages: int) -> str:
+    return f"{messages:,} message{'' if messages == 1 else 's'}"
+
+
+def mark_summary(view: ChatView, conversation: Conversation, words: str = "") -> None:
+    """Draw a line below the summary that the path begins with, if it does.
+
+    Args:
+        view: where it is drawn.
+        conversation: whose path it is.
+        words: what has just become of it; else where the whole messages are.
+    """
+    view.drop_notices(ABOUT_SUMMARY)
+    turns = conversation.turns
+    if len(turns) > SUMMARY_MESSAGES and (messages := summarised_messages(turns[0])):
+        are = "is" if messages == 1 else "are"
+        words = words or f"{_count(messages)} {are} summarised above; the branch beside it has them whole."
+        view.notice(words, about=ABOUT_SUMMARY, before=turns[SUMMARY_MESSAGES].id)
 
 
 def mark_context(view: ChatView, conversation: Conversation, dropped_messages: int) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from llama_chat.chat import notices
 from llama_chat.chat.saved import SavedSession
+from llama_chat.chat.summaries import leave_unfinished
 from llama_chat.conversation import Conversation
 from llama_chat.errors import LlamaChatError
 from llama_chat.sessions import ModelRecord, SessionInfo, SessionStore
@@ -72,6 +73,7 @@ class Opening:
     def _open(self, opened: Opened, message_id: str | None) -> None:
         chat, info = self._chat, opened.info
         had_turns = chat.has_words
+        leave_unfinished(opened.conversation)
         saved = SavedSession(
             chat.bridge.store,
             date=info.date,
@@ -93,6 +95,7 @@ class Opening:
         self.is_going_on = False
         held, self.unsent = self.unsent, ""
         if held and not self._chat.send(held):
+            self._chat.waiting.give_back()
             self._chat.view.give_back(held)
             self._chat.rest()
 
@@ -111,5 +114,6 @@ class Opening:
         """Put words that wait into the prompt again."""
         held, self.unsent = self.unsent, ""
         if held:
+            self._chat.waiting.give_back()  # first: what is given back later comes before it
             self._chat.view.give_back(held)
             self._chat.rest()

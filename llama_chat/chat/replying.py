@@ -7,9 +7,10 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from llama_chat.chat.live import LiveFigures
+from llama_chat.chat.thoughts import ThoughtMeter
 from llama_chat.chat.words import format_figures
 from llama_chat.conversation import Conversation, Message
-from llama_chat.events import Event, Prefilled
+from llama_chat.events import Event, Prefilled, Token
 from llama_chat.reply_builder import ReplyBuilder
 from llama_chat.worker import Turn
 
@@ -28,7 +29,10 @@ class Replying:
     """The user's message that it answers, when that is new."""
     is_going_on: bool = False
     """Whether the message was there before, and goes on."""
+    is_copy: bool = False
+    """Whether it is a copy that was made for going on."""
     figures: LiveFigures = field(default_factory=LiveFigures)
+    thoughts: ThoughtMeter = field(default_factory=ThoughtMeter)
     _builder: ReplyBuilder | None = None
     _is_rewritten: bool = False
 
@@ -54,13 +58,17 @@ class Replying:
         return self._builder.message if self._builder else self.turn.reply
 
     def take_back(self, conversation: Conversation) -> list[Message]:
-        """The words that come out of the conversation with the reply, which the model did not take.
+        """The messages that come out of the conversation, with the reply, which the model did not take.
 
         A reply that should have gone on is what it was.
         """
-        if self.is_going_on:
+        if self.is_going_on and not self.is_copy:
             conversation.update(self.turn.reply)
             return []
+        if self.is_copy:
+            conversation.remove(self.id)
+            conversation.leaf_id = self.leaf_before
+            return [self.turn.reply]
         words = [] if self.words is None else [self.words]
         for message_id in (self.id, *(message.id for message in words)):
             conversation.remove(message_id)
@@ -74,6 +82,8 @@ class Replying:
         reply = self.turn.reply.reply
         assert reply is not None
         record = replace(reply, model=model, context_start=prompt.context_start)
+        if self.is_going_on:
+            self.thoughts = ThoughtMeter(self.turn.reply.text)
         self._builder = ReplyBuilder(replace(self.turn.reply, reply=record))
 
     def feed(self, events: Iterable[Event]) -> str:
@@ -82,6 +92,8 @@ class Replying:
         for event in events:
             self._builder.feed(event)
             self.figures.feed(event)
+            if isinstance(event, Token):
+                self.thoughts.feed(event.text, event.seconds)
             if isinstance(event, Prefilled) and event.forced_text is not None and self.is_going_on:
                 self._is_rewritten |= event.forced_text != self.turn.reply.text
         return self.figures.take_text()

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from llama_chat.conversation import Message, title_of
 from llama_chat.errors import StoreError
 from llama_chat.events import ModelInfo
-from llama_chat.sessions import ModelRecord, SessionStore, StoreUnavailable
+from llama_chat.sessions import ModelRecord, SessionStore, StoreUnavailable, continuing
 
 
 class SavedSession:
@@ -139,6 +139,16 @@ class SavedSession:
         """
         if self.session_id is not None:
             self._store.select_leaf(self.session_id, leaf_id)
+
+    def copy_tokens(self, message_id: str, copy_id: str) -> None:
+        """Give the copy of a reply its tokens, what they were chosen from, and its model.
+
+        Raises:
+            StoreError: it could not be written.
+        """
+        if self.session_id is not None:
+            with self._store.transaction() as connection:
+                continuing.copy_tokens(connection, message_id, copy_id)
 
     def rename(self, title: str) -> None:
         """Give it another name, now or when it is made.

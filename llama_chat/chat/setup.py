@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from llama_chat.events import EngineLoader
 from llama_chat.paths import Paths
@@ -12,6 +13,9 @@ from llama_chat.settings import Settings, SettingValue
 from llama_chat.shelves.fit import ShortFit
 from llama_chat.shelves.to_load import ModelToLoad
 from llama_chat.shelves.to_load import Puller as Puller
+
+if TYPE_CHECKING:
+    from llama_chat.chat.devices import DeviceAccess
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,3 +43,7 @@ class ChatSetup:
 
     Reads its headers: not for the thread of the screen.
     """
+    devices: DeviceAccess | None = None
+    """What may be asked of the machine's devices; None: nothing."""
+    is_first_run: bool = False
+    """Whether whoever starts it is new here: then a model is chosen before any is fetched."""

@@ -44,6 +44,12 @@ def last_fork(conversation: Conversation) -> Fork | None:
     return next(forks(conversation, conversation.path()[::-1]), None)
 
 
+def fork_at(conversation: Conversation, message_id: str) -> Fork | None:
+    """The message as one of its siblings; None where it is the only one, or not there."""
+    messages = [conversation.messages[message_id]] if message_id in conversation.messages else []
+    return next(forks(conversation, messages), None)
+
+
 def end_of_own_path(conversation: Conversation, is_foreign: Callable[[Message], bool]) -> str | None:
     """The leaf; where another chat writes it, the last message before what was said for it.
 

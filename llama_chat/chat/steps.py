@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from llama_chat.chat import notices
-from llama_chat.chat.siblings import last_fork
+from llama_chat.chat.siblings import fork_at, last_fork
 
 if TYPE_CHECKING:
     from llama_chat.chat.chat import Chat
@@ -41,11 +41,12 @@ class Steps:
             self._chat.choose_path()
             self._chat.view.hint(notices.REDONE)
 
-    def show_sibling(self, step: int) -> None:
-        """Show the next reply (or the one before) where the path last forked."""
-        fork = last_fork(self._chat.conversation)
+    def show_sibling(self, step: int, message_id: str | None = None) -> None:
+        """Show the next sibling of the message (or the one before); for None, where the path last forked."""
+        conversation = self._chat.conversation
+        fork = last_fork(conversation) if message_id is None else fork_at(conversation, message_id)
         if fork is None:
-            self._chat.view.hint(notices.NO_SIBLINGS)
+            self._chat.view.hint(notices.NO_SIBLINGS if message_id is None else notices.NO_OTHER_BRANCH)
         elif (beside := fork.beside(step)) is None:
             self._chat.view.hint(fork.end_words(step))
         else:
@@ -56,9 +57,13 @@ class Steps:
         if message_id in self._chat.conversation.messages:
             self._chat.when_idle(lambda: self._go_to(message_id), told=notices.STOPPED)
 
-    def _go_to(self, message_id: str) -> None:
+    def show_branch(self, message_id: str) -> None:
+        """Take the path through the message, if it is not on it."""
         if all(message.id != message_id for message in self._chat.conversation.path()):
             self._select(message_id)
+
+    def _go_to(self, message_id: str) -> None:
+        self.show_branch(message_id)
         self._chat.view.go_to_message(message_id)
 
     def _select(self, message_id: str) -> None:

@@ -23,19 +23,32 @@ class Switching:
     def __init__(self, chat: Chat) -> None:
         self._chat = chat
         self._label_before = ""
+        self._info_before: ModelInfo | None = None
         self.wanted: ModelToLoad | None = None
         """None: no other model is on its way."""
         self.label = ""
         """Of the model that runs or is on its way; empty: the one that the chat was started with."""
+        self.error: LlamaChatError | None = None
+        """Why the last one that was wanted did not come."""
+
+    def begin_first(self, model: ModelToLoad) -> None:
+        """Load this one, where none is loaded; if it does not come, none is."""
+        chat = self._chat
+        self.label, self.error, chat.load_error = model.label, None, None
+        chat.view.drop_notices(notices.ABOUT_MODEL)
+        chat.status = replace(chat.status, model_state="loading", doing="header", fraction=None)
+        chat.view.status_changed()
+        chat.bridge.worker.load(model)
 
     def begin(self, model: ModelToLoad) -> None:
         """Load this one instead, after the reply that runs was stopped and kept."""
         self._chat.when_idle(lambda: self._begin(model), told=notices.STOPPED)
 
     def _begin(self, model: ModelToLoad) -> None:
-        chat = self._chat
+        chat, self.error = self._chat, None
         if self.wanted is None:
             self._label_before = self.label
+            self._info_before = chat.info
         self.wanted, self.label, chat.info = model, model.label, None
         chat.view.drop_notices(notices.ABOUT_MODEL)
         status = replace(chat.status, context_length=0, engine="", engine_reason="")
@@ -68,16 +81,19 @@ class Switching:
         self.wanted, self.label = None, info.name
         chat.saved.accept_model()
         chat.bridge.note_model(chat.saved, info)
+        before, name = self._info_before, one_line(info.name)
+        has_moved = before is not None and before.path == info.path and before.device != info.device
         if chat.has_words:
+            words = f"{name} runs on {info.device}" if has_moved else f"{name} answers"
             chat.view.drop_notices(ABOUT_SWITCH)
-            chat.view.notice(f"{one_line(info.name)} answers from here on.", about=ABOUT_SWITCH)
+            chat.view.notice(f"{words} from here on.", about=ABOUT_SWITCH)
         else:
-            chat.view.hint(f"{one_line(info.name)} is loaded.")
+            chat.view.hint(f"{name} runs on {info.device}." if has_moved else f"{name} is loaded.")
 
     def _failed(self, error: LlamaChatError, info: ModelInfo | None) -> None:
         chat, wanted = self._chat, self.wanted
         assert wanted is not None
-        self.wanted, self.label = None, self._label_before
+        self.wanted, self.label, self.error = None, self._label_before, error
         chat.view.pull_ended()
         if isinstance(error, Interrupted):
             chat.view.hint(f"{one_line(wanted.label)} was not loaded.")

@@ -9,6 +9,7 @@ from functools import partial
 
 from llama_chat.chat import notes, notices
 from llama_chat.chat.bridge import Bridge
+from llama_chat.chat.context import ContextWatch
 from llama_chat.chat.live import Status
 from llama_chat.chat.replying import Replying
 from llama_chat.chat.saved import SavedSession
@@ -37,9 +38,13 @@ class Talk:
         self._settings = settings
         self._replying: Replying | None = None
         self._then: Callable[[], None] | None = None
+        self._afterwards: Callable[[], None] | None = None
+        self._context_watch = ContextWatch()
         self._told: set[str] = set()
         self.model_label = model_label
         self.info: ModelInfo | None = None
+        self.load_error: LlamaChatError | None = None
+        """Why no model could be loaded, if that was tried last."""
         self.status = Status()
         self.begin()
 
@@ -89,7 +94,13 @@ class Talk:
             self.view.set_head(path[-1].id, notices.WRITTEN_ELSEWHERE)
         self._update(self.status.of_path(path))
         notices.mark_context(self.view, self.conversation, self.status.dropped_messages)
+        notices.mark_summary(self.view, self.conversation)
         self.view.session_changed()
+
+    def message_now(self, message_id: str) -> Message | None:
+        """The message as it is now, also while it is being written; None where there is none."""
+        running = self._current(message_id)
+        return running.message if running is not None else self.conversation.messages.get(message_id)
 
     def is_foreign(self, message: Message) -> bool:
         """Whether another chat is writing this reply."""
@@ -116,6 +127,9 @@ class Talk:
         leaf_before: str | None,
         words: Message | None = None,
         is_going_on: bool = False,
+        is_copy: bool = False,
+        given: str = "",
+        afterwards: Callable[[], None] | None = None,
     ) -> None:
         """Have the reply at the end of the path written.
 
@@ -125,16 +139,20 @@ class Talk:
             leaf_before: where the path goes back to, if the model does not take the turn.
             words: the user's message that it answers, when that is new.
             is_going_on: the reply is there already.
+            is_copy: it was copied for this, and goes again if the model does not take the turn.
+            given: what a new reply begins with, in the user's words.
+            afterwards: called when the reply is over or was not taken, before anything else follows.
         """
         path = self.conversation.path()[:-1]
         if is_going_on:
             written_by = partial(self.saved.model_of_reply, reply.id)
             turn, leaf_id = Turn.going_on(reply, path, self.saved.date, written_by), reply.id
         else:
-            turn, leaf_id = Turn(reply, tuple(path), self.saved.date), path[-1].id
+            turn, leaf_id = Turn(reply, tuple(path), self.saved.date, given=given), path[-1].id
         kept = self.bridge.keep(self.saved, [*self._unkept, *new], leaf_id)
         self._unkept = []
-        self._replying = Replying(turn, leaf_before, words, is_going_on)
+        self._replying = Replying(turn, leaf_before, words, is_going_on, is_copy)
+        self._afterwards = afterwards
         self.load_again()
         self.bridge.answer(turn, self.saved, kept)
         self._set_live_head(self._replying)
@@ -177,10 +195,13 @@ class Talk:
         fraction = self.status.fraction if self.status.model_state == "loading" else None
         self._update(replace(self.status, is_replying=False, doing=doing, fraction=fraction))
 
-    def _ended(self) -> None:
+    def _ended(self, finish_reason: str | None = None) -> None:  # noqa: ARG002  (for `Chat`)
         self._replying = None
         self.rest()
         self.view.session_changed()
+        afterwards, self._afterwards = self._afterwards, None
+        if afterwards is not None:
+            afterwards()
         then, self._then = self._then, None
         if then is not None:
             then()
@@ -188,6 +209,8 @@ class Talk:
     def _update(self, status: Status) -> None:
         self.status = status
         self.view.status_changed()
+        if words := self._context_watch.words(status):
+            self.view.hint(words, "warning")
 
     # --- what the bridge reports ----------------------------------------------------------------------
 
@@ -222,7 +245,7 @@ class Talk:
                     notices.tell_open_elsewhere(self.view)
 
     def _loaded(self, info: ModelInfo) -> None:
-        self.info, self.model_label = info, info.name
+        self.info, self.model_label, self.load_error = info, info.name, None
         if self.saved.session_id is None:
             self.saved.model = info.name
         self.view.pull_ended()
@@ -237,6 +260,7 @@ class Talk:
             notices.tell_other_model(self.view, self.saved.written_with, self.info)
 
     def _not_loaded(self, error: LlamaChatError) -> None:
+        self.load_error = error
         self.view.pull_ended()
         self._update(replace(self.status, model_state="failed", doing="no model", fraction=None))
         if self._replying is None:  # else its turn is refused next, and says so
@@ -262,7 +286,8 @@ class Talk:
             return
         refused = replying.take_back(self.conversation)
         for words in refused:
-            self.view.give_back(words.text)
+            if words.role is Role.USER:
+                self.view.give_back(words.text)
         self.bridge.take_back(
             self.saved, refused, self.conversation.leaf_id, is_everything=not self.has_words
         )
@@ -283,13 +308,16 @@ class Talk:
             self.view.replace_message(replying.message)
         elif text:
             self.view.append_text(note.reply_id, text)
+        if figures := replying.thoughts.take_figures():
+            self.view.set_thoughts(note.reply_id, figures)
         self._update(replying.figures.status(self.status))
         if isinstance(note.events[-1], Finished | Failed):
             self.conversation.update(replying.message)
             self.view.replace_message(replying.message)
             is_all = self._then is None
-            self._ended()
-            if is_all:
+            reply = replying.message.reply
+            self._ended(reply.finish_reason if reply is not None else None)
+            if is_all and self._replying is None:
                 notices.tell_how_to_go_on(self.view, replying.message)
         else:
             self._set_live_head(replying)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Literal, Protocol, TypeAlias
 
 from llama_chat.chat import notes
+from llama_chat.chat.thoughts import ThoughtFigures
 from llama_chat.conversation import Message
 
 NoticeKind: TypeAlias = Literal["info", "warning", "error"]
@@ -28,6 +29,9 @@ class ChatView(Protocol):
 
     def set_head(self, message_id: str, text: str) -> None:
         """What stands beside the name of the speaker."""
+
+    def set_thoughts(self, message_id: str, figures: tuple[ThoughtFigures | None, ...]) -> None:
+        """How long each thought of a reply took, so far; None where that is not known."""
 
     def set_place(self, message_id: str, place: int, count: int) -> None:
         """Which of its siblings a message is."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from llama_chat.chat.summaries import summarised_messages
 from llama_chat.conversation import Message, Reply, Role
 from llama_chat.sanitize import sanitize
 
@@ -10,7 +11,9 @@ def name_of(message: Message) -> str:
     """Who speaks: the model by its name, everybody else by role."""
     if message.role is Role.ASSISTANT:
         return one_line(message.reply.model if message.reply else "") or "assistant"
-    return "you" if message.role is Role.USER else "system"
+    if message.role is Role.USER:
+        return "summary" if summarised_messages(message) else "you"
+    return "system"
 
 
 def figures_of(reply: Reply | None) -> str:

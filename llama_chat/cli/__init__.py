@@ -21,6 +21,7 @@ from llama_chat.cli.options import (
     RunOptions,
     model_options,
     option_name,
+    preset_option,
     sampling_options,
     session_options,
     theme_option,
@@ -55,7 +56,7 @@ COMMANDS = {
     "completion": ("llama_chat.cli.completion:completion", "The script for your shell that completes words."),
 }
 TAKEN_OPTIONS = {
-    "run": (*MODEL_OPTIONS, *SAMPLING_OPTIONS, "system", "resume", "continue"),
+    "run": (*MODEL_OPTIONS, *SAMPLING_OPTIONS, "system", "preset", "resume", "continue"),
     "replay": MODEL_OPTIONS,
     "tokens": MODEL_OPTIONS,
     "verify": MODEL_OPTIONS,
@@ -74,6 +75,7 @@ TAKEN_OPTIONS = {
 )
 @model_options
 @sampling_options
+@preset_option
 @session_options
 @theme_option
 @click.option(

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llama_chat.catalogue import PullProgress, fetch, find_model
+from llama_chat.cli.device_access import device_access
 from llama_chat.cli.engines import engine_loader, fetched_path
-from llama_chat.cli.other_models import fit_finder, label_of, model_opener
+from llama_chat.cli.other_models import ModelOpener, fit_finder, label_of
 from llama_chat.errors import UsageError
 from llama_chat.paths import Paths
 from llama_chat.settings import LoadedSettings, save_setting
@@ -106,6 +107,7 @@ def build_setup(
     def path() -> Path:
         return found if isinstance(found, Path) else fetched_path(settings.model.model, paths.models)
 
+    opener = ModelOpener(settings.model, paths)
     return ChatSetup(
         settings=settings,
         notices=loaded.notices,
@@ -116,8 +118,24 @@ def build_setup(
         save_setting=lambda table, key, value: save_setting(paths.settings_file, table, key, value),
         resume=resume,
         continue_last=continue_last,
-        open_model=model_opener(settings.model, paths),
-        fit_of=fit_finder(settings.model),
+        open_model=opener.open,
+        fit_of=fit_finder(opener),
+        devices=device_access(opener),
+        is_first_run=missing is not None
+        and _is_first_run(settings.model.model, paths, is_resumed=resume is not None or continue_last),
+    )
+
+
+def _is_first_run(model: str, paths: Paths, *, is_resumed: bool) -> bool:
+    """Whether whoever starts it is new here; asked only where the model is not at hand."""
+    from llama_chat.chat.newcomer import is_first_run
+    from llama_chat.shelves.listing import used_file
+
+    return is_first_run(
+        is_model_named=bool(model.strip()),
+        is_model_here=False,
+        has_chatted=is_resumed or used_file(paths).exists(),
+        was_welcomed=paths.welcomed_file.exists(),
     )
 
 

@@ -49,6 +49,15 @@ def complete_model(incomplete: str) -> _Items:
     return _fitting(names, incomplete) or [CompletionItem(incomplete, type="file")]
 
 
+def complete_presets(incomplete: str) -> _Items:
+    """Names of presets that begin so."""
+    from llama_chat.presets import BUILT_IN
+    from llama_chat.settings import read_layers
+
+    own = read_layers(user_paths().settings_file, {}, {}).presets
+    return _fitting([preset.name for preset in (*BUILT_IN, *own)], incomplete)
+
+
 def complete_sessions(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> _Items:
     """Short ids of the last sessions that begin so, with their titles."""
     from llama_chat.conversation import short_id

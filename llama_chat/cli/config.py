@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
-import shutil
-import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +14,7 @@ import click
 from llama_chat.cli.options import RunOptions
 from llama_chat.cli.tables import Column, at_words, painter_for, table_lines, width_of
 from llama_chat.cli.talk import say, say_notices
+from llama_chat.editor import edit_file
 from llama_chat.errors import SettingsError
 from llama_chat.key_wishes import KEYS_TABLE, KeyWish
 from llama_chat.paths import user_paths
@@ -24,7 +22,6 @@ from llama_chat.setting_origins import Origin, make_first_file, setting_origins
 from llama_chat.settings import read_layers
 
 _COLUMNS = (Column("setting"), Column("value", wraps=at_words), Column("from"))
-_EDITORS = ("nano", "vim", "vi", "notepad")
 
 
 @click.group(short_help="The settings in force, and the file with them.", subcommand_metavar="[COMMAND]")
@@ -71,7 +68,7 @@ def edit_command() -> int:
         make_first_file(path)
     except OSError as error:
         raise SettingsError(f"{path}: {error.strerror or error}; it cannot be made.") from error
-    _edit(path)
+    edit_file(path)
     layers = read_layers(path, {}, {})
     notices = (*layers.notices, *_keys(layers.keys)[1])
     for notice in notices:
@@ -79,37 +76,6 @@ def edit_command() -> int:
     if notices:
         say("'llama-chat config edit' opens it again.")
     return 1 if notices else 0
-
-
-def editor_command(environment: Mapping[str, str]) -> list[str]:
-    """The user's editor and its arguments.
-
-    Raises:
-        SettingsError: none is set, and none of the usual ones is there.
-    """
-    for variable in ("VISUAL", "EDITOR"):
-        if words := environment.get(variable, "").strip():
-            try:
-                return shlex.split(words, posix=os.name != "nt")
-            except ValueError as error:
-                raise SettingsError(f"${variable} is {words!r}: {error}.") from error
-    found = next(filter(None, map(shutil.which, _EDITORS)), None)
-    if found is None:
-        raise SettingsError("There is no editor.", hint="Name one in the variable EDITOR.")
-    return [found]
-
-
-def _edit(path: Path) -> None:
-    command = editor_command(os.environ)
-    try:
-        status = subprocess.run([*command, str(path)], check=False).returncode
-    except OSError as error:
-        raise SettingsError(
-            f"The editor {command[0]} does not start: {error.strerror or error}.",
-            hint="Name another one in the variable EDITOR.",
-        ) from error
-    if status:
-        raise SettingsError(f"The editor {command[0]} ended with status {status}.")
 
 
 def _keys(wishes: tuple[KeyWish, ...]) -> tuple[dict[str, tuple[tuple[str, ...], str]], tuple[str, ...]]:

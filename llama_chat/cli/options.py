@@ -43,6 +43,8 @@ class RunOptions:
     """Settings by name, for `load_settings`."""
     resume: str | None = None
     continue_last: bool = False
+    preset: str | None = None
+    """Counts more than the file and the environment, less than the flags."""
 
     def load(self) -> tuple[LoadedSettings, Paths]:
         """The settings with these flags over the environment and the file, and the user's folders.
@@ -53,11 +55,13 @@ class RunOptions:
         if self.resume is not None and self.continue_last:
             raise UsageError("--continue and --resume exclude each other.", hint="Give one of them.")
         paths = user_paths()
-        return load_settings(paths.settings_file, os.environ, self.flags), paths
+        loaded = load_settings(paths.settings_file, os.environ, self.flags, preset=self.preset)
+        return loaded, paths
 
     def given(self) -> list[str]:
         """The options that were used, as they are written."""
         names = [option_name(name) for name in self.flags]
+        names += ["--preset"] * (self.preset is not None)
         return names + ["--resume"] * (self.resume is not None) + ["--continue"] * self.continue_last
 
 
@@ -106,6 +110,18 @@ def model_options(command: _Command) -> _Command:
 def sampling_options(command: _Command) -> _Command:
     """Add the options that choose tokens, and the system prompt."""
     return _with_settings(command, (*SAMPLING_OPTIONS, "system"))
+
+
+def preset_option(command: _Command) -> _Command:
+    """Add --preset."""
+    return click.option(
+        "--preset",
+        metavar="NAME",
+        expose_value=False,
+        callback=_keep_preset,
+        shell_complete=_complete_presets,
+        help="Sampling by name: precise, balanced, creative or your own; other options count more.",
+    )(command)
 
 
 def theme_option(command: _Command) -> _Command:
@@ -158,6 +174,15 @@ def _complete_sessions(
     return complete_sessions(ctx, param, incomplete)
 
 
+def _complete_presets(
+    ctx: click.Context, param: click.Parameter, incomplete: str
+) -> list[CompletionItem[str]]:
+    del ctx, param
+    from llama_chat.cli.completing import complete_presets
+
+    return complete_presets(incomplete)
+
+
 def _metavar(known: SettingField) -> str:
     choices = known.field.metadata.get("choices")
     return _METAVARS.get(known.field.name) or (
@@ -170,6 +195,12 @@ def _keep_flag(ctx: click.Context, param: click.Parameter, value: object) -> Non
     if value is not None:
         assert param.name is not None
         options.flags[param.name] = value
+
+
+def _keep_preset(ctx: click.Context, _param: click.Parameter, value: str | None) -> None:
+    options = ctx.ensure_object(RunOptions)
+    if value is not None:
+        options.preset = value
 
 
 def _keep_resume(ctx: click.Context, _param: click.Parameter, value: str | None) -> None:

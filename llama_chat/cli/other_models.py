@@ -23,26 +23,63 @@ if TYPE_CHECKING:
     from llama_chat.engine.model_file import ModelFile
 
 
+class ModelOpener:
+    """From what `--model` takes to what loads it, with the other model options as they are.
+
+    Args:
+        settings: of the first model.
+        paths: the user's folders.
+    """
+
+    def __init__(self, settings: ModelSettings, paths: Paths) -> None:
+        self.settings = settings
+        """As the model runs that was loaded last; a switch to another device changes them."""
+        self._paths = paths
+
+    def open(self, name: str) -> ModelToLoad:
+        """What loads the model, on the device where the others ran.
+
+        Raises:
+            ModelError: nothing fits the name.
+        """
+        return self._open(name, self.settings)
+
+    def open_on(self, name: str, device: str) -> ModelToLoad:
+        """What loads the model on this device; may take as long as torch does.
+
+        Raises:
+            ModelError: nothing fits the name.
+            DeviceError: there is no such device.
+        """
+        from llama_chat.engine.devices import find_device
+
+        find_device(device)  # says what is missing, and what to install for it
+        return self._open(name, replace(self.settings, device=device))
+
+    def _open(self, name: str, settings: ModelSettings) -> ModelToLoad:
+        found = find_model(name, self._paths.models)
+        if isinstance(found, Path):
+            opened = _Opened(lambda: found, settings, self._note)
+            return ModelToLoad(label_of(found), opened.load, check=opened.check)
+
+        def pull(report: Callable[[PullProgress], None], cancel: threading.Event) -> object:
+            return fetch(found, self._paths.models, report, cancel)
+
+        fetching: Puller = pull
+        opened = _Opened(lambda: fetched_path(name, self._paths.models), settings, self._note)
+        return ModelToLoad(found.title, opened.load, fetching, opened.check)
+
+    def _note(self, settings: ModelSettings) -> None:
+        """So a model was loaded: the next ones follow it."""
+        self.settings = settings
+
+
 def model_opener(settings: ModelSettings, paths: Paths) -> Callable[[str], ModelToLoad]:
     """From what `--model` takes to what loads it, with the other model options as they are.
 
     The function raises `ModelError` for a name that nothing fits.
     """
-
-    def open_model(name: str) -> ModelToLoad:
-        found = find_model(name, paths.models)
-        if isinstance(found, Path):
-            opened = _Opened(lambda: found, settings)
-            return ModelToLoad(label_of(found), opened.load, check=opened.check)
-
-        def pull(report: Callable[[PullProgress], None], cancel: threading.Event) -> object:
-            return fetch(found, paths.models, report, cancel)
-
-        fetching: Puller = pull
-        opened = _Opened(lambda: fetched_path(name, paths.models), settings)
-        return ModelToLoad(found.title, opened.load, fetching, opened.check)
-
-    return open_model
+    return ModelOpener(settings, paths).open
 
 
 def label_of(path: Path) -> str:
@@ -52,15 +89,20 @@ def label_of(path: Path) -> str:
     return snapshot_name(path) or blob_name(path) or (path.name if path.is_dir() else path.stem)
 
 
-def fit_finder(settings: ModelSettings) -> Callable[[Path, int], ShortFit | None]:
-    """Tells whether the model at a path fits; None while torch is not there, which is not loaded for it."""
+def fit_finder(settings: ModelSettings | ModelOpener) -> Callable[[Path, int], ShortFit | None]:
+    """Tells whether the model at a path fits; None while torch is not there, which is not loaded for it.
+
+    Args:
+        settings: of the model; those of an opener are asked for each time.
+    """
 
     def fit_of(path: Path, freed_bytes: int) -> ShortFit | None:
         if "torch" not in sys.modules:
             return None
         from llama_chat.engine.quick_fit import quick_fit
 
-        return quick_fit(path, settings, freed_bytes=freed_bytes)
+        now = settings.settings if isinstance(settings, ModelOpener) else settings
+        return quick_fit(path, now, freed_bytes=freed_bytes)
 
     return fit_of
 
@@ -68,9 +110,12 @@ def fit_finder(settings: ModelSettings) -> Callable[[Path, int], ShortFit | None
 class _Opened:
     """A model on its way: its headers are read once, by `check`, and held until `load` takes them."""
 
-    def __init__(self, path: Callable[[], Path], settings: ModelSettings) -> None:
+    def __init__(
+        self, path: Callable[[], Path], settings: ModelSettings, note: Callable[[ModelSettings], None]
+    ) -> None:
         self._path = path
         self._settings = settings
+        self._note = note
         self._model: ModelFile | OtherModel | None = None
 
     def check(self) -> None:
@@ -92,7 +137,9 @@ class _Opened:
         assert model is not None
         from llama_chat.engine.load import build_engine
 
-        return build_engine(model, _fitting(self._settings, model), report, cancel)
+        engine = build_engine(model, _fitting(self._settings, model), report, cancel)
+        self._note(self._settings)
+        return engine
 
 
 def _fitting(settings: ModelSettings, model: ModelFile | OtherModel) -> ModelSettings:

@@ -15,12 +15,15 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TypeVar
 
+from llama_chat.chat.attaching import Attachment
 from llama_chat.chat.bridge import Bridge
 from llama_chat.chat.chat import Chat
 from llama_chat.chat.farewell import close_bridge
 from llama_chat.chat.model_name import name_and_type
+from llama_chat.chat.preset_shelf import PresetShelf
 from llama_chat.chat.setup import ChatSetup
 from llama_chat.chat.words import one_line
+from llama_chat.cli.plain_attaching import with_files
 from llama_chat.cli.plain_commands import run_command
 from llama_chat.cli.plain_input import LineReader
 from llama_chat.cli.plain_sessions import open_first
@@ -30,6 +33,7 @@ from llama_chat.cli.talk import say
 from llama_chat.conversation import short_id
 from llama_chat.errors import Interrupted, LlamaChatError, StoreError, UsageError
 from llama_chat.settings import SettingValue
+from llama_chat.shelves.to_load import ModelToLoad
 
 T = TypeVar("T")
 
@@ -43,19 +47,6 @@ STORE_PATIENCE_S = 3.0
 
 class Ended(Exception):  # noqa: N818  (leaving is no error)
     """The user leaves."""
-
-
-class SeededChat(Chat):
-    """The chat, with its seed at hand."""
-
-    @property
-    def seed(self) -> int:
-        """Seed of every reply; -1: a fresh one for each."""
-        return self._settings.seed
-
-    @seed.setter
-    def seed(self, seed: int) -> None:
-        self._settings = replace(self._settings, seed=seed)
 
 
 class PlainChat:
@@ -75,18 +66,25 @@ class PlainChat:
         self.reader = reader
         self.bridge = Bridge(setup, self._wake)
         self.view = PlainView(is_talk=is_talk, model_name=self._model_name)
-        self.chat = SeededChat(
-            self.bridge, self.view, setup.settings.chat, name_and_type(setup.model_label)[0]
-        )
+        self.chat = Chat(self.bridge, self.view, setup.settings.chat, name_and_type(setup.model_label)[0])
+        self.paths = setup.paths
+        self.presets = PresetShelf(self.bridge, setup.settings.presets, setup.paths.settings_file)
         self.interruptions = Interruptions(self._wake)
         self.editing: str | None = None
         """The id of the message that the next words take the place of."""
         self.prefilled = ""
         """Words that stand in the next line already."""
+        self.attached: list[Attachment] = []
+        """Files that go along with what is said next."""
         self.listed: list[tuple[str, str | None]] = []
         """Session and message behind the numbers of the last list."""
         self._line_every_s = LOADING_LINE_S
         self._next_line_s = time.monotonic() + LOADING_LINE_S
+
+    @property
+    def setup(self) -> ChatSetup:
+        """What the program was started with."""
+        return self._setup
 
     def _wake(self) -> None:
         self._wakes.put(None)
@@ -176,8 +174,11 @@ class PlainChat:
         self.go_on_with_this_model()
         self.view.typed = text
         editing, self.editing = self.editing, None
-        is_taken = self.chat.send(text) if editing is None else self.chat.edit(editing, text)
-        if not is_taken:
+        words = with_files(self.attached, text)
+        is_taken = self.chat.send(words) if editing is None else self.chat.edit(editing, words)
+        if is_taken:
+            self.attached.clear()
+        else:
             self.editing = editing
             self.view.give_back(text)
         self.wait_for_reply()
@@ -218,7 +219,11 @@ class PlainChat:
         """
         if self._setup.open_model is None:
             raise UsageError("No other model can be loaded here.")
-        self.chat.switching.begin(self._setup.open_model(name))
+        self.switch_to(self._setup.open_model(name))
+
+    def switch_to(self, model: ModelToLoad) -> None:
+        """Run this one from here on."""
+        self.chat.switching.begin(model)
         self.wait_for_model()
 
     def _stop_loading(self) -> None:

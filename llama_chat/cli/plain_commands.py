@@ -11,16 +11,17 @@ from typing import TYPE_CHECKING, TypeAlias
 from llama_chat.chat import notices
 from llama_chat.chat.commands import parse_setting
 from llama_chat.chat.keys import COMMANDS, KEY_ACTIONS
+from llama_chat.chat.preset_shelf import PRESET_WORDS
+from llama_chat.chat.seeds import SEED_WORDS
 from llama_chat.chat.siblings import last_fork
-from llama_chat.cli import plain_sessions
+from llama_chat.cli import plain_attaching, plain_context, plain_sessions, plain_settings, plain_tree
+from llama_chat.cli.plain_device import run_on_device
 from llama_chat.cli.plain_input import tell_how_to_paste
 from llama_chat.cli.plain_words import excerpt, without_keys
 from llama_chat.cli.talk import say
 from llama_chat.errors import UsageError
 from llama_chat.events import Sampling
 from llama_chat.sampling import setting_value
-from llama_chat.setting_values import parsed_value
-from llama_chat.settings import ChatSettings
 
 if TYPE_CHECKING:
     from llama_chat.cli.plain import PlainChat
@@ -28,8 +29,7 @@ if TYPE_CHECKING:
 Run: TypeAlias = "Callable[[PlainChat, str], object]"
 
 NO_SYSTEM = "-"
-FRESH = "fresh"
-_COMMAND = re.compile(r"(/[a-z]+)(?:[ \t]+([^\n]*))?")
+_COMMAND = re.compile(r"(/(?:[a-z]+|\?))(?:[ \t]+([^\n]*))?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +58,8 @@ def run_command(plain: PlainChat, text: str) -> bool:
         return False
     word, rest = match[1], (match[2] or "").strip()
     command = PLAIN_COMMANDS.get(word)
+    if command is None and word in COMMANDS:  # another name of one that is here
+        command = PLAIN_COMMANDS.get(COMMANDS[word].command)
     if command is None:
         raise _unknown(word)
     if rest and not command.takes:
@@ -193,19 +195,6 @@ def _set(plain: PlainChat, rest: str) -> None:
     say(f"{name} is {setting_value(name, value)} from the next token on.")
 
 
-def _seed(plain: PlainChat, rest: str) -> None:
-    if rest:
-        field = next(field for field in fields(ChatSettings) if field.name == "seed")
-        try:
-            plain.chat.seed = -1 if rest == FRESH else parsed_value(field, rest)
-        except ValueError as error:
-            raise UsageError(
-                f"seed: {rest!r} {error}.", hint=f"For example: /seed 7, /seed {FRESH}"
-            ) from error
-    locked = f"The seed is locked: {plain.chat.seed} for every reply. /seed {FRESH} unlocks it."
-    say("Every reply has a fresh seed." if plain.chat.seed < 0 else locked)
-
-
 def _model(plain: PlainChat, rest: str) -> None:
     if rest:
         plain.switch_model(rest)
@@ -213,7 +202,7 @@ def _model(plain: PlainChat, rest: str) -> None:
     info = plain.chat.info
     if info is None:
         is_loading = plain.chat.status.model_state == "loading"
-        state = "is being loaded" if is_loading else "could not be loaded; /load tries again"
+        state = "is being loaded" if is_loading else "could not be loaded; /reload tries again"
         say(f"{plain.chat.model_label} {state}.")
     else:
         context = f"context {info.context_length:,} tokens"
@@ -255,24 +244,53 @@ PLAIN_COMMANDS: dict[str, PlainCommand] = {
     "/redo": PlainCommand(_redo),
     "/previous": PlainCommand(_sibling(-1)),
     "/next": PlainCommand(_sibling(1)),
+    "/tree": PlainCommand(plain_tree.tree, "[N]", "List all messages of all branches, or go to one of them."),
+    "/branch": PlainCommand(plain_tree.branch, "N", "Say something else behind message N of /tree."),
+    "/delete": PlainCommand(plain_tree.delete, "N", "End the chat before message N of /tree; /undo returns."),
+    "/find": PlainCommand(plain_tree.find, "WORDS", "Find words in this chat."),
     "/show": PlainCommand(_show, help="Print the whole chat again."),
+    "/attach": PlainCommand(
+        plain_attaching.attach, "[PATH…]", "Let the model read text files, with what you say next."
+    ),
+    "/editor": PlainCommand(plain_tree.editor, help="Write in $VISUAL or $EDITOR what is said next."),
     "/paste": PlainCommand(_paste, help="Say something of several lines."),
     "/new": PlainCommand(_new, help="Begin a new chat; this one stays in /sessions."),
     "/system": PlainCommand(
         _system, "[TEXT]", f"Say who the model is and how it answers; {NO_SYSTEM} says nothing."
     ),
     "/set": PlainCommand(_set, "[NAME [VALUE]]", "Show or change the sampling: /set temperature 0.3"),
-    "/seed": PlainCommand(_seed, f"[N|{FRESH}]", "Show, lock or unlock the seed of the replies."),
-    "/sessions": PlainCommand(plain_sessions.list_sessions, help="List the last sessions by number."),
+    "/preset": PlainCommand(
+        plain_settings.preset, PRESET_WORDS, "List the presets of the sampling, take one, or keep your own."
+    ),
+    "/seed": PlainCommand(plain_settings.seed, SEED_WORDS, "Show, lock or unlock the seed of the replies."),
+    "/persona": PlainCommand(
+        plain_settings.persona, "[NAME]", "List the system prompts that have a name, or take one."
+    ),
+    "/sessions": PlainCommand(
+        plain_sessions.list_sessions,
+        "[WORDS]",
+        "List the last sessions by number; with words, those with them in the title.",
+    ),
     "/resume": PlainCommand(
         plain_sessions.resume, "NUMBER|ID", "Go on with a session of the last list, or by its id."
     ),
     "/search": PlainCommand(plain_sessions.search, "WORDS", "Find words in all sessions."),
+    "/save": PlainCommand(
+        plain_sessions.save, "[NAME]", "Everything is kept as it is said; a name can be given to it."
+    ),
     "/rename": PlainCommand(plain_sessions.rename, "NAME", "Give this session a name."),
     "/export": PlainCommand(
         plain_sessions.export, "[md|jsonl|html] [PATH]", "Write this session into a file."
     ),
+    "/code": PlainCommand(
+        plain_context.save_code, "[N] [PATH]", "Save a code block of the last reply to a file."
+    ),
+    "/context": PlainCommand(plain_context.tell_context),
+    "/compact": PlainCommand(plain_context.compact),
     "/model": PlainCommand(_model, "[NAME|PATH]", "Name the model, or run another one."),
-    "/load": PlainCommand(_load),
+    "/device": PlainCommand(
+        run_on_device, "[NAME]", "List the devices, or run the model on another one: /device cpu"
+    ),
+    "/reload": PlainCommand(_load),
     "/quit": PlainCommand(_quit, help="Leave. Everything is kept; Ctrl+D does it too."),
 }

@@ -53,9 +53,12 @@ def open_session(plain: PlainChat, info: SessionInfo, message_id: str | None) ->
     chat.opening.open(opened, message_id)
 
 
-def list_sessions(plain: PlainChat, _rest: str) -> None:
-    """`/sessions`: the last ones, by number."""
-    found = plain.ask(plain.bridge.store.list, MOST_LISTED)
+def list_sessions(plain: PlainChat, rest: str) -> None:
+    """`/sessions [WORDS]`: the last ones, or the last with these words in the title, by number."""
+    words = rest.casefold().split()
+    among = plain.ask(plain.bridge.store.list, None if words else MOST_LISTED)
+    fitting = [info for info in among if all(word in info.title.casefold() for word in words)]
+    found = fitting[:MOST_LISTED]
     plain.listed = [(info.id, None) for info in found]
     for number, info in enumerate(found, 1):
         here = ", open here" if info.id == plain.chat.saved.session_id else ""
@@ -63,7 +66,8 @@ def list_sessions(plain: PlainChat, _rest: str) -> None:
         say(
             f"{number}. {short_id(info.id)} {quoted(info.title)}, {count}, {when_text(info.updated_at)}{here}"
         )
-    say("/resume NUMBER opens one." if found else "There are no sessions yet.")
+    none = "No session has these words in its title." if words else "There are no sessions yet."
+    say("/resume NUMBER opens one." if found else none)
 
 
 def search(plain: PlainChat, rest: str) -> None:
@@ -87,6 +91,16 @@ def resume(plain: PlainChat, rest: str) -> None:
         session_id, message_id = plain.listed[int(rest) - 1]
     open_session(plain, plain.ask(plain.bridge.store.find, session_id), message_id)
     plain.go_on_with_this_model()
+
+
+def save(plain: PlainChat, rest: str) -> None:
+    """`/save [NAME]`: a name for what is kept anyway."""
+    if rest.strip():
+        rename(plain, rest)
+    elif plain.chat.has_words:
+        say(f"It is kept already, as {quoted(plain.chat.title)}. /save NAME gives it another name.")
+    else:
+        say("There is nothing to keep yet: say something first. All that is said is kept.")
 
 
 def rename(plain: PlainChat, rest: str) -> None:

@@ -7,13 +7,15 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from llama_chat.chat import notes
+from llama_chat.chat.thoughts import ThoughtFigures
 from llama_chat.chat.view import NoticeKind
 from llama_chat.chat.words import end_text, name_of
 from llama_chat.cli.answer import Printer
+from llama_chat.cli.plain_attaching import in_lines
 from llama_chat.cli.plain_words import shared_length, without_keys
 from llama_chat.cli.pull_bar import ProgressTeller
 from llama_chat.cli.talk import say
-from llama_chat.conversation import Message
+from llama_chat.conversation import Message, Role
 
 SHOWN_MESSAGES = 2
 """So many of the last messages are read out where a path is taken: an exchange."""
@@ -34,7 +36,8 @@ class PlainView:
         self._printer: Printer | None = None
         self._told: list[str] = []
         self._waiting: list[str] = []
-        self._context_notice = ""
+        self._marks: dict[str, str] = {}
+        """What was last said of a place in the chat, by what it is about."""
         self._is_silent = False
         self._progress: ProgressTeller | None = None
         self.typed = ""
@@ -76,7 +79,7 @@ class PlainView:
     def _print(self, message: Message) -> None:
         print(f"{name_of(message)}: ", end="", flush=True)
         printer = Printer()
-        printer.write(message.text)
+        printer.write(in_lines(message.text) if message.role is Role.USER else message.text)
         printer.end()
 
     def add_message(self, message: Message) -> None:
@@ -150,12 +153,12 @@ class PlainView:
     def notice(
         self, text: str, kind: NoticeKind = "info", *, about: str = "", before: str | None = None
     ) -> None:
-        """Say it; that the context is full, only when that has changed."""
+        """Say it; what belongs to a place in the chat, only when that has changed."""
         self.has_failed |= kind == "error"
         if before is not None:
-            if (about, text) == ("context", self._context_notice):
+            if self._marks.get(about) == text:
                 return
-            self._context_notice = text
+            self._marks[about] = text
         self.say(text)
 
     def drop_notices(self, about: str) -> None:
@@ -194,6 +197,9 @@ class PlainView:
 
     def set_head(self, message_id: str, text: str) -> None:
         """Figures are for eyes."""
+
+    def set_thoughts(self, message_id: str, figures: tuple[ThoughtFigures | None, ...]) -> None:
+        """Thoughts are printed as they come: nothing folds here."""
 
     def set_place(self, message_id: str, place: int, count: int) -> None:
         """`/previous` and `/next` tell it."""

@@ -6,9 +6,10 @@ import functools
 import re
 from collections.abc import Mapping, Sequence
 
+from llama_chat.attached import in_short
 from llama_chat.chat.keys import KEY_ACTIONS, key_name
 from llama_chat.chat.words import name_of, one_line
-from llama_chat.conversation import Message
+from llama_chat.conversation import Message, Role
 from llama_chat.sanitize import sanitize
 
 _OTHERWISE = {
@@ -34,7 +35,7 @@ def _keys() -> tuple[re.Pattern[str], Mapping[str, str]]:
 
 def excerpt(message: Message) -> str:
     """Who said it, and its first words."""
-    words = one_line(message.text)
+    words = one_line(in_short(message.text) if message.role is Role.USER else message.text)
     short = words if len(words) <= _EXCERPT_LETTERS else words[: _EXCERPT_LETTERS - 1].rstrip() + "…"
     return f"{name_of(message)}: {short}"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from itertools import takewhile
 
 from llama_chat.cli.answer import Printer
 from llama_chat.cli.talk import say
@@ -53,6 +54,13 @@ class PlainReplay:
         for place in range(told, count):
             self._tell(self._timeline.moments[place], place + 1)
 
+    def _tokens_by_user(self, place: int) -> int:
+        """How many tokens the user chose from this moment on; 0 where it is not the first of them."""
+        moments = self._timeline.moments
+        if moments[place - 1].chosen_by == "user":
+            return 0
+        return sum(1 for _ in takewhile(lambda moment: moment.chosen_by == "user", moments[place:]))
+
     def end(self) -> None:
         """End the line that is open."""
         if self._printer is not None:
@@ -65,8 +73,9 @@ class PlainReplay:
         match moment.kind:
             case "token":
                 assert self._printer is not None, "a reply begins before its tokens"
-                if moment.chosen_by == "user":
-                    say("[the next token was chosen by the user]")
+                if moment.chosen_by == "user" and (tokens := self._tokens_by_user(count - 1)):
+                    what = "token was" if tokens == 1 else f"{tokens:,} tokens were"
+                    say(f"[the next {what} chosen by the user]")
                 self._printer.write(moment.text)
             case "end":
                 self._finish(message, moment.sampling)

@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from llama_chat.cli.options import RunOptions, model_options, sampling_options, session_options
+from llama_chat.cli.options import RunOptions, model_options, preset_option, sampling_options, session_options
 from llama_chat.cli.talk import say_notices
 from llama_chat.errors import UsageError
 
@@ -26,6 +26,7 @@ from llama_chat.errors import UsageError
 @click.option("--stats", is_flag=True, help="Print token counts and speed to stderr.")
 @model_options
 @sampling_options
+@preset_option
 @session_options
 @click.pass_context
 def run(ctx: click.Context, prompt: str | None, raw: bool, count: int, as_json: bool, stats: bool) -> None:

@@ -29,6 +29,7 @@ from llama_chat.cli.talk import say
 from llama_chat.conversation import short_id
 from llama_chat.errors import Interrupted, UsageError
 from llama_chat.paths import user_paths
+from llama_chat.sanitize import sanitize
 from llama_chat.sessions import SearchHit, SessionInfo
 from llama_chat.sessions.words import when_text
 
@@ -234,4 +235,4 @@ def _hit_data(hit: SearchHit) -> dict[str, object]:
 
 
 def _quoted(title: str) -> str:
-    return f"“{' '.join(title.split())}”"
+    return f"“{' '.join(sanitize(title).split())}”"

@@ -51,7 +51,7 @@ def exit_status(work: Callable[[], object]) -> int:
         where = f"{error.filename}: " if error.filename else ""
         return _tell(f"{where}{error.strerror or error}.", "", 1)
     except Exception as error:  # the outermost place: a bug is shown whole, and still ends in a line
-        traceback.print_exc()
+        say(traceback.format_exc().rstrip("\n"))
         return _tell(
             f"a bug in llama-chat: {type(error).__name__}: {error}", "Please report the lines above.", 1
         )

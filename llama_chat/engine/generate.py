@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 import time
 import traceback
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -15,7 +15,7 @@ from llama_chat.engine.device_sampler import DeviceSampler
 from llama_chat.engine.devices import is_out_of_memory
 from llama_chat.engine.live_cache import LiveCache, wanted_shapes
 from llama_chat.engine.network import Network
-from llama_chat.engine.sampler import Choice, choose
+from llama_chat.engine.sampler import Choice, choose, describe_given
 from llama_chat.engine.vocabulary.tokenizer import Detokenizer, Tokenizer
 from llama_chat.errors import LlamaChatError, ModelError, PromptError
 from llama_chat.events import (
@@ -37,6 +37,9 @@ from llama_chat.events import (
     digest_of,
 )
 from llama_chat.turn import prompt_too_long
+
+GIVEN_CHUNK = 64
+"""Ids of one forward that gives the logits of all: of 128,256 each, 33 MB."""
 
 
 class LocalEngine:
@@ -71,6 +74,7 @@ class LocalEngine:
         seed: int,
         forced_ids: Sequence[int] = (),
         plan: Sequence[Forward] = (),
+        given: str = "",
         cancel: threading.Event | None = None,
     ) -> Iterator[Event]:
         """Prefill what is not in the cache yet, then choose tokens until an end.
@@ -82,12 +86,16 @@ class LocalEngine:
         The cache is used again as far as ids and, where there is a plan, forwards agree with what is in it.
         Beyond the plan forced ids go one by one, as they were chosen. A plan may come out of any file: from
         where it cannot be followed on, it is as if it ended there.
+
+        What is `given` is tokenised by itself, as the beginning of a reply. All of it is in the cache before
+        the first of its tokens is given out.
         """
         reply = _Reply(self, sampling, seed, cancel or threading.Event(), index=len(forced_ids))
         try:
             ids = self.tokenizer.encode_pieces(pieces)
             self._check_forced(forced_ids)
-            yield from reply.run([*ids, *forced_ids], len(ids), plan)
+            given_ids = self.tokenizer.encode(given, is_first=not forced_ids) if given else []
+            yield from reply.run([*ids, *forced_ids], len(ids), plan, given_ids)
         except ModelError as error:
             self.live = LiveCache(self.network)  # where logits are no numbers, keys and values may be none
             yield Failed(error)
@@ -135,14 +143,18 @@ class _Reply:
     prefill_s: float = 0.0
     decode_s: float = 0.0
     new_tokens: int = 0
+    first_new: int = 0
+    """Index of the first token that counts as new, behind those that the user gave."""
 
-    def run(self, ids: list[int], prompt_tokens: int, plan: Sequence[Forward]) -> Iterator[Event]:
+    def run(
+        self, ids: list[int], prompt_tokens: int, plan: Sequence[Forward], given_ids: Sequence[int] = ()
+    ) -> Iterator[Event]:
         live, context_length = self.engine.live, self.engine.info.context_length
         self.prompt_tokens, self.prompt_digest = prompt_tokens, digest_of(ids[:prompt_tokens])
         if not ids:
             raise PromptError("The prompt is empty", hint="Write something to answer.")
-        if len(ids) >= context_length:
-            raise prompt_too_long(len(ids), self.engine.info)
+        if len(ids) + len(given_ids) >= context_length:
+            raise prompt_too_long(len(ids) + len(given_ids), self.engine.info)
         shapes = wanted_shapes(
             plan, prompt_tokens=prompt_tokens, length=len(ids), context_length=context_length
         )
@@ -153,6 +165,9 @@ class _Reply:
         for logits_V in live.prefill(ids, self.cancel.is_set, shapes):
             if logits_V is None:
                 yield Loading(len(live.ids) / len(ids), "prompt")
+        given: list[Choice] = []
+        if logits_V is not None and given_ids:
+            logits_V = yield from self.give(given_ids, logits_V, given)
         self.prefill_s = time.perf_counter() - started
         if logits_V is None:
             yield self.finished("stopped")
@@ -160,7 +175,36 @@ class _Reply:
         detokenizer = self.engine.tokenizer.decoder()
         text = "".join(map(detokenizer.feed, ids[prompt_tokens:]))
         yield Prefilled(prompt_tokens, self.reused_tokens, self.prefill_s, self.plan(), text)
+        for choice in given:
+            text = detokenizer.feed(choice.token_id)
+            yield replace(self.token(choice, text, 0.0, self.sampling.current), chosen_by="user")
+            self.index += 1
+        self.first_new = self.index if given else 0
         yield from self.decode(logits_V, detokenizer)
+
+    def give(
+        self, given_ids: Sequence[int], logits_V: Tensor, found: list[Choice]
+    ) -> Generator[Event, None, Tensor | None]:
+        """The logits behind the given ids; None when cancelled. What each was among goes into `found`.
+
+        The last id goes alone: out of a forward that gives the logits of one row they are the same to the
+        last bit when the reply goes on or is computed again, out of one for many rows they are not.
+        """
+        live, before_V, last = self.engine.live, logits_V, len(given_ids) - 1
+        starts = range(0, last, GIVEN_CHUNK)
+        for part in (*(given_ids[at : min(at + GIVEN_CHUNK, last)] for at in starts), given_ids[last:]):
+            if self.cancel.is_set():
+                return None
+            seen_ids = list(live.ids)
+            with torch.inference_mode():
+                logits_TV = live.extend(part, "all", "prefill")
+            assert logits_TV is not None
+            for token_id, after_V in zip(part, logits_TV, strict=True):
+                found.append(describe_given(before_V, self.sampling.current, token_id, len(found), seen_ids))
+                seen_ids.append(token_id)
+                before_V = after_V
+            yield Loading(len(found) / len(given_ids), "prompt")
+        return before_V
 
     def decode(self, logits_V: Tensor, detokenizer: Detokenizer) -> Iterator[Event]:
         """Tokens until an end. A token is given out before the next forward: who stops, stops there."""
@@ -191,7 +235,7 @@ class _Reply:
         """Why no further token may be chosen, if so."""
         if self.cancel.is_set():
             return "stopped"
-        if self.index >= self.sampling.current.max_new_tokens or used >= context_length:
+        if self.index - self.first_new >= self.sampling.current.max_new_tokens or used >= context_length:
             return "length"
         return None
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from llama_chat.engine.config import LlamaConfig
 from llama_chat.engine.devices import device_label, find_device, free_memory
-from llama_chat.engine.files.checkpoint import Stored
+from llama_chat.engine.files.checkpoint import PLAIN_TYPES, Stored, dominant_type
 from llama_chat.engine.files.find import find_model_files
 from llama_chat.engine.files.gguf_model import GGUFCheckpoint, config_from_gguf, open_parts
 from llama_chat.engine.memory import FIRST_CONTEXT, Need, estimate, plan_precision, verdict
-from llama_chat.engine.precision import choose_precision
+from llama_chat.engine.precision import DENSE_DTYPES, Precision, choose_precision
 from llama_chat.errors import DeviceError, LlamaChatError
 from llama_chat.settings import ModelSettings
 from llama_chat.shelves.fit import ShortFit
@@ -44,7 +44,18 @@ def quick_fit(path: Path, settings: ModelSettings, *, freed_bytes: int = 0) -> S
     except DeviceError:  # nothing that is allowed fits
         precision = choose_precision(settings.dtype, device)
     need: Need = estimate(config, tensors, precision, context)
-    return ShortFit(verdict(need, free), need.total_bytes, free, device_label(device))
+    return ShortFit(
+        verdict(need, free), need.total_bytes, free, device_label(device), dtype_text(precision, tensors)
+    )
+
+
+def dtype_text(precision: Precision, tensors: Mapping[str, Stored]) -> str:
+    """What the weights are kept in, as the user knows it: `bf16`, `int8`, or a file's own `Q4_1`."""
+    if precision.kind != "auto":
+        return precision.kind
+    own = dominant_type(tensors.values())
+    dense = {dtype: name for name, dtype in DENSE_DTYPES.items()}
+    return dense.get(precision.compute, "") if own in PLAIN_TYPES else own
 
 
 def _sizes(path: Path) -> tuple[LlamaConfig, Mapping[str, Stored]] | None:

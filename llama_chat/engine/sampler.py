@@ -75,6 +75,20 @@ def choose(
     return describe(raw_V, penalised_V, candidate_ids, token_id)
 
 
+def describe_given(
+    logits_V: Tensor, sampling: Sampling, token_id: int, index: int, seen_ids: Sequence[int]
+) -> Choice:
+    """A token that the user chose, and its place among what the model would have chosen.
+
+    Raises:
+        ModelError: as `choose` has it.
+    """
+    raw_V: Floats = logits_V.detach().float().cpu().numpy()
+    penalised_V = penalise(raw_V, seen_ids, sampling.repetition_penalty)
+    check_best(float(penalised_V.max()), index)
+    return describe(raw_V, penalised_V, likeliest(penalised_V, CANDIDATE_COUNT), token_id)
+
+
 def check_best(best: float, index: int) -> None:
     """Raises `ModelError` where the largest logit of the token `index` of a reply is no number."""
     if not math.isfinite(best):

@@ -59,6 +59,19 @@ def is_offline() -> bool:
     return value.upper() in ("1", "ON", "YES", "TRUE")
 
 
+def has_token() -> bool:
+    """Whether there is a token for the Hub: in `HF_TOKEN`, or in the file that its login writes."""
+    environment = os.environ
+    if environment.get("HF_TOKEN") or environment.get("HUGGING_FACE_HUB_TOKEN"):
+        return True
+    home = environment.get("HF_HOME") or Path(environment.get("XDG_CACHE_HOME") or "~/.cache", "huggingface")
+    file = Path(environment.get("HF_TOKEN_PATH") or Path(home, "token"))
+    try:
+        return Path(os.path.expandvars(file)).expanduser().stat().st_size > 0
+    except (OSError, RuntimeError, ValueError):
+        return False
+
+
 def repo_folder(repo_id: str) -> Path:
     """All that the cache has of a repository."""
     return cache_folder() / (_PREFIX + repo_id.replace("/", "--"))

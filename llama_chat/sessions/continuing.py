@@ -16,6 +16,11 @@ from llama_chat.sessions.lease import build_lease
 from llama_chat.sessions.records import MESSAGE_COLUMNS, ids_blob, message_from
 
 _CUT = "\ufffd"
+_OF_TOKENS = {
+    "tokens": "place, token_id, piece, text, chosen_by, logprob, rank, seconds, candidates",
+    "token_archives": "packed",
+    "sampling_changes": "place, sampling",
+}
 
 
 def stored_message(connection: sqlite3.Connection, session_id: str, message_id: str) -> Message | None:
@@ -64,6 +69,21 @@ def reopen(connection: sqlite3.Connection, message: Message) -> None:
     )
     replies.forget_end_sampling(connection, message.id, len(message.reply.token_ids))
     replies.take_lease(connection, message.id, build_lease())
+
+
+def copy_tokens(connection: sqlite3.Connection, message_id: str, copy_id: str) -> None:
+    """Let the copy of a reply have its tokens, its settings by token and its model; may be repeated."""
+    for table, columns in _OF_TOKENS.items():
+        connection.execute(
+            f"INSERT OR IGNORE INTO {table} (message_id, {columns}) "
+            f"SELECT ?, {columns} FROM {table} WHERE message_id = ?",
+            (copy_id, message_id),
+        )
+    connection.execute(
+        "UPDATE replies SET model_id = (SELECT model_id FROM replies WHERE message_id = ?) "
+        "WHERE message_id = ?",
+        (message_id, copy_id),
+    )
 
 
 def check_unchanged(connection: sqlite3.Connection, stored: Message, message: Message) -> None:

@@ -13,10 +13,12 @@ from llama_chat.events import ModelInfo
 from llama_chat.sessions import deleting, holding
 from llama_chat.sessions.database import Database, storable, storable_time
 from llama_chat.sessions.records import LONGEST_TITLE, SESSION_COLUMNS, ModelRecord, SessionInfo
+from llama_chat.sessions.said import find_said
 from llama_chat.sessions.search import SearchHit, find_hits
 
 _Infos: TypeAlias = list[SessionInfo]  # inside the class `list` is the method
 _Hits: TypeAlias = list[SearchHit]
+_Texts: TypeAlias = list[str]
 _LISTED = "deleted_at IS NULL AND message_count > 0"
 _DELETED = "deleted_at IS NOT NULL AND id NOT IN (SELECT session_id FROM deletions)"
 _TEXTS = ", ".join(["CAST(? AS TEXT)"] * 6)
@@ -101,6 +103,15 @@ class Shelf:
         """
         with self._database.reading() as connection:
             return find_hits(connection, words, limit)
+
+    def last_said(self, most: int = 1_000) -> _Texts:
+        """What the user said last, in all sessions but the deleted ones: each text once, the newest first.
+
+        So many at most; fewer where they are long. In the order of their times, among those that were
+        written last: what was imported just now was not said just now.
+        """
+        with self._database.reading() as connection:
+            return find_said(connection, most)
 
     # --- changes ----------------------------------------------------------------------------------
 

@@ -15,3 +15,5 @@ class ShortFit:
     """Weights, keys and values of the context, and work."""
     free_bytes: int | None
     device: str
+    dtype: str = ""
+    """What the weights would be kept in, as the user knows it: `bf16`, `int8`, `Q4_1`."""

@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 
 FRAME_S = 1 / 30
 """The screen takes in what happened at most so often."""
+TYPING_FRAME_S = 1 / 12
+"""And so often while somebody types: to draw new words takes 4 ms, and a key that comes then waits for it."""
+TYPING_S = 0.5
+"""Who pressed a key so short a time ago still types."""
 SECOND_PRESS_S = 2.0
 UNSAVED_PRESS_S = 10.0
 NOT_SAVED = "Not everything is saved yet. Quit again to leave: the chat is then written to a file."
@@ -59,10 +63,11 @@ class ChatApp(SafeApp):
     def __init__(self, setup: ChatSetup) -> None:
         super().__init__(driver_class(), setup.settings.chat.theme, setup.paths.user_themes)
         self.setup = setup
+        self._copied_file = setup.paths.cache / self._copied_file.name
         self.bridge = Bridge(setup, self._wake)
         self._chat_screen = ChatScreen(setup, self.bridge)
         lay_over(self._bindings, self._chat_screen.keys)
-        self._last_drain_s = 0.0
+        self._last_drain_s = self._last_key_s = 0.0
         self._is_drain_due = False
         self._last_press_s = -SECOND_PRESS_S
         self._last_quit_s = -UNSAVED_PRESS_S
@@ -97,6 +102,8 @@ class ChatApp(SafeApp):
         Textual would send it by way of the screen, where keys that come after the focus overtake it: on a
         busy machine an Enter was there before its words, and nothing was sent (2026-11-22).
         """
+        if isinstance(event, events.Key):
+            self._last_key_s = time.monotonic()
         is_early = isinstance(event, events.Key) and not event.is_forwarded and self._has_no_focus
         if not (is_early and isinstance(event, events.Key) and self._chat_screen.take_early_key(event)):
             await super().on_event(event)
@@ -116,7 +123,9 @@ class ChatApp(SafeApp):
 
     @on(Wake)
     def _drain_in_time(self) -> None:
-        rest_s = self._last_drain_s + FRAME_S - time.monotonic()
+        now_s = time.monotonic()
+        frame_s = TYPING_FRAME_S if now_s - self._last_key_s < TYPING_S else FRAME_S
+        rest_s = self._last_drain_s + frame_s - now_s
         if rest_s <= 0:
             self._drain()
         elif not self._is_drain_due:

@@ -36,7 +36,12 @@ def _is_harmless(segment: Segment) -> bool:
 
 
 def _clean(text: str) -> str:
-    return text if text.isprintable() else _UNSAFE_IN_LINE.sub(_stand_in, text)
+    if text.isprintable():
+        return text
+    # Again and again: a joiner may stand before a letter only now that what was between them is gone.
+    while (cleaned := _UNSAFE_IN_LINE.sub(_stand_in, text)) != text:
+        text = cleaned
+    return text
 
 
 @lru_cache(maxsize=256)

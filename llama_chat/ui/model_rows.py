@@ -19,7 +19,7 @@ from llama_chat.units import about_bytes
 ROOMY_CELLS, WIDE_CELLS = 50, 66
 """A narrower list has room for the size alone, a wider one for everything."""
 
-_VERDICTS = {
+VERDICTS = {
     "fits": ("fits", "$text-success"),
     "tight": ("tight", "$text-warning"),
     "does not fit": ("too big", "$text-error"),
@@ -106,7 +106,7 @@ def _context(tokens: int) -> str:
 
 
 def _fit(fit: ShortFit | None) -> Content:
-    words, style = _VERDICTS.get(fit.verdict if fit else "", ("", ""))
+    words, style = VERDICTS.get(fit.verdict if fit else "", ("", ""))
     return Content.assemble((words.ljust(7), style)) if style else Content(" " * 7)
 
 

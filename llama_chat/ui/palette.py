@@ -16,6 +16,8 @@ STYLES = {
     "bar.assistant": "$assistant",
     "bar.system": "$system",
     "bar.found": "$text-warning on $warning 40%",
+    "bar.chosen": "bold $text-accent on $accent 18%",
+    "chosen": "on $accent 18%",
     "name.user": "bold $user",
     "name.assistant": "bold $assistant",
     "name.system": "bold $system",
@@ -23,9 +25,14 @@ STYLES = {
     "placeholder": "italic $muted",
     "foot": "italic $muted",
     "foot.error": "$text-error",
+    "foot.offer": "underline $text-primary",
     "notice.info": "$muted",
     "notice.warning": "$text-warning",
     "notice.error": "$text-error",
+    "below": "$text-primary on $surface",
+    "found": "underline on $warning 30%",
+    "thought": "$muted",
+    "thought.head": "italic $muted",
     "strong": "bold",
     "emphasis": "italic",
     "strike": "strike $muted",
@@ -54,6 +61,14 @@ STYLES = {
     "code.type": "$text-secondary",
 }
 
+# The terminal's own colours cannot be mixed: a quarter of one would be all of it.
+_ANSI_STYLES = {
+    "bar.chosen": "bold reverse",
+    "chosen": "reverse",
+    "bar.found": "reverse $text-warning",
+    "found": "underline reverse",
+}
+
 # For themes that are not of this program: the readable variants of Textual's own colours.
 _FALLBACKS = {
     "user": "text-primary",
@@ -74,6 +89,7 @@ class Palette:
     def __init__(self, variables: Mapping[str, str]) -> None:
         self._variables = variables
         self._styles: dict[str | Style, Style] = {}
+        self._is_ansi = variables.get("accent", "").startswith("ansi")
 
     def style(self, name: str | Style) -> Style:
         """The style of this name; nothing special for one that is not known."""
@@ -81,7 +97,8 @@ class Palette:
             return name
         found = self._styles.get(name)
         if found is None:
-            found = self._styles[name] = Style.parse(self._resolve(STYLES.get(name, "")))
+            style = _ANSI_STYLES.get(name) if self._is_ansi else None
+            found = self._styles[name] = Style.parse(self._resolve(style or STYLES.get(name, "")))
         return found
 
     def _resolve(self, style: str) -> str:

@@ -124,9 +124,10 @@ def screen_bindings(actions: Iterable[KeyAction] = KEY_ACTIONS) -> list[Binding]
     from textual.binding import Binding  # here: `config` names keys without a screen
 
     return [
-        Binding(",".join(key.keys), key.action, key.help, id=key.action, show=False)
+        Binding(name, action, key.help, id=key.action, show=False)
         for key in actions
-        if key.bound and key.keys
+        if key.bound
+        for name, action in key.ways
     ]
 
 
@@ -138,14 +139,14 @@ def lay_over(bindings: BindingsMap, keys: ChatKeys) -> None:
     priority = set()
     for key, found in list(bindings.key_to_bindings.items()):
         priority |= {each.action for each in found if each.priority}
-        kept = [each for each in found if each.action not in changed]
+        kept = [each for each in found if (each.id or each.action) not in changed]
         if kept:
             bindings.key_to_bindings[key] = kept
         else:
             del bindings.key_to_bindings[key]
     for name, action in changed.items():
-        for key in action.keys:
-            added = Binding(key, name, action.help, id=name, show=False, priority=name in priority)
+        for key, way in action.ways:
+            added = Binding(key, way, action.help, id=name, show=False, priority=name in priority)
             bindings.key_to_bindings.setdefault(key, []).insert(0, added)
 
 

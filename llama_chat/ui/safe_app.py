@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from rich.segment import Segments
+from rich.segment import Segment, Segments
 from textual import constants, events
 from textual.app import App
 from textual.driver import Driver
@@ -17,10 +19,15 @@ from textual.notifications import SeverityLevel
 from textual.widget import Widget
 
 from llama_chat.chat.view import NoticeKind
+from llama_chat.errors import LlamaChatError
 from llama_chat.paths import bundled_themes
+from llama_chat.sanitize import sanitize
 from llama_chat.ui.line_filter import SafeLineFilter
 from llama_chat.ui.themes import load_themes
 from llama_chat.ui.widgets.hint_line import HINT_S
+
+if TYPE_CHECKING:
+    from llama_chat.ui.copying import Copier
 
 FALLBACK_THEME = "ember"
 
@@ -43,6 +50,9 @@ class SafeApp(App[None]):
         self.theme_notices = self._take_theme(theme, user_themes)
         self._safe_filter = SafeLineFilter()
         self._is_motion_reduced = False
+        self._copied_file = user_themes.parent / "copied.txt"
+        self.copier: Copier | None = None
+        """Made when something is copied for the first time."""
 
     def _take_theme(self, wanted: str, user_themes: Path) -> tuple[str, ...]:
         """Register all themes and take the wanted one; notices about what was not taken."""
@@ -87,6 +97,32 @@ class SafeApp(App[None]):
             self._driver.write(sequence)
             self._driver.flush()
 
+    def copy_to_clipboard(self, text: str) -> None:
+        """Copy the text by the ways that there are here; a line says what is known of it."""
+        self.copy_text(text)
+
+    def copy_text(self, text: str, what: str = "") -> None:
+        """The same, of something that has a name: "Code block 2"."""
+        self._clipboard = text
+        self.run_worker(self._copy(text, what), group="copy")
+
+    async def _copy(self, text: str, what: str) -> None:
+        if self.copier is None:
+            self.copier = self._make_copier()
+        try:
+            self.say_in_passing(await self.copier.copy(text, what), "info", HINT_S)
+        except LlamaChatError as error:
+            self.say_in_passing(str(error), "error", HINT_S)
+
+    def _make_copier(self) -> Copier:
+        import shutil
+
+        from llama_chat.ui.clipboard import Ways, ways_to_copy
+        from llama_chat.ui.copying import Copier
+
+        ways = Ways((), "plain") if self.is_headless else ways_to_copy(os.environ, sys.platform, shutil.which)
+        return Copier(ways, self.write_to_terminal, self._copied_file)
+
     def reduce_motion(self, is_reduced: bool) -> None:
         """Let nothing glide or blink, or everything again."""
         self.animation_level = "none" if is_reduced else constants.TEXTUAL_ANIMATIONS
@@ -114,9 +150,13 @@ class SafeApp(App[None]):
             loop.add_signal_handler(number, self.exit, None, 128 + number)
 
     def _fatal_error(self) -> None:
-        """Textual's traceback prints local variables, and with them what was said in the chat."""
+        """Textual's traceback prints local variables, and with them what was said in the chat.
+
+        It is not drawn by a widget: what the exception says passes by the filter.
+        """
         from rich.traceback import Traceback
 
-        trace = Traceback(show_locals=False, width=None)
-        self._exit_renderables.append(Segments(self.console.render(trace, self.console.options)))
+        trace = self.console.render(Traceback(show_locals=False, width=None), self.console.options)
+        safe = [Segment(sanitize(text), style, control) for text, style, control in trace]
+        self._exit_renderables.append(Segments(safe))
         self._close_messages_no_wait()

@@ -188,7 +188,8 @@ def _finite(value: float) -> float | None:
 def _line(data: Mapping[str, Any]) -> str:
     text = json.dumps(data, ensure_ascii=False, allow_nan=False)
     if not text.isprintable():
-        text = UNSAFE.sub(lambda match: json.dumps(match[0])[1:-1], text)
+        while UNSAFE.search(text):  # a joiner may stand before a letter once what followed it is spelt out
+            text = UNSAFE.sub(lambda match: json.dumps(match[0])[1:-1], text)
     if len(text) > MOST_LINE_BYTES // 4 and len(text.encode()) >= MOST_LINE_BYTES:
         raise StoreError(f"message {data.get('id')} is too long for a line of JSONL.")
     return f"{text}\n"

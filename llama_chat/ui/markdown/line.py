@@ -21,6 +21,8 @@ class Line(NamedTuple):
     """Style name of the whole row, to its right end; empty for none."""
     joint: str | None = None
     """What stood between the line above and this one, where only the width parted them; None: a new line."""
+    action: str = ""
+    """What a click on it does, as the transcript knows it; empty: nothing."""
 
     @property
     def plain(self) -> str:

@@ -209,7 +209,6 @@ class ReplayScreen(Screen[None]):
         if selected := self.get_selected_text():
             self.app.copy_to_clipboard(selected)
             self.clear_selection()
-            self.hint_line.say("Copied.", seconds=2.0)
         else:
             self.app.exit()
 

@@ -13,6 +13,15 @@ from llama_chat.chat.commands import PREFIX
 from llama_chat.chat.exporting import parse_export
 from llama_chat.errors import LlamaChatError
 from llama_chat.sanitize import sanitize
+from llama_chat.ui.actions.attaching import AttachActions
+from llama_chat.ui.actions.branches import BranchActions
+from llama_chat.ui.actions.transcript import TranscriptActions
+from llama_chat.ui.actions.context import ContextActions
+from llama_chat.ui.actions.copying import CopyActions
+from llama_chat.ui.actions.machine import MachineActions
+from llama_chat.ui.actions.personas import PersonaActions
+from llama_chat.ui.actions.prompting import PromptActions
+from llama_chat.ui.actions.sampling import SamplingActions
 from llama_chat.ui.rebinding import screen_bindings
 from llama_chat.ui.screens import openers, session_openers
 from llama_chat.ui.screens.chat_view import WIDE_CELLS as WIDE_CELLS
@@ -22,13 +31,12 @@ from llama_chat.ui.screens.sending import plan_command, set_sampling, why_not_no
 from llama_chat.ui.widgets.prompt import Prompt
 from llama_chat.ui.widgets.sampling_panel import SamplingPanel
 from llama_chat.ui.widgets.slider import Slider
-from llama_chat.ui.widgets.transcript import Transcript
 
 if TYPE_CHECKING:
     from llama_chat.ui.widgets.session_list import SessionList
 
 
-class ChatScreen(ChatViewScreen):
+class ChatScreen(PromptActions, AttachActions, BranchActions, TranscriptActions, ContextActions, CopyActions, SamplingActions, PersonaActions, MachineActions, ChatViewScreen):
     """The one screen that is always there."""
 
     BINDINGS: ClassVar[list[BindingType]] = [*screen_bindings()]
@@ -38,7 +46,7 @@ class ChatScreen(ChatViewScreen):
     def take_early_key(self, event: events.Key) -> bool:
         """Give the prompt what was typed before it had the focus; whether the key was one for it."""
         if event.key == "backspace":  # a binding of the prompt's: it is not found by posting the key
-            return self.prompt.call_later(self.prompt.action_delete_chip_left)
+            return self.prompt.call_later(self.prompt.action_delete_left)
         is_typing = event.is_printable or event.key in ("enter", "ctrl+j")
         return is_typing and self.prompt.post_message(events.Key(event.key, event.character))
 
@@ -54,15 +62,23 @@ class ChatScreen(ChatViewScreen):
             if event.text.strip() != PREFIX:  # that is gone on with; all else is typed anew
                 event.prompt.select_all()
             return
+        must_wait = self.chat.is_replying and event.text.strip() and self.editing.message is None
         if run_command is not None:
             self.call_later(run_command)
-        elif self.chat.is_replying and event.text.strip():
-            self._say_why_not_now()
+        elif too_long := self.figures.why_too_long(event):
+            self.hint(too_long, "warning", seconds=12.0)
             event.prompt.restore(event)
+            return
+        elif must_wait:
+            self.chat.waiting.put(event.text)
         elif self._say(event.text):
             self.last_deleted = None
         else:
             event.prompt.restore(event)
+            if self.chat.is_replying and event.text.strip():
+                self._say_why_not_now()
+            return
+        self.history.said.add(event.text)
 
     def _say(self, text: str) -> bool:
         """Send the words, or have them stand in the place of those that are edited; whether it was done."""
@@ -89,10 +105,6 @@ class ChatScreen(ChatViewScreen):
     def _say_why_not(self, event: Slider.Refused) -> None:
         self.hint(event.why, "warning")
 
-    @on(Transcript.BelowChanged)
-    def _show_below(self, event: Transcript.BelowChanged) -> None:
-        self.prompt.border_title = f"↓ {event.lines:,} more lines" if event.lines else None
-
     def on_session_list_opened(self, event: SessionList.Opened) -> None:
         """Go on with the session that was chosen in the list."""
         session_openers.open_session(self, event.info)
@@ -115,7 +127,7 @@ class ChatScreen(ChatViewScreen):
             openers.close_sheet(self)
         elif self.editing.message is not None and self.prompt.has_focus:
             self._leave_editing()
-        else:
+        elif not self.leave_cursor():
             self.prompt.focus()
 
     def _leave_editing(self) -> None:
@@ -129,28 +141,10 @@ class ChatScreen(ChatViewScreen):
         if selected := self.get_selected_text():
             self.app.copy_to_clipboard(selected)
             self.clear_selection()
-            self.hint("Copied.", seconds=2.0)
         else:
             if self.chat.is_replying:
                 self.chat.stop()
             await self.run_action("app.quit_on_second_press")
-
-    def action_regenerate(self) -> None:
-        """Answer again."""
-        self._hint_line.clear()
-        self.chat.regenerate()
-
-    def action_go_on(self) -> None:
-        """Go on with the last reply."""
-        self._hint_line.clear()
-        self.chat.go_on()
-
-    def action_edit_last(self) -> None:
-        """Take the last words back into the prompt."""
-        if (words := self.chat.last_words()) is None:
-            self.hint(notices.NOTHING_TO_EDIT)
-        else:
-            self.editing.begin(words)
 
     def action_undo_step(self) -> None:
         """Bring back what was deleted just now; else take the path of before the last step."""
@@ -162,10 +156,6 @@ class ChatScreen(ChatViewScreen):
     def action_redo_step(self) -> None:
         """Take the path again that was left by undoing."""
         self.chat.steps.redo()
-
-    def action_sibling(self, step: int) -> None:
-        """Show another reply to the same words."""
-        self.chat.steps.show_sibling(step)
 
     def action_new_chat(self) -> None:
         """Begin another chat."""
@@ -180,10 +170,6 @@ class ChatScreen(ChatViewScreen):
         """Run another model, or choose one."""
         openers.choose_model(self, name)
 
-    def action_system_prompt(self) -> None:
-        """Edit the system prompt."""
-        openers.edit_system_prompt(self)
-
     def action_sampling(self, words: str = "") -> None:
         """Set one of the sliders; without words, show or hide them."""
         if words:
@@ -191,9 +177,9 @@ class ChatScreen(ChatViewScreen):
         else:
             openers.toggle_sampling(self)
 
-    def action_sessions(self) -> None:
-        """Show or hide the list of sessions."""
-        session_openers.toggle_sessions(self)
+    def action_sessions(self, words: str = "") -> None:
+        """Show or hide the list of sessions; with words, those that hold them."""
+        session_openers.toggle_sessions(self, words)
 
     def action_search(self, words: str = "") -> None:
         """Search in all sessions."""
@@ -230,8 +216,10 @@ class ChatScreen(ChatViewScreen):
 
     def start(self, notices: Sequence[str]) -> None:
         """What may happen only after the first paint."""
-        self.bridge.start()
+        self.bridge.start(is_loading=not self._setup.is_first_run)
         for text in (*self._setup.notices, *self.keys.notices, *notices):
             self.notice(sanitize(text), "warning")
         if self._setup.resume is not None or self._setup.continue_last:
             session_openers.open_first_session(self, self._setup.resume)
+        if self._setup.is_first_run:
+            openers.open_first_run(self, is_first=True)

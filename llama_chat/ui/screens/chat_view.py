@@ -13,11 +13,15 @@ from textual.screen import Screen
 from llama_chat.chat import notes
 from llama_chat.chat.bridge import Bridge
 from llama_chat.chat.chat import Chat
+from llama_chat.chat.preset_shelf import PresetShelf
 from llama_chat.chat.setup import ChatSetup
+from llama_chat.chat.thoughts import ThoughtFigures
 from llama_chat.chat.view import NoticeKind
 from llama_chat.conversation import Message
 from llama_chat.settings import SettingValue
 from llama_chat.ui.attention import Attention
+from llama_chat.ui.compositor import FrugalCompositor
+from llama_chat.ui.prompt_figures import PromptFigures
 from llama_chat.ui.rebinding import lay_over, rebound
 from llama_chat.ui.safe_app import SafeApp
 from llama_chat.ui.screens import openers, session_openers
@@ -25,12 +29,13 @@ from llama_chat.ui.screens.editing import Editing
 from llama_chat.ui.widgets.header import Header, model_line, name_and_type
 from llama_chat.ui.widgets.hint_line import HINT_S, HintLine
 from llama_chat.ui.widgets.prompt import Prompt
-from llama_chat.ui.widgets.sampling_panel import MAIN_SETTINGS, MORE_SETTINGS, SamplingPanel
+from llama_chat.ui.widgets.sampling_panel import SamplingPanel
 from llama_chat.ui.widgets.status_bar import StatusBar
 from llama_chat.ui.widgets.transcript import Transcript
 from llama_chat.ui.widgets.welcome import Welcome
 
 if TYPE_CHECKING:
+    from llama_chat.ui.first_run.screen import FirstRunScreen
     from llama_chat.ui.screens.download import DownloadScreen
 
 WIDE_CELLS = 110
@@ -52,11 +57,13 @@ class ChatViewScreen(Screen[None]):
 
     def __init__(self, setup: ChatSetup, bridge: Bridge) -> None:
         super().__init__()
+        self._compositor = FrugalCompositor()
         self._setup = setup
         self.bridge = bridge
         self.chat = Chat(bridge, self, setup.settings.chat, name_and_type(setup.model_label)[0])
         if setup.resume is not None or setup.continue_last:
             self.chat.opening.expect()
+        self.presets = PresetShelf(bridge, setup.settings.presets, setup.paths.settings_file)
         self.keys = rebound(setup.settings.keys)
         self.settings = setup.settings
         """As they are now: `setting_changes` changes them."""
@@ -67,14 +74,18 @@ class ChatViewScreen(Screen[None]):
         self.prompt.take_keys(self.keys)
         lay_over(self._bindings, self.keys)
         self.transcript = Transcript(id="transcript")
+        self.transcript.take_letters()
+        self.transcript.offer = self.keys.in_words("F5 goes on.")
         self.editing = Editing(self.prompt)
+        self.figures = PromptFigures(self.prompt, self.chat, bridge.worker.ask)
+        self._shown = self.chat.conversation
         self.last_deleted: session_openers.Deleted | None = None
         """What `undo` brings back, until something else is done."""
         self._header = Header()
         self._welcome = Welcome(self.keys.actions)
         self._status_bar = StatusBar(self.keys.actions)
         self._hint_line = HintLine()
-        self._download: DownloadScreen | None = None
+        self._download: DownloadScreen | FirstRunScreen | None = None
         self._is_download_left = False
 
     def compose(self) -> ComposeResult:
@@ -88,7 +99,7 @@ class ChatViewScreen(Screen[None]):
                     yield self._hint_line
                     yield self.prompt
             if self.app.size.width >= WIDE_CELLS:
-                yield SamplingPanel(self.bridge.sampling, MAIN_SETTINGS + MORE_SETTINGS)
+                yield openers.new_panel(self)
         yield self._status_bar
 
     def on_mount(self) -> None:
@@ -101,7 +112,9 @@ class ChatViewScreen(Screen[None]):
         """Let the settings of the chat count as they are now."""
         chat = self.settings.chat
         self.chat.take_settings(chat)
+        openers.show_panel_facts(self)
         self.prompt.enter_sends = chat.enter_sends
+        self.transcript.folds_thoughts = chat.fold_thinking
         self._attention.kind = chat.notify
         if isinstance(self.app, SafeApp):
             self.app.reduce_motion(chat.reduced_motion)
@@ -114,6 +127,11 @@ class ChatViewScreen(Screen[None]):
     def setup(self) -> ChatSetup:
         """What the program was started with."""
         return self._setup
+
+    def chosen_message(self) -> Message | None:
+        """The message under the cursor, as far as it is written; without a cursor the last of the path."""
+        chosen = self.transcript.cursor_id or self.chat.conversation.leaf_id
+        return self.chat.message_now(chosen) if chosen is not None else None
 
     @property
     def is_wide(self) -> bool:
@@ -128,6 +146,9 @@ class ChatViewScreen(Screen[None]):
 
     def show_path(self, messages: Sequence[Message], *, keep_notices: bool = False) -> None:
         """Show these messages instead of all others; notices stay, below them, where that is wanted."""
+        if self.chat.conversation is not self._shown:
+            self._shown = self.chat.conversation
+            self.transcript.leave_cursor()
         self.transcript.show(messages, keep_notices=keep_notices)
         self.editing.check(self.chat.conversation)
         self._show_transcript(not self.transcript.is_empty)
@@ -148,6 +169,10 @@ class ChatViewScreen(Screen[None]):
     def set_head(self, message_id: str, text: str) -> None:
         """What stands beside the name of the speaker."""
         self.transcript.set_head(message_id, text)
+
+    def set_thoughts(self, message_id: str, figures: tuple[ThoughtFigures | None, ...]) -> None:
+        """How long each thought of a reply took."""
+        self.transcript.set_thoughts(message_id, figures)
 
     def set_place(self, message_id: str, place: int, count: int) -> None:
         """Which of its siblings a message is."""
@@ -184,7 +209,7 @@ class ChatViewScreen(Screen[None]):
         holds: Callable[[], bool] | None = None,
     ) -> None:
         """Say something in passing, above the prompt; it goes by itself, or when it `holds` no longer."""
-        if not (is_quiet and self._hint_line.text):
+        if not (is_quiet and self._hint_line.is_passing):
             self._hint_line.say(self.keys.in_words(text), kind, seconds=seconds, holds=holds)
 
     def give_back(self, text: str) -> None:
@@ -203,9 +228,8 @@ class ChatViewScreen(Screen[None]):
         """Take the download screen away."""
         self._is_download_left = False
         if self._download is not None:
-            screen, self._download = self._download, None
-            if screen.is_current:
-                screen.dismiss(None)
+            card, self._download = self._download, None
+            card.end()
 
     def download_left(self, wants_stop: bool | None) -> None:
         """The user left the download screen."""
@@ -217,10 +241,11 @@ class ChatViewScreen(Screen[None]):
     @property
     def unsent(self) -> str:
         """Words that were written and are not kept anywhere."""
-        return (self.chat.opening.unsent + self.prompt.full_text).strip()
+        return (self.chat.opening.unsent + self.chat.waiting.text + self.prompt.full_text).strip()
 
     def session_changed(self) -> None:
-        """Show it in the list, if there is one."""
+        """Show it in the list, if there is one, and the seed of its last reply."""
+        openers.show_panel_facts(self)
         session_openers.refresh_sessions(self)
 
     def status_changed(self) -> None:
@@ -230,6 +255,7 @@ class ChatViewScreen(Screen[None]):
         self._header.model_text = model_line(self.chat.info, label)
         self._welcome.model = model_line(self.chat.info, label, with_device=False)
         self._status_bar.status = self.chat.status
+        self.figures.follow()
         self._hint_line.check()
         self._attention.follow(self.chat.status, self.chat.model_label)
 

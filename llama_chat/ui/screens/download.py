@@ -57,6 +57,11 @@ class DownloadScreen(Card[bool]):
         for hint in self.query(".hint").results(Static):
             hint.update(Content(KEEPS_PART if progress.keeps_part else LEAVES_NOTHING))
 
+    def end(self) -> None:
+        """It is here, or it will not come."""
+        if self.is_current:
+            self.dismiss(None)
+
     def on_resize(self) -> None:
         """Draw the bar as wide as the card."""
         if self._progress is not None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from llama_chat.conversation import Conversation, Message
+from llama_chat.conversation import Conversation, Message, Role
 from llama_chat.ui.widgets.prompt import Prompt, without_controls
 
-MARK = "your last words, to be said otherwise · Esc leaves them"
+MARK = "your words, to be said otherwise · Esc leaves them"
+MARK_REPLY = "the reply, in your words · Enter keeps them · F5 goes on from their end · Esc"
 UNSENT = "What you changed is not sent. Enter sends it, Esc again drops it."
 
 
@@ -20,12 +21,17 @@ class Editing:
     _draft: str = ""
     _asked_about: str | None = None
 
-    def begin(self, message: Message) -> None:
+    @property
+    def is_reply(self) -> bool:
+        """Whether it is an assistant's message."""
+        return self.message is not None and self.message.role is Role.ASSISTANT
+
+    def begin(self, message: Message, mark: str = MARK) -> None:
         """Put the words of a message into the prompt; what is typed there already waits."""
         if self.message is None:
             self._draft = self.prompt.full_text
         self.message, self._asked_about = message, None
-        self.prompt.edited = MARK
+        self.prompt.edited = mark
         self._show(message.text)
 
     def end(self) -> None:

@@ -13,7 +13,7 @@ from textual.geometry import Size
 from textual.widget import Widget
 from textual.widgets import Static
 
-from llama_chat.chat.keys import KEY_ACTIONS, SESSION_KEYS, SLIDER_KEYS, KeyAction, key_name
+from llama_chat.chat.keys import KEY_ACTIONS, SESSION_KEYS, SLIDER_KEYS, TRANSCRIPT_KEYS, KeyAction
 from llama_chat.ui.screens.modal import Card
 from llama_chat.ui.widgets.fitting import FittingLine
 
@@ -28,8 +28,11 @@ def help_lines(width: int, actions: Sequence[KeyAction] = KEY_ACTIONS) -> list[C
         lines += [Content(""), Content.assemble((group, "$primary bold"))]
         for action in actions:
             if action.group == group:
-                ways = [*map(key_name, action.keys), *filter(None, [action.command])] or ["no key"]
+                ways = [*action.key_names, *filter(None, [action.command])] or ["no key"]
                 lines += _entry(ways[0], action.help, ways[1:], width)
+    lines += [Content(""), Content.assemble(("A chosen message", "$primary bold"))]
+    for key in TRANSCRIPT_KEYS:
+        lines += _entry(key.name, f"{key.what[0].upper()}{key.what[1:]}.", (), width)
     lines += [Content(""), Content.assemble(("Sliders", "$primary bold"))]
     for names, what in SLIDER_KEYS:
         lines += _entry(names, f"{what[0].upper()}{what[1:]}.", (), width)

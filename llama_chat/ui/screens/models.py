@@ -32,7 +32,7 @@ HINTS = (
     "Enter loads · Tab completes · Esc back",
     "Enter · Tab · Esc",
 )
-_PATH = "path:"
+PATH = "path:"
 NO_OTHER = "No other model can be loaded here."
 
 
@@ -73,13 +73,8 @@ class ModelList(FilterList):
 
     def action_complete(self) -> None:
         """Take the marked path into the input."""
-        if (marked := self.highlighted_id) is not None and marked.startswith(_PATH):
-            self.type(marked.removeprefix(_PATH))
-
-    def type(self, text: str) -> None:
-        """Put the text into the input, as if it had been typed."""
-        line = self.query_one(Input)
-        line.value, line.cursor_position = text, len(text)
+        if (marked := self.highlighted_id) is not None and marked.startswith(PATH):
+            self.type(marked.removeprefix(PATH))
 
 
 def _with_typed(typed: str, completions: list[str]) -> list[str]:
@@ -88,7 +83,7 @@ def _with_typed(typed: str, completions: list[str]) -> list[str]:
 
 
 def _path_item(path: str) -> Item:
-    return Item(_PATH + path, Content.assemble("  ", sanitize(path)), path)
+    return Item(PATH + path, Content.assemble("  ", sanitize(path)), path)
 
 
 class ModelsScreen(Card[str]):
@@ -178,8 +173,8 @@ class ModelsScreen(Card[str]):
 
     @on(FilterList.Chosen)
     def _take(self, event: FilterList.Chosen) -> None:
-        if event.item_id.startswith(_PATH):
-            self._take_path(event.item_id.removeprefix(_PATH))
+        if event.item_id.startswith(PATH):
+            self._take_path(event.item_id.removeprefix(PATH))
             return
         model = self._rows[event.item_id].model
         self.dismiss(str(model.path) if model.path is not None else model.name)

@@ -8,11 +8,12 @@ from textual.content import Content
 
 from llama_chat.chat.keys import KeyAction, key_name
 from llama_chat.errors import UsageError
-from llama_chat.ui.widgets.sampling_panel import MAIN_SETTINGS, MORE_SETTINGS, SamplingPanel
+from llama_chat.ui.widgets.sampling_panel import MAIN_SETTINGS, MORE_SETTINGS, PanelFacts, SamplingPanel
 
 if TYPE_CHECKING:
     from llama_chat.chat.exporting import ExportWish
     from llama_chat.ui.screens.chat_view import ChatViewScreen
+    from llama_chat.ui.first_run.screen import FirstRunScreen
     from llama_chat.ui.screens.download import DownloadScreen
     from llama_chat.ui.widgets.filter_list import Item
 
@@ -23,6 +24,24 @@ PALETTE_HELP_CELLS = 60
 # --- sliders ------------------------------------------------------------------------------------------
 
 
+def new_panel(screen: ChatViewScreen, *, compact: bool = False) -> SamplingPanel:
+    """The sliders, with the preset that they equal and the seed."""
+    facts = PanelFacts(
+        preset_name=lambda: screen.presets.name,
+        seed=lambda: screen.chat.seed,
+        last_seed=lambda: screen.chat.last_seed,
+    )
+    return SamplingPanel(
+        screen.bridge.sampling, MAIN_SETTINGS + MORE_SETTINGS, compact=compact, facts=facts
+    )
+
+
+def show_panel_facts(screen: ChatViewScreen) -> None:
+    """Show the seed and the preset in the panels that there are."""
+    for panel in screen.query(SamplingPanel):
+        panel.show_facts()
+
+
 def toggle_sampling(screen: ChatViewScreen) -> None:
     """Beside the transcript where the screen is wide; as a sheet above the prompt where it is not."""
     if screen.is_wide:
@@ -30,7 +49,7 @@ def toggle_sampling(screen: ChatViewScreen) -> None:
     elif screen.query("SamplingPanel.-sheet"):
         close_sheet(screen)
     else:
-        sheet = SamplingPanel(screen.bridge.sampling, MAIN_SETTINGS + MORE_SETTINGS, compact=True)
+        sheet = new_panel(screen, compact=True)
         screen.query_one("#center").mount(sheet, before="#prompt-row")
         screen.call_after_refresh(sheet.focus_first)
 
@@ -38,10 +57,10 @@ def toggle_sampling(screen: ChatViewScreen) -> None:
 def _toggle_panel(screen: ChatViewScreen) -> None:
     panels = screen.query("#body > SamplingPanel").results(SamplingPanel)
     if (panel := next(iter(panels), None)) is None:
-        panel = SamplingPanel(screen.bridge.sampling, MAIN_SETTINGS + MORE_SETTINGS)
+        panel = new_panel(screen)
         screen.query_one("#body").mount(panel)
         screen.call_after_refresh(panel.focus_first)
-    elif panel.query("Slider:focus"):
+    elif panel.query("Slider:focus, SeedRow:focus"):
         panel.display = False
         screen.prompt.focus()
     elif panel.display:
@@ -73,7 +92,8 @@ def open_palette(screen: ChatViewScreen) -> None:
             screen.call_later(screen.run_action, f"{namespace}.{action}")
 
     has_room = screen.size.width >= PALETTE_HELP_CELLS
-    items = [_palette_item(action, has_room) for action in screen.keys.actions if action.palette]
+    listed = sorted(screen.keys.actions, key=lambda action: action.group == "Prompt")  # the talk comes first
+    items = [_palette_item(action, has_room) for action in listed if action.palette]
     screen.app.push_screen(PickScreen("Commands", items), run)
 
 
@@ -131,13 +151,15 @@ def choose_model(screen: ChatViewScreen, name: str = "") -> None:
 
 def edit_system_prompt(screen: ChatViewScreen) -> None:
     """The system prompt in a card."""
+    from llama_chat.chat.persona_shelf import PersonaShelf
     from llama_chat.ui.screens.system_prompt import SystemPromptScreen
 
     def take(text: str | None) -> None:
         if text is not None:
             screen.chat.set_system(text)
 
-    screen.app.push_screen(SystemPromptScreen(screen.chat.conversation.system), take)
+    shelf = PersonaShelf(screen.setup.paths.prompts, screen.bridge.write)
+    screen.app.push_screen(SystemPromptScreen(screen.chat.conversation.system, shelf=shelf), take)
 
 
 def open_search(screen: ChatViewScreen, words: str) -> None:
@@ -168,10 +190,20 @@ def show_keys(screen: ChatViewScreen) -> None:
     screen.app.push_screen(KeyHelpScreen(screen.keys.actions))
 
 
-def open_download(screen: ChatViewScreen) -> DownloadScreen:
-    """The card with the progress of the download."""
+def open_first_run(screen: ChatViewScreen, *, is_first: bool) -> None:
+    """The three screens for newcomers."""
+    from llama_chat.ui.first_run.screen import FirstRunScreen
+
+    screen.app.push_screen(FirstRunScreen(screen, is_first=is_first), screen.download_left)
+
+
+def open_download(screen: ChatViewScreen) -> DownloadScreen | FirstRunScreen:
+    """What shows the progress of the download: a card of its own, unless it is shown already."""
+    from llama_chat.ui.first_run.screen import FirstRunScreen
     from llama_chat.ui.screens.download import DownloadScreen
 
+    if isinstance(screen.app.screen, FirstRunScreen):
+        return screen.app.screen
     card = DownloadScreen(screen.chat.switching.label or screen.chat.model_label)
     screen.app.push_screen(card, screen.download_left)
     return card

@@ -24,6 +24,7 @@ class PickScreen(Card[str]):
         preview: called with the id that the cursor is on.
         hint: a line below the list.
         empty: shown when there are no items.
+        words: typed into the search already.
     """
 
     DEFAULT_CSS = """
@@ -42,6 +43,7 @@ class PickScreen(Card[str]):
         preview: Callable[[str], None] | None = None,
         hint: str = "Enter takes it · Esc back",
         empty: str = "Nothing here.",
+        words: str = "",
     ) -> None:
         super().__init__()
         self._title = title
@@ -50,6 +52,7 @@ class PickScreen(Card[str]):
         self._preview = preview
         self._hint = hint
         self._empty = empty
+        self._words = words
         self.set_class(preview is not None, "-preview")
 
     def compose(self) -> ComposeResult:
@@ -62,6 +65,8 @@ class PickScreen(Card[str]):
     def on_mount(self) -> None:
         """Fill the list."""
         self.query_one(FilterList).show_items(self._items, marked=self._marked)
+        if self._words:
+            self.query_one(FilterList).type(self._words)
 
     @on(FilterList.Highlighted)
     def _show_preview(self, event: FilterList.Highlighted) -> None:

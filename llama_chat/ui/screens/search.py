@@ -116,9 +116,16 @@ class SearchScreen(Card[SearchHit]):
             store = self._chat_screen.bridge.store
             hits = await read_store(self._chat_screen, store.search, words, MOST_HITS)
         except LlamaChatError as error:
-            self._say(str(error))
+            if self._is_there:
+                self._say(str(error))
         else:
-            self._show(words, hits)
+            if self._is_there:
+                self._show(words, hits)
+
+    @property
+    def _is_there(self) -> bool:
+        """Whether the list is: when the card is closed it goes first, and the work for it ends later."""
+        return bool(self.query(OptionList))
 
     def _show(self, words: str, hits: Sequence[SearchHit]) -> None:
         self._hits, self._found_for = hits, words

@@ -15,7 +15,7 @@ from llama_chat.chat.words import one_line
 from llama_chat.conversation import short_id
 from llama_chat.errors import LlamaChatError, StoreError
 from llama_chat.sessions import SessionInfo
-from llama_chat.ui.widgets.filter_list import SHOWN
+from llama_chat.ui.widgets.filter_list import SHOWN, FilterList
 
 if TYPE_CHECKING:
     from llama_chat.ui.screens.chat_view import ChatViewScreen
@@ -115,22 +115,24 @@ async def _read_session(screen: ChatViewScreen, info: SessionInfo, message_id: s
 # --- the list -----------------------------------------------------------------------------------------
 
 
-def toggle_sessions(screen: ChatViewScreen) -> None:
-    """A list at the left where the screen is wide; a card where it is not."""
+def toggle_sessions(screen: ChatViewScreen, words: str = "") -> None:
+    """A list at the left where the screen is wide; a card where it is not. Words are looked for in it."""
     from llama_chat.ui.widgets.session_panel import SessionPanel
 
     panel = next(iter(screen.query(SessionPanel)), None)
     if screen.is_wide and panel is not None:
-        if panel.query("Input:focus"):
+        if words:
+            panel.focus_input(words)
+        elif panel.query("Input:focus"):
             panel.remove()
             screen.prompt.focus()
         else:
             panel.focus_input()
     else:
-        screen.run_worker(_open_sessions(screen), group="sessions", exclusive=True)
+        screen.run_worker(_open_sessions(screen, words), group="sessions", exclusive=True)
 
 
-async def _open_sessions(screen: ChatViewScreen) -> None:
+async def _open_sessions(screen: ChatViewScreen, words: str) -> None:
     try:
         sessions = await read_store(screen, screen.bridge.store.list, SHOWN)
     except LlamaChatError as error:
@@ -142,11 +144,14 @@ async def _open_sessions(screen: ChatViewScreen) -> None:
 
         panel = SessionPanel(sessions, current_id)
         await screen.query_one("#body").mount(panel, before=0)
-        panel.focus_input()
+        panel.focus_input(words)
     else:
         from llama_chat.ui.screens.session_card import SessionCard
 
-        await screen.app.push_screen(SessionCard(screen, sessions, current_id))
+        card = SessionCard(screen, sessions, current_id)
+        await screen.app.push_screen(card)
+        if words:
+            card.query_one("SessionList", FilterList).type(words)
     if len(sessions) == SHOWN:  # the others come when these are seen: to read 10,000 takes 0.1 s (2026-11)
         screen.call_after_refresh(refresh_sessions, screen)
 

@@ -15,7 +15,7 @@ from textual.widgets import Static
 
 from llama_chat.setting_origins import Origin, range_words, setting_origins
 from llama_chat.settings import SettingValue, read_layers, setting_fields
-from llama_chat.ui.screens import openers
+from llama_chat.ui.screens import key_rows, openers
 from llama_chat.ui.screens.modal import Card
 from llama_chat.ui.screens.setting_changes import change_setting, default_of, value_now, when_it_counts
 from llama_chat.ui.screens.setting_value import ValueScreen, shown_in_list
@@ -80,7 +80,8 @@ class SettingsScreen(Card[None]):
     def _list(self) -> None:
         filter_list = self.query_one(FilterList)
         marked = filter_list.highlighted_id
-        filter_list.show_items([self._item(name) for name in setting_fields()], marked=marked)
+        items = [self._item(name) for name in setting_fields()]
+        filter_list.show_items([*items, *key_rows.key_items(self._chat)], marked=marked)
         if marked:
             self._tell_about(marked)
 
@@ -121,18 +122,28 @@ class SettingsScreen(Card[None]):
         self._tell_about(event.item_id)
 
     def _tell_about(self, name: str) -> None:
+        if name.startswith(key_rows.PREFIX):
+            action = key_rows.action_of(name)
+            self._say_about(self._said[1] or action.help, key_rows.facts_of(action))
+            return
         known = setting_fields()[name]
         default = shown_in_list(name, default_of(name))
         facts = f"default {default} · counts {when_it_counts(name)}"
         if "pattern_help" not in known.field.metadata:  # else the help says it
             facts = f"{range_words(known)} · {facts}"
         words = self._said[1] or str(known.field.metadata["help"])
+        self._say_about(words, facts)
+
+    def _say_about(self, words: str, facts: str) -> None:
         about = Content.assemble(words, "\n", (facts, "$foreground 50%"))
         self.query_one(".about", Static).update(about)
 
     @on(FilterList.Chosen)
     def _change(self, event: FilterList.Chosen) -> None:
         name = event.item_id
+        if name.startswith(key_rows.PREFIX):
+            self._press_key(name)
+            return
         value = value_now(self._chat, name)
         if isinstance(value, bool):
             self._take(name, not value)
@@ -145,6 +156,20 @@ class SettingsScreen(Card[None]):
         else:
             self.app.push_screen(ValueScreen(name, value), lambda chosen: self._take(name, chosen))
 
+    def _press_key(self, item_id: str) -> None:
+        action = key_rows.action_of(item_id)
+
+        def take(key: str | None) -> None:
+            if key is not None:
+                self._take_key(item_id, key)
+
+        self.app.push_screen(key_rows.KeyScreen(self._chat.settings.keys, action), take)
+
+    def _take_key(self, item_id: str, key: str | None) -> None:
+        key_rows.take_key(self._chat, key_rows.action_of(item_id).name, key)
+        self._said = item_id, "Saved. It counts from the next start on."
+        self._list()
+
     def _choose(self, name: str, value: str) -> None:
         from llama_chat.ui.screens.pick import PickScreen
 
@@ -155,11 +180,17 @@ class SettingsScreen(Card[None]):
     def _edit_system(self, text: str) -> None:
         from llama_chat.ui.screens.system_prompt import SystemPromptScreen
 
-        self.app.push_screen(SystemPromptScreen(text), lambda chosen: self._take("system", chosen))
+        self.app.push_screen(
+            SystemPromptScreen(text, title="System prompt of new chats"),
+            lambda chosen: self._take("system", chosen),
+        )
 
     def action_reset(self) -> None:
         """Give the marked setting its default."""
-        if name := self.query_one(FilterList).highlighted_id:
+        name = self.query_one(FilterList).highlighted_id
+        if name and name.startswith(key_rows.PREFIX):
+            self._take_key(name, None)
+        elif name:
             self._take(name, default_of(name))
 
     def _take(self, name: str, value: SettingValue | None) -> None:

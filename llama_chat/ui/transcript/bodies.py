@@ -13,9 +13,12 @@ TAB_SIZE = 4
 
 
 class Body(Protocol):
-    """Lines of a text that may grow. `ui.markdown.Document` is the other one."""
+    """Lines of a text that may grow. `thinking.ReplyBody` is the other one."""
 
-    lines: list[Line]
+    @property
+    def lines(self) -> list[Line]:
+        """As they are drawn now; for reading only."""
+        ...
 
     @property
     def tail_length(self) -> int:
@@ -35,10 +38,15 @@ class PlainBody:
     """Text as it was typed: nothing is parsed, every space and line break is kept."""
 
     def __init__(self, width: int, style: str = "") -> None:
-        self.lines: list[Line] = []
+        self._lines: list[Line] = []
         self._width = width
         self._style = style
         self._text = ""
+
+    @property
+    def lines(self) -> list[Line]:
+        """As they are drawn now."""
+        return self._lines
 
     @property
     def tail_length(self) -> int:
@@ -49,7 +57,7 @@ class PlainBody:
         """0, after all lines were made again."""
         self._text += text
         shown = sanitize(self._text).expandtabs(TAB_SIZE).rstrip("\n")
-        self.lines = wrap(Content.styled(shown, self._style), self._width) if shown else []
+        self._lines = wrap(Content.styled(shown, self._style), self._width) if shown else []
         return 0
 
     def finish(self) -> int:

@@ -7,15 +7,21 @@ from typing import Literal
 from textual.content import Content
 from textual.strip import Strip
 
+from llama_chat.attached import has_files
+from llama_chat.chat.thoughts import CLOSE, OPEN
 from llama_chat.conversation import Message, Role
 from llama_chat.sanitize import sanitize
-from llama_chat.ui.markdown import Document, Line
+from llama_chat.ui.markdown import Line
 from llama_chat.ui.markdown.line import EMPTY, wrap
 from llama_chat.ui.transcript.bodies import Body, PlainBody, estimate_lines
-from llama_chat.ui.transcript.heads import foot_line, head_line
+from llama_chat.ui.transcript.heads import foot_lines, head_line
 from llama_chat.ui.transcript.rows import BLANK_ROW, Row
+from llama_chat.ui.transcript.said import SaidBody, folded_text
+from llama_chat.ui.transcript.thinking import Folds, ReplyBody
 
 NoticeKind = Literal["info", "warning", "error"]
+GO_ON = "go on"
+"""What a click on the foot of a reply does that can go on."""
 _NOTICE_SIGNS = {"info": "· ", "warning": "! ", "error": "✗ "}
 
 
@@ -27,6 +33,8 @@ class Entry:
         self.height = 1
         self.rows: list[Row] | None = None
         """None while the height is an estimate."""
+        self.version = 0
+        """Another number whenever the rows are others."""
         self.strips: dict[int, Strip] = {}
         """Painted rows by index; whoever changes rows or colours takes them out."""
 
@@ -41,6 +49,7 @@ class Entry:
         """The rows, made now unless they have been; `height` is exact afterwards."""
         if self.rows is None:
             self.rows = self._build()
+            self.version += 1
             self.height = len(self.rows)
         return self.rows
 
@@ -90,6 +99,12 @@ class MessageEntry(Entry):
         self.place: tuple[int, int] | None = None
         self.is_marked = False
         """Whether it is what was searched for."""
+        self.is_chosen = False
+        """Whether the cursor is on it."""
+        self.folds = Folds()
+        """What of its thoughts is folded away."""
+        self.offer = ""
+        """What can be done about a reply that did not come to its end; empty: nothing."""
         self.updated_at = 0.0
         """When its text was last drawn, on the clock of whoever streams it."""
         self._text = [message.text]
@@ -107,6 +122,16 @@ class MessageEntry(Entry):
     def is_open(self) -> bool:
         """Whether a reply is still being written into it."""
         return self.message.reply is not None and self.message.reply.finish_reason is None
+
+    @property
+    def has_thoughts(self) -> bool:
+        """Whether the model thought before it answered, as far as that can be told at a glance."""
+        return self.message.role is Role.ASSISTANT and (OPEN in self.text or CLOSE in self.text)
+
+    @property
+    def has_files(self) -> bool:
+        """Whether the user gave the model files with it, as far as that can be told at a glance."""
+        return self.message.role is Role.USER and has_files(self.text)
 
     @property
     def has_pending(self) -> bool:
@@ -152,6 +177,38 @@ class MessageEntry(Entry):
         self._replace_rows(0)
         self.strips.clear()
 
+    def make_offer(self, offer: str) -> int | None:
+        """The first row that has changed, now that the foot offers this; None where nothing is drawn yet."""
+        self.offer = offer
+        if self.rows is None or self._body is None:
+            return None
+        return self._replace_rows(len(self._body.lines))
+
+    def refold(self) -> int:
+        """The first row that has changed, after `folds` has."""
+        if self.rows is None or not isinstance(self._body, ReplyBody | SaidBody):
+            self.resize(self.width)
+            return 0
+        return self._replace_rows(self._body.refold())
+
+    def redraw_thought_head(self) -> int | None:
+        """The row of the last thought's head, made anew; None where there is none to see."""
+        line = self._body.redraw_last_head() if isinstance(self._body, ReplyBody) else None
+        if line is None or self.rows is None or self._body is None:
+            return None
+        self.rows[1 + line] = Row(self._body.lines[line], self._bar)
+        self.strips.pop(1 + line, None)
+        return 1 + line
+
+    def is_folded(self, number: int) -> bool:
+        """Whether this thought is folded away."""
+        return isinstance(self._body, ReplyBody | SaidBody) and self._body.is_folded(number)
+
+    def thought_texts(self) -> list[tuple[int | None, str]]:
+        """The text in order: the number of a thought, or None, and what it says."""
+        self.lay_out()
+        return self._body.texts() if isinstance(self._body, ReplyBody | SaidBody) else [(None, self.text)]
+
     def mark(self, is_marked: bool) -> None:
         """Mark it as what was searched for, or as nothing special."""
         self.is_marked = is_marked
@@ -170,11 +227,19 @@ class MessageEntry(Entry):
         self._pending.clear()
         reply = self.message.reply
         has_foot = reply is not None and reply.finish_reason not in (None, "end")
-        return estimate_lines(self.text, self.width) + 2 + has_foot
+        text = self.text
+        if self.folds.is_default and self.has_thoughts:
+            text = text.rpartition(CLOSE)[2]
+        elif self.has_files:
+            text = folded_text(text)
+        return estimate_lines(text, self.width) + 2 + has_foot
 
     def _build(self) -> list[Row]:
         is_model = self.message.role is Role.ASSISTANT
-        self._body = Document(self.width) if is_model else PlainBody(self.width)
+        if is_model:
+            self._body = ReplyBody(self.width, self.folds)
+        else:
+            self._body = SaidBody(self.width, self.folds) if self.has_files else PlainBody(self.width)
         self._body.append(self.text)
         if not self.is_open:
             self._body.finish()
@@ -193,10 +258,13 @@ class MessageEntry(Entry):
         if changed == 0:
             self.redraw_head()
         self.height = len(self.rows)
+        self.version += 1
         return first
 
     def _head(self) -> Row:
         head = head_line(self.message, self.width, live=self.live_head, place=self.place)
+        if self.is_chosen:
+            return Row(Line(EMPTY, prefix=head, fill="chosen"), "bar.chosen")
         return Row(Line(EMPTY, prefix=head), self._bar if self.is_marked else "")
 
     @property
@@ -207,11 +275,10 @@ class MessageEntry(Entry):
         bar = self._bar
         rows: list[Row] = []
         assert self._body is not None
-        foot = foot_line(self.message.reply)
-        if not self._body.lines and foot is None:
+        foot = foot_lines(self.message.reply, self.offer, self.width)
+        if not self._body.lines and not foot:
             words = "…" if self.is_open else "(empty)"
             rows.append(Row(Line(EMPTY, prefix=Content.styled(words, "placeholder")), bar))
-        if foot is not None:
-            lines = wrap(foot, self.width)
-            rows += [Row(Line(EMPTY, prefix=line.content), bar) for line in lines]
+        action = GO_ON if self.offer else ""
+        rows += [Row(Line(EMPTY, prefix=content, action=action), bar) for content in foot]
         return [*rows, BLANK_ROW]

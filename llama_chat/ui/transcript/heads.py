@@ -13,6 +13,7 @@ from llama_chat.chat.words import format_tokens as format_tokens
 from llama_chat.chat.words import name_of as name_of
 from llama_chat.chat.words import one_line as one_line
 from llama_chat.conversation import Message, Reply
+from llama_chat.ui.markdown.line import wrap
 from llama_chat.ui.transcript.rows import spread
 
 
@@ -21,12 +22,17 @@ def head_line(message: Message, width: int, *, live: str | None, place: tuple[in
     name = Content.styled(name_of(message), f"name.{message.role}")
     clock = Content.styled("  " + time.strftime("%H:%M", time.localtime(message.created_at)), "meta")
     figures = one_line(live) if live is not None else figures_of(message.reply)
-    siblings = f"‹ {place[0]}/{place[1]} ›" if place and place[1] > 1 else ""
+    siblings = place_text(place)
     right = Content.styled("   ".join(filter(None, (siblings, figures))), "meta")
     line = spread(name + clock, right, width)
     if siblings and right.plain not in line.plain:
         return spread(name + clock, Content.styled(siblings, "meta"), width)
     return line
+
+
+def place_text(place: tuple[int, int] | None) -> str:
+    """`‹ 2/3 ›`; empty for the only one."""
+    return f"‹ {place[0]}/{place[1]} ›" if place and place[1] > 1 else ""
 
 
 def foot_line(reply: Reply | None) -> Content | None:
@@ -36,3 +42,16 @@ def foot_line(reply: Reply | None) -> Content | None:
     if reply is not None and reply.finish_reason == "failed":
         return Content.styled(f"✗ {text}", "foot.error")
     return Content.styled(text, "foot")
+
+
+def foot_lines(reply: Reply | None, offer: str, width: int) -> list[Content]:
+    """How the reply ended and what can be done about it, which is never parted; nothing for a good end."""
+    if (words := foot_line(reply)) is None:
+        return []
+    lines = [line.content for line in wrap(words, width)]
+    if not offer:
+        return lines
+    button = Content.styled(offer, "foot.offer").truncate(width, ellipsis=True)
+    if lines[-1].cell_length + 1 + button.cell_length <= width:
+        return [*lines[:-1], lines[-1] + Content(" ") + button]
+    return [*lines, button]

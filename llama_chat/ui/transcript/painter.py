@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rich.segment import Segment
+from rich.style import Style as RichStyle
 from textual.content import Content
 from textual.strip import Strip
 from textual.style import Style
@@ -35,6 +36,15 @@ class Painter:
             right = self.column.left + len(BAR) + self.column.text_width
             strip = strip.adjust_cell_length(right, base.rich_style)
         return strip.adjust_cell_length(self.column.view_width, self._blank)
+
+    def label(self, text: str, style: str) -> Strip:
+        """A strip of the program's own words, as wide as they are."""
+        return Strip(self._segments(Content.styled(text, style), self._base))
+
+    def highlight(self, name: str) -> RichStyle:
+        """What a style of the palette lays over a text: its background and its line."""
+        style = (self._base + self._palette.style(name)).rich_style
+        return RichStyle(bgcolor=style.bgcolor, underline=style.underline)
 
     def blank(self) -> Strip:
         """A strip with nothing on it."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from rich.cells import split_graphemes
+from rich.segment import Segment
 from rich.style import Style as RichStyle
 from textual.selection import Selection
 from textual.strip import Strip
@@ -20,20 +22,41 @@ def name_row(entry: int, row: int) -> int:
     return entry << _ROW_BITS | row
 
 
-def highlight_selection(
-    strip: Strip, row: Row, text_start: int, span: tuple[int, int], style: RichStyle
-) -> Strip:
-    """The strip with the selected part of its text in the style; `span` counts its characters."""
+def highlight(strip: Strip, row: Row, text_start: int, span: tuple[int, int], style: RichStyle) -> Strip:
+    """The strip with a part of its text in the style, over what it has; `span` counts its characters."""
     start, end = span
     text_end = text_start + len(row.line.content)
     start = max(start, text_start)
     end = text_end if end < 0 else min(end, text_end)
     if start >= end:
         return strip
-    first = strip.index_to_cell_position(start)
-    last = strip.index_to_cell_position(end)
-    parts = (strip.crop(0, first), strip.crop(first, last).apply_style(style), strip.crop(last))
-    return Strip.join(parts)
+    segments: list[Segment] = []
+    at = 0
+    for segment in strip:
+        length = len(segment.text)
+        first, last = _whole_characters(segment.text, start - at, end - at)
+        at += length
+        if first >= last:
+            segments.append(segment)
+            continue
+        text, old, control = segment
+        new = style if old is None else old + style  # over it: `Strip.apply_style` lays it under, unseen
+        parts = ((text[:first], old), (text[first:last], new), (text[last:], old))
+        segments += [Segment(part, each, control) for part, each in parts if part]
+    return Strip(segments, strip.cell_length)
+
+
+def _whole_characters(text: str, start: int, end: int) -> tuple[int, int]:
+    """The part of the text without half a cluster at its ends: two halves of an emoji are wider than it."""
+    start, end = max(0, start), min(len(text), end)
+    if start >= end or text.isascii():
+        return start, end
+    for first, after, _ in split_graphemes(text)[0]:
+        if first < start < after:
+            start = first
+        if first < end < after:
+            end = after
+    return start, end
 
 
 def copy_rows(rows: Iterable[tuple[int, int, Row]], selection: Selection) -> str:

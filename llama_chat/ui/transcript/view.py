@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import ClassVar
 
+from rich.style import Style as RichStyle
 from textual.binding import Binding, BindingType
 from textual.events import Resize
 from textual.geometry import Offset, Region, Size
@@ -19,7 +20,7 @@ from llama_chat.ui.transcript.entries import Entry
 from llama_chat.ui.transcript.heights import Heights
 from llama_chat.ui.transcript.painter import Painter
 from llama_chat.ui.transcript.rows import BLANK_ROW, Column, Row
-from llama_chat.ui.transcript.selecting import copy_rows, highlight_selection, name_row
+from llama_chat.ui.transcript.selecting import copy_rows, highlight, name_row
 
 _END_OF_ROW = 1 << 20
 
@@ -163,12 +164,22 @@ class EntryView(ScrollView, can_focus=True):
         try:
             size = Size(self._column.view_width, total)
             if size != self.virtual_size:
-                self.virtual_size = size
+                self._take_virtual_size(size)
             self.scroll_target_y = self.scroll_y = top
         finally:
             self._is_settling = False
         self.below = max(0, total - top - height)
         self._remember_anchor(top)
+
+    def _take_virtual_size(self, size: Size) -> None:
+        """Have that many cells to scroll over; no layout of the screen unless a scrollbar comes or goes."""
+        has_bar, needs_bar = self.show_vertical_scrollbar, size.height > self._view_size.height
+        if has_bar != needs_bar or size.width != self.virtual_size.width:
+            self.virtual_size = size
+            return
+        self.set_reactive(EntryView.virtual_size, size)
+        if has_bar:
+            self.vertical_scrollbar.window_virtual_size = size.height
 
     def _remember_anchor(self, top: int) -> None:
         index = self._heights.find(top)
@@ -177,6 +188,19 @@ class EntryView(ScrollView, can_focus=True):
             self._anchor = (index, part)
         else:
             self._anchor = (index, 0.0)
+
+    def _entry_changed(self, place: int, first_row: int) -> None:
+        """Rows of an entry have changed from this one on."""
+        start = self._heights.start(place)
+        end = self._heights.start(place + 1)
+        if end - start == self._entries[place].height:
+            self._refresh_rows(start + first_row, end)
+            return
+        self._heights.recount(self._entries, place)
+        top = self.scroll_offset.y
+        self._settle(top)
+        if self.scroll_offset.y == top:  # otherwise all of the view is painted anyway
+            self._refresh_rows(start + first_row, self._heights.total)
 
     # --- scrolling ---------------------------------------------------------------------------------
 
@@ -221,8 +245,15 @@ class EntryView(ScrollView, can_focus=True):
         name = name_row(index, number)
         selection = self.text_selection
         if selection is not None and (span := selection.get_span(name)) is not None:
-            strip = highlight_selection(strip, row, painter.text_start(row), span, self.selection_style)
+            strip = highlight(strip, row, painter.text_start(row), span, self._selected_style)
         return strip.apply_offsets(0, name)
+
+    @property
+    def _selected_style(self) -> RichStyle:
+        """A shade behind the text; where there are no shades, the text reversed."""
+        if self.app.no_color or self.app.current_theme.ansi:
+            return RichStyle(reverse=True)
+        return RichStyle(bgcolor=self.selection_style.bgcolor)
 
     def _make_painter(self) -> Painter:
         variables = self.app.theme_variables

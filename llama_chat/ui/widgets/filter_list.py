@@ -139,6 +139,11 @@ class FilterList(Vertical):
         self._items = items
         self._fill(marked)
 
+    def type(self, text: str) -> None:
+        """Put the text into the input, as if it had been typed."""
+        line = self.query_one(Input)
+        line.value, line.cursor_position = text, len(text)
+
     def _fill(self, marked: str | None = None) -> None:
         words = self.query_one(Input).value.casefold().split()
         found = self._find(words) if words else self._items

@@ -53,6 +53,19 @@ class HintLine(Widget):
         self._seconds = HINT_S
         self._holds: Callable[[], bool] | None = None
         self._timer: Timer | None = None
+        self._standing = ""
+
+    @property
+    def is_passing(self) -> bool:
+        """Whether it says something that will go."""
+        return bool(self.text) and self.text != self._standing
+
+    def stand(self, text: str) -> None:
+        """Show the text whenever there is nothing else to say; empty: nothing."""
+        is_passing = self.is_passing
+        self._standing = sanitize(text).strip()
+        if not is_passing:
+            self.clear()
 
     def say(
         self,
@@ -80,7 +93,8 @@ class HintLine(Widget):
         """Say nothing more."""
         self._stop_timer()
         self._holds = None
-        self.text = ""
+        self._kind = "info"
+        self.text = self._standing
 
     def check(self) -> None:
         """Go, if what it says is not true any more."""

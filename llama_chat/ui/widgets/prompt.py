@@ -2,35 +2,28 @@
 
 from __future__ import annotations
 
-import re
-import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import ClassVar
 
-from rich.text import Text
+from rich.cells import cell_len
 from textual import events
 from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.message import Message
 from textual.reactive import reactive
-from textual.widgets import TextArea
 
+from llama_chat.chat.keys import key_name
+from llama_chat.chat.written import without_controls as without_controls
+from llama_chat.errors import LlamaChatError
 from llama_chat.ui.rebinding import ChatKeys
-
-CHIP_FROM_CHARACTERS = 5_000
-"""One line of 10,000 characters costs a TextArea 28 ms a key (measured 2026-11), so it never gets one."""
-
-_CHIP = re.compile(r"\[pasted [\d,]+ characters(?: #\d+)?\]")
+from llama_chat.ui.widgets.chip_area import ChipArea
+from llama_chat.ui.widgets.chips import CHIP_FROM_CHARACTERS as CHIP_FROM_CHARACTERS
+from llama_chat.ui.widgets.prompt_files import PromptFiles
 
 
-def without_controls(text: str) -> str:
-    """The text with LF for every line end, and no control character but LF and tab."""
-    text = text.replace("\r\n", "\n").replace("\r", "\n")
-    return "".join(c for c in text if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cs"))
-
-
-class Prompt(TextArea):
+class Prompt(ChipArea):
     """The line at the bottom that the user types into.
 
     Args:
@@ -48,6 +41,7 @@ class Prompt(TextArea):
         border: round $foreground 20%;
         scrollbar-size-vertical: 1;
         &:focus { border: round $primary 70%; }
+        &.-over { border-subtitle-color: $text-warning; }
         &.-edited, &.-edited:focus { border: round $warning 70%; background: $warning 8%; }
         & .text-area--cursor-line { background: transparent; }
         & .text-area--placeholder { color: $foreground 50%; }
@@ -59,7 +53,6 @@ class Prompt(TextArea):
         Binding("ctrl+d", "delete_right_or_quit", "Delete right, or quit", show=False),
         Binding("ctrl+z", "app.suspend_process", "Suspend", show=False),
         Binding("ctrl+underscore,ctrl+slash", "undo", "Undo", show=False),
-        Binding("backspace", "delete_chip_left", "Delete left", show=False),
     ]
 
     edited: reactive[str] = reactive("", init=False)
@@ -69,50 +62,87 @@ class Prompt(TextArea):
         """The user wants this to be sent; the prompt is empty, and takes what is typed next.
 
         Attributes:
-            text: what is sent, the long pastes in their places.
+            text: what is sent, files and long pastes in their places.
             typed: what stood in the prompt.
-            pasted: the long pastes, by their marks.
+            chips: the files and the long pastes in it.
         """
 
         def __init__(self, prompt: Prompt) -> None:
             super().__init__()
             self.prompt = prompt
-            self.text, self.typed, self.pasted = prompt.full_text, prompt.text, dict(prompt._pasted)
+            self.text, self.typed, self.chips = prompt.full_text, prompt.text, prompt.chips.copy()
 
         @property
         def control(self) -> Prompt:
             """The prompt."""
             return self.prompt
 
+    class NotAttached(Message):
+        """A file cannot be attached."""
+
+        def __init__(self, error: LlamaChatError) -> None:
+            super().__init__()
+            self.error = error
+
+    class PathTaken(Message):
+        """Paths were pasted, and are files now."""
+
+        def __init__(self, names: Sequence[str]) -> None:
+            super().__init__()
+            self.names = names
+
     def __init__(self, *, enter_sends: bool = True, id: str | None = None) -> None:  # noqa: A002  (Textual's name)
         super().__init__(id=id, placeholder=Content("Ask something…"), highlight_cursor_line=False)
         self.enter_sends = enter_sends
         self._send_keys = frozenset({"enter"})
         self._newline_keys = frozenset({"ctrl+j", "shift+enter", "alt+enter", "ctrl+enter"})
-        self._pasted: dict[str, str] = {}
+        self.files = PromptFiles(self)
+        self._figures = ""
+        self.key_takers: list[Callable[[str], bool]] = []
+        """Each is asked whether it takes a key, before that does what it does here."""
 
     def watch_edited(self, words: str) -> None:
         """Mark the prompt while it holds words that were said already."""
-        self.border_subtitle = words or None
         self.set_class(bool(words), "-edited")
+        self._show_subtitle()
+
+    def show_figures(self, figures: str, *, is_over: bool = False) -> None:
+        """Say in the border how many tokens the words have; `is_over`: there is no room for them."""
+        if (figures, is_over) != (self._figures, self.has_class("-over")):
+            self._figures = figures
+            self.set_class(is_over, "-over")
+            self._show_subtitle()
+
+    @property
+    def send_sign(self) -> str:
+        """What is printed on the key that sends."""
+        keys = self._send_keys if self.enter_sends else self._newline_keys
+        return "↵" if "enter" in keys else key_name(min(keys, default=""), short=True)
+
+    def _show_subtitle(self) -> None:
+        both = "   ".join(filter(None, (self.edited, self._figures)))
+        fits = cell_len(both) <= self.outer_size.width - 6
+        self.border_subtitle = Content(both if fits else self.edited or self._figures) if both else None
+
+    def on_resize(self) -> None:
+        """Say in the border what there is room for."""
+        self._show_subtitle()
 
     # --- the text -------------------------------------------------------------------------------------
 
     @property
     def full_text(self) -> str:
-        """What is sent: the text with the long pastes in their places, on lines of their own beside words."""
-        return _CHIP.sub(self._unfold, self.text)
+        """What is sent: the text with files and long pastes in their places, on lines of their own."""
+        return self.chips.unfolded(self.text)
 
-    def _unfold(self, chip: re.Match[str]) -> str:
-        pasted = self._pasted.get(chip[0])
-        if pasted is None:
-            return chip[0]
-        before, after = chip.string[: chip.start()][-1:], chip.string[chip.end() :]
-        left = "\n" if before and not (before.isspace() or pasted[0].isspace()) else ""
-        right = (
-            "\n" if after and not (after[0].isspace() or pasted[-1].isspace() or _CHIP.match(after)) else ""
-        )
-        return left + pasted + right
+    def attach(self, path: Path) -> None:
+        """Put a text file in, as a chip; where that cannot be, `NotAttached` says why."""
+        self.files.attach([path])
+
+    def send(self) -> None:
+        """Have what is written sent; the prompt is empty from now on."""
+        self.post_message(self.Sent(self))
+        self.clear_all()
 
     def take_back(self, text: str) -> None:
         """Put words that could not be sent before what was typed since."""
@@ -123,38 +153,21 @@ class Prompt(TextArea):
 
     def restore(self, sent: Sent) -> None:
         """Put what was refused before what was typed since."""
+        if self.chips.clashes(sent.chips):
+            self.take_back(sent.text)
+            return
         typed = self.text
-        self._pasted |= sent.pasted
+        self.chips.take(sent.chips)
         self.load_text(sent.typed if not typed.strip() else f"{sent.typed}\n{typed}")
         self.move_cursor(self.document.end)
 
     def clear_all(self) -> None:
-        """Forget the text and the pastes."""
-        self._pasted.clear()
+        """Forget the text and the chips."""
+        self.chips.clear()
         self.load_text("")
 
     def _insert(self, text: str) -> None:
-        if len(text) > CHIP_FROM_CHARACTERS:
-            text = self._chip(text)
-        if result := self._replace_via_keyboard(text, *self.selection):
-            self.move_cursor(result.end_location)
-
-    def _chip(self, text: str) -> str:
-        base = f"[pasted {len(text):,} characters"
-        chip, n = f"{base}]", 1
-        while chip in self._pasted:
-            n += 1
-            chip = f"{base} #{n}]"
-        self._pasted[chip] = text
-        return chip
-
-    def get_line(self, line_index: int) -> Text:
-        """The line, with the pastes that are kept aside marked."""
-        line = super().get_line(line_index)
-        for chip in _CHIP.finditer(line.plain):
-            if chip[0] in self._pasted:
-                line.stylize("reverse", *chip.span())
-        return line
+        self.put_in(self.chips.folded(text))
 
     # --- keys -----------------------------------------------------------------------------------------
 
@@ -162,11 +175,13 @@ class Prompt(TextArea):
         newline, sends = self._newline_keys, self._send_keys
         if not self.enter_sends:
             newline, sends = sends, newline
-        if event.key in sends:
+        if any(take(event.key) for take in self.key_takers):
             event.stop()
             event.prevent_default()
-            self.post_message(self.Sent(self))
-            self.clear_all()
+        elif event.key in sends:
+            event.stop()
+            event.prevent_default()
+            self.send()
         elif event.key in newline:
             event.stop()
             event.prevent_default()
@@ -209,7 +224,10 @@ class Prompt(TextArea):
     async def _on_paste(self, event: events.Paste) -> None:
         event.stop()
         event.prevent_default()
-        self._insert(without_controls(event.text))
+        text = without_controls(event.text)
+        start = min(*self.selection)
+        self._insert(text)
+        self.files.take_pasted(text, start)
         self.focus()
 
     async def action_copy_or_interrupt(self) -> None:
@@ -225,13 +243,3 @@ class Prompt(TextArea):
             self.action_delete_right()
         else:
             await self.run_action("app.quit")
-
-    def action_delete_chip_left(self) -> None:
-        """Delete a character, or the whole mark of a paste."""
-        row, column = self.cursor_location
-        before = str(self.document[row])[:column]
-        chips = [chip for chip in _CHIP.finditer(before) if chip.end() == column and chip[0] in self._pasted]
-        if chips and not self.selected_text:
-            self._replace_via_keyboard("", (row, chips[-1].start()), (row, column))
-        else:
-            self.action_delete_left()

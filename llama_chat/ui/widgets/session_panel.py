@@ -46,6 +46,8 @@ class SessionPanel(Vertical):
         """Fill the list."""
         self.query_one(SessionList).show_sessions(self._sessions, self._current_id)
 
-    def focus_input(self) -> None:
-        """Type to search."""
+    def focus_input(self, words: str = "") -> None:
+        """Type to search; words are typed already."""
+        if words:
+            self.query_one(SessionList).type(words)
         self.query_one(Input).focus()

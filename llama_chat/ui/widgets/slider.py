@@ -23,6 +23,12 @@ KNOBS = {-1: "◀", 0: "●", 1: "▶"}
 """An arrow for a value that lies beyond the end of the track."""
 
 
+def label_cells(width: int) -> int:
+    """How much of a compact row the name takes."""
+    wanted = LONG_LABEL_CELLS if width >= 60 else LABEL_CELLS
+    return wanted if width >= wanted + VALUE_CELLS + 10 else min(12, width // 3)
+
+
 class Slider(Widget, can_focus=True):
     """One setting on a track.
 
@@ -126,8 +132,7 @@ class Slider(Widget, can_focus=True):
         width = self.content_size.width
         if not self.is_compact:
             return 0, max(3, width - VALUE_CELLS)
-        wanted = LONG_LABEL_CELLS if width >= 60 else LABEL_CELLS
-        label = wanted if width >= wanted + VALUE_CELLS + 10 else min(12, width // 3)
+        label = label_cells(width)
         return label, max(3, width - label - VALUE_CELLS - 2)
 
     @property

@@ -11,12 +11,16 @@ from textual.content import Content
 from textual.reactive import reactive
 from textual.widget import Widget
 
+from llama_chat.chat.context import NEAR_SHARE
 from llama_chat.chat.keys import KEY_ACTIONS, KeyAction, Moment, footer_actions, key_name
 from llama_chat.chat.live import Status
 from llama_chat.sanitize import sanitize
+from llama_chat.ui.pacing import Paced
 from llama_chat.ui.transcript.heads import format_speed
 
 METER_CELLS = 8
+FIGURES_S = 0.2
+"""To draw this line takes 1.6 ms (2026-11): at 30 times a second a twentieth of a core, which keys wait for."""
 GAP = 3
 """Cells between two figures."""
 SPEED_CELLS = len("99.9 tok/s")
@@ -27,11 +31,12 @@ _LOADING = {"torch": "starting the engine", "header": "reading the file", "weigh
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
-def meter(fraction: float, cells: int = METER_CELLS) -> str:
-    """A bar of so many cells, in eighths of a cell."""
+def meter(fraction: float, cells: int = METER_CELLS, *, reused: float = 0.0) -> str:
+    """A bar of so many cells, in eighths of a cell; the part that was reused is hatched, in whole cells."""
     eighths = round(min(max(fraction, 0.0), 1.0) * cells * 8)
     full, rest = divmod(eighths, 8)
-    return ("█" * full + (_EIGHTHS[rest] if rest else "")).ljust(cells)
+    hatched = min(full, round(max(reused, 0.0) * cells))
+    return ("▒" * hatched + "█" * (full - hatched) + (_EIGHTHS[rest] if rest else "")).ljust(cells)
 
 
 def state_text(status: Status) -> tuple[str, str]:
@@ -57,6 +62,8 @@ class Figure(NamedTuple):
     style: str
     is_warning: bool = False
     """Such a one leaves no room for others."""
+    action: str = ""
+    """Of the screen; what a click on it does."""
 
 
 def figures(status: Status) -> list[Figure]:
@@ -77,6 +84,8 @@ def figures(status: Status) -> list[Figure]:
         parts.append(Figure((f"first {status.first_token_s:.2f} s".ljust(12),), "$foreground 60%"))
     if status.reused_tokens:
         parts.append(Figure((f"reused {status.reused_tokens:,}".ljust(12),), "$foreground 60%"))
+        free = max(0, status.context_length - status.context_used)
+        parts.append(Figure((f"free {free:,}".ljust(10),), "$foreground 60%"))
     if status.engine:
         engine, reason = f"engine {status.engine}", sanitize(status.engine_reason)
         why = (f"{engine}: {reason}",) if reason else ()
@@ -91,11 +100,13 @@ def _context(status: Status) -> Figure:
         left = f"{n:,} message{'' if n == 1 else 's'} left out", f"{n:,} left out"
         wordings = [f"context {numbers} · {words}" for words in left]
         texts = (*wordings, f"{shortest} · {n:,} out", shortest)
-        return Figure(texts, "$text-warning", is_warning=True)
-    bar = meter(status.context_used / status.context_length)
+        return Figure(texts, "$text-warning", is_warning=True, action="context")
+    whole = status.context_length
+    bar = meter(status.context_used / whole, reused=status.reused_tokens / whole)
     numbers = numbers.ljust(2 * len(length) + 3)
     wordings = [f"context ▕{bar}▏ {numbers}", f"context {numbers}", shortest.ljust(2 * len(length) + 1)]
-    return Figure(tuple(wordings), "$foreground 60%")
+    is_near = status.context_used >= NEAR_SHARE * whole
+    return Figure(tuple(wordings), "$text-warning" if is_near else "$foreground 60%", action="context")
 
 
 def _fitting(figure: Figure, others: Sequence[Figure], free: int) -> str | None:
@@ -123,11 +134,25 @@ class StatusBar(Widget):
     StatusBar { height: 1; padding: 0 2; color: $foreground 60%; }
     """
 
-    status: reactive[Status] = reactive(Status())
+    status: reactive[Status] = reactive(Status(), repaint=False)
 
     def __init__(self, actions: Sequence[KeyAction] = KEY_ACTIONS) -> None:
         super().__init__()
         self._actions = actions
+        self._places: dict[str, range] = {}
+        """Cells in which a click does something, by the action."""
+        self._repaint = Paced(self.refresh, FIGURES_S)
+
+    def watch_status(self, before: Status, now: Status) -> None:
+        """Show it: at once when something else begins, figures only so often that they can be read."""
+        if (before.doing, before.is_replying, before.is_saved) == (now.doing, now.is_replying, now.is_saved):
+            self._repaint.ask()
+        else:
+            self._repaint.now()
+
+    def on_unmount(self) -> None:
+        """Paint no more."""
+        self._repaint.forget()
 
     @property
     def moment(self) -> Moment:
@@ -152,6 +177,10 @@ class StatusBar(Widget):
         """Do what the key does that was clicked."""
         line = self.render().plain
         x = event.x - self.gutter.left
+        for name, place in self._places.items():
+            if x in place:
+                await self.run_action(f"screen.{name}")
+                return
         for action in footer_actions(self.moment, self._actions):
             start = line.rfind(f"{key_name(action.keys[0], short=True)} {action.label}")
             if start >= 0 and start <= x < start + len(action.label) + 4:
@@ -166,10 +195,13 @@ class StatusBar(Widget):
         left = Content.assemble((state[:1], colour), (state[1:], "$foreground 80%"))
         room = width - cell_len(state)
         shown = figures(self.status)
+        self._places = {}
         for n, figure in enumerate(shown):
             text = _fitting(figure, shown[n + 1 :], room - GAP - min(KEYS_CELLS, width // 5))
             if text is not None:
                 left = Content(" " * GAP).join([left, Content.assemble((text, figure.style))])
                 room -= cell_len(text) + GAP
+                if figure.action:
+                    self._places[figure.action] = range(left.cell_length - cell_len(text), left.cell_length)
         keys = Content(" " * GAP).join(self._keys(room - GAP))
         return Content.assemble(left, " " * max(0, room - keys.cell_length), keys)

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Sequence
 
 from textual.message import Message as TextualMessage
-from textual.timer import Timer
+from textual.strip import Strip
 
 from llama_chat.conversation import Message
 from llama_chat.ui.markdown.parser import load_parser
+from llama_chat.ui.pacing import Paced
 from llama_chat.ui.transcript.entries import Entry, MessageEntry, NoticeEntry, NoticeKind
-from llama_chat.ui.transcript.view import EntryView
+from llama_chat.ui.transcript.finding import FindingView
 
 LONG_TAIL = 4_000
 """Characters of one open block beyond which it is parsed again only every `LONG_TAIL_S`."""
 LONG_TAIL_S = 0.1
+_BORDERLESS = frozenset({"-low", "-tiny"})
+"""Classes of a screen whose prompt has no border."""
+FIGURES_S = 0.2
+"""Figures in a head change no more often than they can be read."""
 
 
-class Transcript(EntryView):
+class Transcript(FindingView):
     """Messages and notices, the newest at the end.
 
     Heights are estimates until a message comes near the view; what is in the view stays where it is when
@@ -42,7 +48,9 @@ class Transcript(EntryView):
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:  # noqa: A002  (Textual's)
         super().__init__(id=id, classes=classes)
         self._index: dict[str, int] = {}
-        self._late: dict[str, Timer] = {}
+        self._late: dict[str, asyncio.TimerHandle] = {}
+        self._live_id = ""
+        self._live_head = Paced(self._redraw_live_head, FIGURES_S)
 
     def on_mount(self) -> None:
         """Load the parser once the first screen is there: the import takes 25 ms (2026-11)."""
@@ -51,6 +59,21 @@ class Transcript(EntryView):
     def watch_below(self, lines: int) -> None:
         """Tell the screen."""
         self.post_message(self.BelowChanged(self, lines))
+        if self._says_below:
+            self.refresh()
+
+    def render_line(self, y: int) -> Strip:
+        """The strip of one line; where the prompt has no border to say so, the last says what is below."""
+        strip = super().render_line(y)
+        if y != self._view_size.height - 1 or not self.below or not self._says_below:
+            return strip
+        label = (self._painter or self._make_painter()).label(f" ↓ {self.below:,} ", "below")
+        room = self._view_size.width - label.cell_length
+        return Strip.join((strip.crop(0, room), label)) if room > 0 else strip
+
+    @property
+    def _says_below(self) -> bool:
+        return not _BORDERLESS.isdisjoint(self.screen.classes)
 
     # --- messages ----------------------------------------------------------------------------------
 
@@ -72,10 +95,15 @@ class Transcript(EntryView):
         place = self._index.get(message.id)
         entry = self._entries[place] if place is not None else None
         if not isinstance(entry, MessageEntry) or entry.message is not message or entry.live_head is not None:
-            return MessageEntry(message)
+            return self._new_entry(message)
         if entry.place is not None or entry.is_marked:
             entry.place = None
             entry.mark(False)
+        return entry
+
+    def _new_entry(self, message: Message) -> MessageEntry:
+        entry = MessageEntry(message)
+        self._take_folds(entry)
         return entry
 
     def clear(self) -> None:
@@ -90,7 +118,7 @@ class Transcript(EntryView):
         """
         if message.id in self._index:
             raise ValueError(f"message {message.id} is in the transcript already")
-        self._insert(len(self._entries), MessageEntry(message))
+        self._insert(len(self._entries), self._new_entry(message))
 
     def append_text(self, message_id: str, text: str) -> None:
         """Let a message grow at its end.
@@ -104,7 +132,9 @@ class Transcript(EntryView):
         if entry.tail_length > LONG_TAIL and now - entry.updated_at < LONG_TAIL_S:
             if message_id not in self._late:
                 wait_s = entry.updated_at + LONG_TAIL_S - now
-                self._late[message_id] = self.set_timer(wait_s, lambda: self._draw_pending(message_id))
+                # Not a timer of Textual's: on a busy machine one may never tick (Textual 8.2.8, 2026-11).
+                loop = asyncio.get_running_loop()
+                self._late[message_id] = loop.call_later(wait_s, self._draw_late, message_id)
             return
         self._draw_pending(message_id)
 
@@ -117,6 +147,7 @@ class Transcript(EntryView):
         entry = self._message(message.id)
         self._stop_late(message.id)
         entry.replace(message)
+        self._offer_at_end()
         self._changed(message.id, 0)
 
     def go_to_message(self, message_id: str) -> None:
@@ -139,7 +170,11 @@ class Transcript(EntryView):
         """
         entry = self._message(message_id)
         entry.live_head = text
-        self._redraw_head(message_id, entry)
+        if message_id == self._live_id:
+            self._live_head.ask()
+        else:
+            self._live_id = message_id
+            self._live_head.now()
 
     def set_place(self, message_id: str, place: int, count: int) -> None:
         """Show which of its siblings a message is (`‹ 2/3 ›`); nothing when it is the only one.
@@ -173,6 +208,7 @@ class Transcript(EntryView):
         return [entry for entry in self._entries if isinstance(entry, NoticeEntry)]
 
     def _set_entries(self, entries: list[Entry]) -> None:
+        cursor = self._cursor_before()
         for message_id in list(self._late):
             self._stop_late(message_id)
         width, is_known = self._column.text_width, self._view_size.width > 0
@@ -187,7 +223,10 @@ class Transcript(EntryView):
         self._count_messages()
         if self.is_attached:
             self.screen.clear_selection()
+        self._offer_at_end()
+        self._entries_changed()
         self.follows_end = True
+        self._restore_cursor(cursor)
 
     def _insert(self, place: int, entry: Entry) -> None:
         entry.resize(self._column.text_width)
@@ -211,6 +250,8 @@ class Transcript(EntryView):
         self._count_messages(place)
         if self.is_attached and place < len(self._entries):
             self.screen.clear_selection()  # it names entries by their places
+        self._offer_at_end()
+        self._entries_changed()
         self._settle(top)
         self.refresh()
 
@@ -218,6 +259,9 @@ class Transcript(EntryView):
         for place, entry in enumerate(self._entries[first:], first):
             if isinstance(entry, MessageEntry):
                 self._index[entry.message.id] = place
+
+    def _place_of(self, message_id: str | None) -> int | None:
+        return self._index.get(message_id) if message_id is not None else None
 
     def _message(self, message_id: str) -> MessageEntry:
         entry = self._entries[self._index[message_id]]
@@ -227,27 +271,28 @@ class Transcript(EntryView):
     def _draw_pending(self, message_id: str) -> None:
         self._stop_late(message_id)
         entry = self._message(message_id)
+        entry.folds.keeps_open = not self.follows_end
         changed = entry.draw_pending()
         entry.updated_at = time.monotonic()
         self._changed(message_id, changed)
 
+    def _draw_late(self, message_id: str) -> None:
+        if self.is_attached and message_id in self._index:
+            self._draw_pending(message_id)
+
     def _stop_late(self, message_id: str) -> None:
         if (timer := self._late.pop(message_id, None)) is not None:
-            timer.stop()
+            timer.cancel()
 
     def _changed(self, message_id: str, first_row: int) -> None:
         """Rows of a message have changed from this one on."""
         place = self._index[message_id]
-        start = self._heights.start(place)
-        end = self._heights.start(place + 1)
-        if end - start == self._entries[place].height:
-            self._refresh_rows(start + first_row, end)
-            return
-        self._heights.recount(self._entries, place)
-        top = self.scroll_offset.y
-        self._settle(top)
-        if self.scroll_offset.y == top:  # otherwise all of the view is painted anyway
-            self._refresh_rows(start + first_row, self._heights.total)
+        self._text_changed(place)
+        self._entry_changed(place, first_row)
+
+    def _redraw_live_head(self) -> None:
+        if self._live_id in self._index:
+            self._redraw_head(self._live_id, self._message(self._live_id))
 
     def _redraw_head(self, message_id: str, entry: MessageEntry) -> None:
         entry.redraw_head()

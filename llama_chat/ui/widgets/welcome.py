@@ -11,7 +11,7 @@ from textual.widget import Widget
 from llama_chat.chat.keys import KEY_ACTIONS, KeyAction, key_name
 from llama_chat.sanitize import sanitize
 
-_LLAMA = (
+LLAMA = (
     " █▄▄█",
     "██▀███",
     "▀▀▀███",
@@ -51,7 +51,7 @@ class Welcome(Widget):
         width, height = self.content_size
         parts: list[Content] = []
         if height >= 14 and width >= 30:
-            parts += [Content.assemble((line, "$primary")).pad_left((width - 11) // 2) for line in _LLAMA]
+            parts += [Content.assemble((line, "$primary")).pad_left((width - 11) // 2) for line in LLAMA]
             parts.append(Content(""))
         lines = len(parts)
         parts.append(Content.assemble((sanitize(self.model), "$foreground bold")))

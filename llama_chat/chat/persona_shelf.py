@@ -1,0 +1,79 @@
+"""The personas of the user's folder as they are now: read anew, and written on a thread of their own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from llama_chat.personas import (
+    LoadedPersonas,
+    Persona,
+    delete_persona,
+    load_personas,
+    own_path,
+    save_persona,
+)
+
+T = TypeVar("T")
+
+
+class Write(Protocol):
+    """Runs a function that writes, on another thread; `Bridge.write` is one."""
+
+    def __call__(self, function: Callable[[], T]) -> Future[T]:
+        """What the function returns or raises."""
+
+
+class PersonaShelf:
+    """Ours and the user's.
+
+    Args:
+        folder: of the user's.
+        write: runs what writes.
+    """
+
+    def __init__(self, folder: Path, write: Write) -> None:
+        self.folder = folder
+        self._write = write
+
+    def load(self) -> LoadedPersonas:
+        """All there are now."""
+        return load_personas(self.folder)
+
+    def has_own(self, title: str) -> bool:
+        """Whether a file stands where the persona of this title would be kept.
+
+        Raises:
+            UsageError: it cannot be called so.
+        """
+        return own_path(self.folder, title).exists()
+
+    async def save_as(self, title: str, text: str) -> Persona:
+        """Keep the text under this title.
+
+        Raises:
+            UsageError: it cannot be called so.
+            SettingsError: it cannot be written.
+        """
+        path = own_path(self.folder, title)
+        return await asyncio.wrap_future(self._write(lambda: save_persona(path, title, text)))
+
+    async def save(self, persona: Persona, text: str) -> Persona:
+        """Give the persona another text; of one of ours the user gets a copy.
+
+        Raises:
+            SettingsError: it cannot be written.
+        """
+        path = persona.path or own_path(self.folder, persona.name)
+        return await asyncio.wrap_future(self._write(lambda: save_persona(path, persona.title, text)))
+
+    async def delete(self, persona: Persona) -> None:
+        """Take the user's file away.
+
+        Raises:
+            SettingsError: that cannot be done.
+        """
+        await asyncio.wrap_future(self._write(lambda: delete_persona(persona)))

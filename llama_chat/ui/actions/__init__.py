@@ -1,0 +1,1 @@
+"""What the keys and commands of the chat do, one mixin of its screen for each subject."""

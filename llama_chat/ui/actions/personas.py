@@ -1,0 +1,37 @@
+"""The system prompt and the personas: what their keys and commands do."""
+
+from __future__ import annotations
+
+from llama_chat.ui.screens import openers
+from llama_chat.ui.screens.chat_view import ChatViewScreen
+
+
+class PersonaActions(ChatViewScreen):
+    """What the chat screen does with the system prompt."""
+
+    def action_system_prompt(self, words: str = "") -> None:
+        """Edit the system prompt of this chat; with words, take these."""
+        if words:
+            self.chat.set_system(words)
+        else:
+            openers.edit_system_prompt(self)
+
+    def action_personas(self, words: str = "") -> None:
+        """Choose a persona; with words, take the one that they name.
+
+        Raises:
+            UsageError: there is none, or more than one.
+        """
+        from llama_chat.chat.persona_shelf import PersonaShelf
+
+        shelf = PersonaShelf(self.setup.paths.prompts, self.bridge.write)
+        if words:
+            self.chat.set_system(shelf.load().find(words).text)
+            return
+        from llama_chat.ui.screens.personas import PersonaScreen
+
+        def take(text: str | None) -> None:
+            if text is not None:
+                self.chat.set_system(text)
+
+        self.app.push_screen(PersonaScreen(self, shelf), take)

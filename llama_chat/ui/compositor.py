@@ -1,0 +1,56 @@
+"""Draws less for a small change than Textual does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from textual._compositor import Compositor
+from textual.geometry import Region
+from textual.strip import Strip
+
+
+class FrugalCompositor(Compositor):
+    """Draws anew only the rows that changed, of the widgets that are there.
+
+    Textual's own draws every widget between the first changed row and the last. While a reply is written
+    those are in the transcript and the status bar, so it draws the whole screen, sliders too, for each word.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._changed: Sequence[Region] = ()
+
+    def render_partial_update(self):  # type: ignore[no-untyped-def]  # ChopsUpdate | None is not exported
+        """What is sent to the terminal for the regions that changed."""
+        self._changed = tuple(self._dirty_regions)
+        try:
+            return super().render_partial_update()
+        finally:
+            self._changed = ()
+
+    def _get_renders(self, crop: Region | None = None) -> Iterable[tuple[Region, Region, list[Strip]]]:
+        """Region, clip and strips of what is drawn, the foremost widget first."""
+        if not self._changed:
+            yield from super()._get_renders(crop)
+            return
+        drawn: list[Region] = []
+        for widget, (region, clip) in self.visible_widgets.items():
+            shown = region.intersection(clip)
+            touched = [part.line_span for changed in self._changed if (part := shown.intersection(changed))]
+            for top, end in _merged(touched):
+                part = Region(shown.x, top, shown.width, end - top)
+                if any(before.contains_region(part) for before in drawn):
+                    continue  # it lies behind that, as most containers do
+                drawn.append(part)
+                yield region, part, widget.render_lines(part.translate(-region.offset))
+
+
+def _merged(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The same rows, none of them twice."""
+    merged: list[tuple[int, int]] = []
+    for top, end in sorted(spans):
+        if merged and top <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
+        else:
+            merged.append((top, end))
+    return merged

@@ -1,0 +1,35 @@
+"""What is said of a device, as content."""
+
+from __future__ import annotations
+
+import re
+
+from textual.content import Content
+
+from llama_chat.chat.devices import Device
+from llama_chat.chat.words import one_line
+from llama_chat.sanitize import sanitize
+
+_COMMAND = re.compile(r"`([^`]+)`")
+
+
+def device_content(device: Device) -> Content:
+    """A device in two or three lines."""
+    product = one_line(sanitize(device.product))
+    head = Content.assemble((device.name, "bold"), "  ", product)
+    if device.problem:
+        return Content("\n").join([head, Content.styled(sanitize(device.problem), "$text-warning")])
+    fast = f" · fast: {' '.join(device.fast)}" if device.fast else ""
+    lines = [head, Content.styled(device.memory_text + fast, "$foreground 70%")]
+    if device.details:
+        lines.append(Content.styled(one_line(sanitize(device.details)), "$foreground 50%"))
+    return Content("\n").join(lines)
+
+
+def missing_content(line: str) -> Content:
+    """What is missing, the command that mends it in a colour."""
+    text, parts, end = sanitize(line), [], 0
+    for found in _COMMAND.finditer(text):
+        parts += [Content(text[end : found.start()]), Content.styled(found[1], "$primary bold")]
+        end = found.end()
+    return Content.assemble(*parts, text[end:])

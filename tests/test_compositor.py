@@ -1,0 +1,74 @@
+"""What is drawn for a small change is what a drawing of the whole screen has in that place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from fake_engine import FakeEngine, Pace
+from test_chat_app import NARROW, WIDE, Home, User, chat
+from textual.strip import Strip
+
+from llama_chat.ui.compositor import FrugalCompositor
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home(tmp_path)
+
+
+class CheckedCompositor(FrugalCompositor):
+    """Holds every partial drawing against a whole one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.spans = 0
+
+    def render_partial_update(self):  # type: ignore[no-untyped-def]  # as in the class it checks
+        update = super().render_partial_update()
+        if update is not None:
+            whole = self.render_strips()
+            for y, start, end in update.spans:
+                self.spans += 1
+                drawn = [strip for strip in update.chops[y].values() if strip is not None]
+                places = [x for x, strip in update.chops[y].items() if strip is not None]
+                assert places[0] <= start
+                assert places[-1] + drawn[-1].cell_length >= end
+                line, first = Strip.join(drawn), places[0]
+                assert line.cell_length == places[-1] + drawn[-1].cell_length - first, "there is a hole in it"
+                got = line.crop(start - first, end - first).simplify()
+                assert list(got) == list(whole[y].crop(start, end).simplify()), (y, start, end)
+        return update
+
+
+async def look_around(user: User, pace: Pace) -> None:
+    """Let everything on the screen change: words, figures, sliders, the list, the cursor, the size."""
+    await user.say("tell me")
+    for _ in range(12):
+        pace.step(4)
+        await user.pilot.pause(0.02)
+        await user.press("a")
+    await user.press("ctrl+o", "right", "right", "ctrl+o")
+    await user.press("ctrl+s")
+    await user.pilot.pause(0.05)
+    await user.press("escape", "ctrl+u")
+    await user.press("shift+tab", "pageup", "up", "end")
+    pace.step(30)
+    await user.pilot.pause(0.05)
+    await user.press("escape")
+    await user.idle()
+    await user.pilot.resize_terminal(90, 20)
+    await user.press("escape", "b", "c")
+    await user.sees("bc")
+
+
+@pytest.mark.parametrize("size", [NARROW, WIDE])
+async def test_a_part_is_drawn_as_in_the_whole(home: Home, size: tuple[int, int]) -> None:
+    pace = Pace(is_stepped=True)
+    async with chat(home.setup(FakeEngine([None], pace=pace)), size) as user:
+        await user.idle()
+        checked = CheckedCompositor()
+        checked.__dict__.update(vars(user.screen._compositor) | {"spans": 0})
+        user.screen._compositor = checked
+        await look_around(user, pace)
+        assert checked.spans > 100

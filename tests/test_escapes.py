@@ -1,0 +1,97 @@
+"""Nothing that a model, a file or a user says commands the terminal: a short `escape_runs.py`."""
+
+from __future__ import annotations
+
+import base64
+import sys
+from pathlib import Path
+
+import pytest
+from hostile_text import HostileTexts, TerminalCheck
+
+from llama_chat.sanitize import is_safe
+
+if sys.platform == "win32":
+    pytest.skip("pseudo-terminals are POSIX", allow_module_level=True)
+
+from escape_runs import Result, run
+
+NOT_SHOWN = {"a_note_on_the_desktop", "copied", "completions", "links"}
+"""Places whose texts leave otherwise than as text; and a link shows its words, not where it leads."""
+LEAST_SEEN = 0.1
+"""Of the texts of a place, at least so many must be read there, or nothing was tried."""
+FEW = 5
+"""So many may all have been cut off, or scrolled away."""
+
+
+def check(result: Result) -> None:
+    assert not result.problems, "\n".join(result.problems)
+    assert result.status == 0
+    many = [place for place, numbers in result.places.items() if len(numbers) > FEW]
+    assert {place for place in many if result.seen_share(place) < LEAST_SEEN} <= NOT_SHOWN
+
+
+def test_nothing_that_the_chat_shows_commands_the_terminal(tmp_path: Path) -> None:
+    result = run("hostile_chat", 1, 500, tmp_path)
+    check(result)
+    assert result.check.sequences["?h"] == result.check.sequences["?l"] > 0, "every mode is given back"
+    assert result.check.noted
+    assert any("[" in text for text in result.check.copied)
+
+
+def test_nothing_that_a_command_prints_commands_the_terminal(tmp_path: Path) -> None:
+    check(run("hostile_commands", 1, 1500, tmp_path))
+
+
+def test_a_crash_shows_no_sequence_of_what_crashed_it(tmp_path: Path) -> None:
+    result = run("hostile_chat", 1, 1, tmp_path, ["a_crash"])
+    assert not result.problems
+    assert b"ValueError" in result.last
+
+
+# --- what the runs rest on ------------------------------------------------------------------------------
+
+
+def problems(*parts: str, is_screen: bool = True) -> list[str]:
+    """What the check says of the parts, each written by itself."""
+    found = TerminalCheck((80, 24))
+    for part in (*["\x1b[?1049h"] * is_screen, *parts):
+        found.feed(part.encode())
+    found.end()
+    return found.problems
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\x1b[1;31;48;2;1;2;3m[k1] 日本 👩\u200d🚀\x1b[0m\x1b[3;80H",
+        "\x1b[?2026h\x1b[?25l\x1b]22;pointer\x07\x1b[?2026l",
+        f"\x1b]52;c;{base64.b64encode(b'x').decode()}\x07",
+        "\x1b]777;notify;llama-chat;done\x1b\\\x07",
+        "one\r\ntwo\n",
+    ],
+)
+def test_what_the_app_writes_itself_is_let_through_wherever_it_is_cut(text: str) -> None:
+    for cut in range(len(text) + 1):
+        assert problems(text[:cut], text[cut:]) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("\x1b]0;t\x07", "\x1b]8;;http://x\x1b\\", "\x1b]52;c;no base64\x07", "\x1bP1$r0m\x1b\\", "\x1bc"),
+        *("\x1b[2J", "\x1b[6n", "\x1b[7331m", "\x1b[99;1H", "\x1b[?7331h", "\x9b31m", "a\u202eb", "a\u200bb"),
+        *("a\rb", "a\x08b", "a\x07b", "\x1b", "\x1b]52;c", "a\u200db"),
+    ],
+)
+def test_what_is_not_its_own_is_found_wherever_it_is_cut(text: str) -> None:
+    for cut in range(len(text) + 1):
+        assert problems(text[:cut], text[cut:], "."), (text[:cut], text[cut:])
+
+
+def test_the_texts_are_as_hostile_as_they_claim() -> None:
+    texts = HostileTexts(0).lines("here", 2000)
+    assert sum(not is_safe(text) for text in texts) > 1900
+    for part in ("\x1b]0;", "\x1b]8;", "\x1b]52;", "\x1bP", "\x9b", "\u202e", "[/zz]", "\x1b[7331m"):
+        assert sum(part in text for text in texts) > 20, part
+    assert HostileTexts(0).lines("here", 2000) == texts
