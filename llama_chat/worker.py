@@ -137,7 +137,7 @@ class Worker:
         return is_waiting
 
     def ask(self, function: Callable[[Engine], T]) -> T | None:
-        """What the function says of the engine that is loaded, called on the caller's thread; None without one.
+        """What the function says of the loaded engine, called on the caller's thread; None without one.
 
         Only `info` and `count_tokens` may be asked for so: they touch no tensor, and a tokenizer may be
         used by several threads.

@@ -22,11 +22,11 @@ from textual.app import App, ComposeResult
 from textual.document._document import Selection
 
 from llama_chat.attached import AttachedFile, block_of, parts_of
-from llama_chat.chat.attaching import MOST_BYTES, AttachError, name_of, read_attachment
-from llama_chat.chat.counting import SLICE_CHARACTERS, TokenCounter, slice_end
-from llama_chat.chat.pasted_paths import dropped_files, typed_files
-from llama_chat.chat.typed_path import entries_of
-from llama_chat.chat.written import without_controls
+from llama_chat.chat.backstage.counting import SLICE_CHARACTERS, TokenCounter, slice_end
+from llama_chat.chat.prompt.attaching import MOST_BYTES, AttachError, name_of, read_attachment
+from llama_chat.chat.prompt.pasted_paths import dropped_files, typed_files
+from llama_chat.chat.prompt.typed_path import entries_of
+from llama_chat.chat.prompt.written import without_controls
 from llama_chat.cli.plain import PlainChat
 from llama_chat.events import Piece, Text
 from llama_chat.ui.screens.attach import AttachScreen, PathList

@@ -14,8 +14,8 @@ from fake_engine import INFO, FakeEngine, Pace, loader_of
 from test_chat_app import NARROW, TIMEOUT_S, WIDE, Home, User, chat, locked
 from textual.content import Content
 
-from llama_chat.chat import notes
-from llama_chat.chat.bridge import Bridge
+from llama_chat.chat.backstage import notes
+from llama_chat.chat.backstage.bridge import Bridge
 from llama_chat.chat.opening import OPENING
 from llama_chat.conversation import Conversation, Message, Role, short_id
 from llama_chat.errors import Interrupted, ModelError, StoreError

@@ -15,9 +15,9 @@ from test_chat_app import NARROW, SMALL, WIDE, Home, User, chat
 from textual.widgets import Input
 
 from llama_chat.catalogue import DEFAULT
-from llama_chat.chat.devices import Device, DeviceAccess, DevicesFound, is_same, parse_device
-from llama_chat.chat.newcomer import is_first_run
-from llama_chat.chat.recommending import Circumstances, about, recommended
+from llama_chat.chat.machine.devices import Device, DeviceAccess, DevicesFound, is_same, parse_device
+from llama_chat.chat.machine.newcomer import is_first_run
+from llama_chat.chat.machine.recommending import Circumstances, about, recommended
 from llama_chat.chat.setup import ChatSetup
 from llama_chat.cli.chat import build_setup
 from llama_chat.cli.device_access import device_access

@@ -23,6 +23,7 @@ from fake_engine import INFO, PLAN, FakeEngine
 from test_chat_app import NARROW, SMALL, TIMEOUT_S, WIDE, Home, User, chat
 from textual.widgets import Input, TextArea
 
+from llama_chat.chat import talk as talk_module
 from llama_chat.chat.setup import Puller
 from llama_chat.conversation import Message, Reply, Role
 from llama_chat.errors import Interrupted
@@ -30,7 +31,6 @@ from llama_chat.events import Sampling
 from llama_chat.pull import PullProgress
 from llama_chat.sessions import SessionStore, shelf
 from llama_chat.settings import ChatSettings
-from llama_chat.chat import talk as talk_module
 from llama_chat.ui.screens.download import DownloadScreen
 from llama_chat.ui.widgets import session_list
 

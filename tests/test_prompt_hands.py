@@ -11,10 +11,10 @@ from fake_engine import INFO, FakeEngine, Pace, loader_of
 from test_chat_app import NARROW, SMALL, WIDE, Home, User, chat
 from textual.widgets import Input
 
-from llama_chat.chat.completing import command_offers, typed_in
 from llama_chat.chat.keys import KEY_ACTIONS
-from llama_chat.chat.path_offers import fitting_paths, folder_of, list_folder
-from llama_chat.chat.recall import Walk
+from llama_chat.chat.prompt.completing import command_offers, typed_in
+from llama_chat.chat.prompt.path_offers import fitting_paths, folder_of, list_folder
+from llama_chat.chat.prompt.recall import Walk
 from llama_chat.conversation import Message, Role
 from llama_chat.editor import edit_text
 from llama_chat.errors import ModelError, SettingsError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from llama_chat.chat.saved import SavedSession
+from llama_chat.chat.backstage.saved import SavedSession
 from llama_chat.conversation import Conversation, Role
 from llama_chat.sessions import SessionStore
 

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from llama_chat.chat.tree import TreeRow, branch_count, first_words, rows_with, tree_rows
+from llama_chat.chat.branches.tree import TreeRow, branch_count, first_words, rows_with, tree_rows
 from llama_chat.conversation import Conversation, Message, Role
 
 

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from llama_chat.chat import notes, notices
-from llama_chat.chat.branching import Branching
-from llama_chat.chat.bridge import Bridge
-from llama_chat.chat.compacting import Compacting
-from llama_chat.chat.continuing import room_to_go_on, why_it_cannot_go_on
+from llama_chat.chat import notices
+from llama_chat.chat.backstage import notes
+from llama_chat.chat.backstage.bridge import Bridge
+from llama_chat.chat.branches.branching import Branching
+from llama_chat.chat.branches.continuing import room_to_go_on, why_it_cannot_go_on
+from llama_chat.chat.branches.siblings import end_of_own_path
+from llama_chat.chat.branches.steps import Steps
+from llama_chat.chat.context.compacting import Compacting
+from llama_chat.chat.machine.switching import Switching
 from llama_chat.chat.opening import Opening
-from llama_chat.chat.siblings import end_of_own_path
-from llama_chat.chat.steps import Steps
-from llama_chat.chat.switching import Switching
+from llama_chat.chat.prompt.waiting import Waiting
 from llama_chat.chat.talk import Talk
 from llama_chat.chat.view import ChatView
-from llama_chat.chat.waiting import Waiting
 from llama_chat.conversation import Message, Reply, Role, new_seed, title_of
 from llama_chat.errors import LlamaChatError
 from llama_chat.settings import ChatSettings

@@ -8,7 +8,7 @@ import sys
 import threading
 from pathlib import Path
 
-from llama_chat.chat.bridge import Bridge
+from llama_chat.chat.backstage.bridge import Bridge
 from llama_chat.conversation import short_id
 from llama_chat.sanitize import sanitize
 

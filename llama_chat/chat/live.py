@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
-from llama_chat.chat.estimating import estimated_tokens
+from llama_chat.chat.context.estimating import estimated_tokens
 from llama_chat.conversation import Message, Reply, Role
 from llama_chat.events import Event, Finished, Loading, ModelInfo, Prefilled, Token
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from llama_chat.chat.summaries import SUMMARY_MESSAGES, summarised_messages
+from llama_chat.chat.context.summaries import SUMMARY_MESSAGES, summarised_messages
 from llama_chat.chat.view import ChatView
 from llama_chat.chat.words import format_tokens, one_line
 from llama_chat.conversation import Conversation, Message, Reply

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from llama_chat.chat import notices
-from llama_chat.chat.saved import SavedSession
-from llama_chat.chat.summaries import leave_unfinished
+from llama_chat.chat.backstage.saved import SavedSession
+from llama_chat.chat.context.summaries import leave_unfinished
 from llama_chat.conversation import Conversation
 from llama_chat.errors import LlamaChatError
 from llama_chat.sessions import ModelRecord, SessionInfo, SessionStore

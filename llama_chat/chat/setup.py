@@ -15,7 +15,7 @@ from llama_chat.shelves.to_load import ModelToLoad
 from llama_chat.shelves.to_load import Puller as Puller
 
 if TYPE_CHECKING:
-    from llama_chat.chat.devices import DeviceAccess
+    from llama_chat.chat.machine.devices import DeviceAccess
 
 
 @dataclass(frozen=True, slots=True)

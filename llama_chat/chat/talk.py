@@ -7,13 +7,14 @@ from dataclasses import replace
 from datetime import date
 from functools import partial
 
-from llama_chat.chat import notes, notices
-from llama_chat.chat.bridge import Bridge
-from llama_chat.chat.context import ContextWatch
+from llama_chat.chat import notices
+from llama_chat.chat.backstage import notes
+from llama_chat.chat.backstage.bridge import Bridge
+from llama_chat.chat.backstage.saved import SavedSession
+from llama_chat.chat.branches.siblings import forks
+from llama_chat.chat.context.figures import ContextWatch
 from llama_chat.chat.live import Status
 from llama_chat.chat.replying import Replying
-from llama_chat.chat.saved import SavedSession
-from llama_chat.chat.siblings import forks
 from llama_chat.chat.view import ChatView
 from llama_chat.conversation import Conversation, Message, Role
 from llama_chat.errors import LlamaChatError

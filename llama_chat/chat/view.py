@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, Protocol, TypeAlias
 
-from llama_chat.chat import notes
+from llama_chat.chat.backstage import notes
 from llama_chat.chat.thoughts import ThoughtFigures
 from llama_chat.conversation import Message
 

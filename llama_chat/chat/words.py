@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from llama_chat.chat.summaries import summarised_messages
+from llama_chat.chat.context.summaries import summarised_messages
 from llama_chat.conversation import Message, Reply, Role
 from llama_chat.sanitize import sanitize
 

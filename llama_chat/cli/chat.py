@@ -128,7 +128,7 @@ def build_setup(
 
 def _is_first_run(model: str, paths: Paths, *, is_resumed: bool) -> bool:
     """Whether whoever starts it is new here; asked only where the model is not at hand."""
-    from llama_chat.chat.newcomer import is_first_run
+    from llama_chat.chat.machine.newcomer import is_first_run
     from llama_chat.shelves.listing import used_file
 
     return is_first_run(

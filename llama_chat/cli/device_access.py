@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from llama_chat.chat.devices import Device, DeviceAccess, DevicesFound
+from llama_chat.chat.machine.devices import Device, DeviceAccess, DevicesFound
 from llama_chat.cli.other_models import ModelOpener
 from llama_chat.settings import ModelSettings
 from llama_chat.shelves.fit import ShortFit

@@ -15,12 +15,12 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TypeVar
 
-from llama_chat.chat.attaching import Attachment
-from llama_chat.chat.bridge import Bridge
+from llama_chat.chat.backstage.bridge import Bridge
 from llama_chat.chat.chat import Chat
 from llama_chat.chat.farewell import close_bridge
-from llama_chat.chat.model_name import name_and_type
-from llama_chat.chat.preset_shelf import PresetShelf
+from llama_chat.chat.machine.model_name import name_and_type
+from llama_chat.chat.picks.preset_shelf import PresetShelf
+from llama_chat.chat.prompt.attaching import Attachment
 from llama_chat.chat.setup import ChatSetup
 from llama_chat.chat.words import one_line
 from llama_chat.cli.plain_attaching import with_files

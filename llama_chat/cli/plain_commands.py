@@ -9,11 +9,11 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, TypeAlias
 
 from llama_chat.chat import notices
+from llama_chat.chat.branches.siblings import last_fork
 from llama_chat.chat.commands import parse_setting
 from llama_chat.chat.keys import COMMANDS, KEY_ACTIONS
-from llama_chat.chat.preset_shelf import PRESET_WORDS
-from llama_chat.chat.seeds import SEED_WORDS
-from llama_chat.chat.siblings import last_fork
+from llama_chat.chat.picks.preset_shelf import PRESET_WORDS
+from llama_chat.chat.picks.seeds import SEED_WORDS
 from llama_chat.cli import plain_attaching, plain_context, plain_sessions, plain_settings, plain_tree
 from llama_chat.cli.plain_device import run_on_device
 from llama_chat.cli.plain_input import tell_how_to_paste

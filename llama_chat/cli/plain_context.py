@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from llama_chat.chat import notices
 from llama_chat.chat.code_files import path_of, write_code
-from llama_chat.chat.context import context_rows
+from llama_chat.chat.context.figures import context_rows
 from llama_chat.cli.talk import say
 from llama_chat.conversation import Role
 

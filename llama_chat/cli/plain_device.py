@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from llama_chat.chat.devices import DevicesFound, is_same, parse_device
+from llama_chat.chat.machine.devices import DevicesFound, is_same, parse_device
 from llama_chat.cli.talk import say
 from llama_chat.errors import UsageError
 from llama_chat.sanitize import sanitize

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from llama_chat.chat.preset_shelf import taken_sentence
-from llama_chat.chat.seeds import FRESH, parse_seed
+from llama_chat.chat.picks.preset_shelf import taken_sentence
+from llama_chat.chat.picks.seeds import FRESH, parse_seed
 from llama_chat.cli.talk import say
 
 if TYPE_CHECKING:

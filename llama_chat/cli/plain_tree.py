@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from llama_chat.chat.branches.tree import TreeRow, facts, first_words, speaker, tree_rows
 from llama_chat.chat.finding import Needle, fold_case
-from llama_chat.chat.tree import TreeRow, facts, first_words, speaker, tree_rows
 from llama_chat.cli.plain_words import excerpt
 from llama_chat.cli.talk import say
 from llama_chat.editor import edit_text

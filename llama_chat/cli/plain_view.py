@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from llama_chat.chat import notes
+from llama_chat.chat.backstage import notes
 from llama_chat.chat.thoughts import ThoughtFigures
 from llama_chat.chat.view import NoticeKind
 from llama_chat.chat.words import end_text, name_of

@@ -15,7 +15,7 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.screen import Screen
 
-from llama_chat.chat.bridge import Bridge
+from llama_chat.chat.backstage.bridge import Bridge
 from llama_chat.chat.farewell import close_bridge, farewell
 from llama_chat.chat.setup import ChatSetup
 from llama_chat.chat.view import NoticeKind

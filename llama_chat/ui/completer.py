@@ -9,7 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from llama_chat.chat.completing import (
+from llama_chat.chat.backstage.own_thread import OwnThread
+from llama_chat.chat.prompt.completing import (
     TAKES_PATHS,
     Offer,
     Typed,
@@ -19,7 +20,6 @@ from llama_chat.chat.completing import (
     typed_in,
     unescaped,
 )
-from llama_chat.chat.own_thread import OwnThread
 
 if TYPE_CHECKING:
     from llama_chat.ui.screens.chat_view import ChatViewScreen
@@ -89,7 +89,7 @@ class Completer:
 
     def _takes_enter(self, typed: Typed) -> bool:
         """Whether Enter takes the first offer, though the user did not go to it."""
-        from llama_chat.chat.word_offers import FREE_WORDS
+        from llama_chat.chat.prompt.word_offers import FREE_WORDS
 
         if typed.kind == "words":
             is_known = any(offer.text.strip() == typed.text.strip() for offer in self._offers)
@@ -97,7 +97,7 @@ class Completer:
         return bool(typed.text) and not is_whole(typed)
 
     def _offers_for(self, typed: Typed) -> Sequence[Offer]:
-        from llama_chat.chat import word_offers
+        from llama_chat.chat.prompt import word_offers
 
         if typed.kind == "command":
             return command_offers(typed.text, self._screen.keys.actions)
@@ -120,7 +120,7 @@ class Completer:
         return ()
 
     def _paths(self, typed: str) -> list[Offer]:
-        from llama_chat.chat import path_offers
+        from llama_chat.chat.prompt import path_offers
 
         folder = path_offers.folder_of(typed)
         entries = self._ask(("path", folder), lambda: path_offers.list_folder(folder))

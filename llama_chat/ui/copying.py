@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from llama_chat.chat.own_thread import OwnThread
+from llama_chat.chat.backstage.own_thread import OwnThread
 from llama_chat.errors import StoreError
 from llama_chat.paths import write_atomically
 from llama_chat.ui.clipboard import OSC52_MOST_BYTES, TMUX, Tool, Ways, encoded, terminal_sequence

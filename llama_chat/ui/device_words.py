@@ -6,7 +6,7 @@ import re
 
 from textual.content import Content
 
-from llama_chat.chat.devices import Device
+from llama_chat.chat.machine.devices import Device
 from llama_chat.chat.words import one_line
 from llama_chat.sanitize import sanitize
 

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from llama_chat.chat.recall import Said, Walk
+from llama_chat.chat.prompt.recall import Said, Walk
 from llama_chat.errors import LlamaChatError
 from llama_chat.ui.screens.session_openers import read_store
 from llama_chat.ui.widgets.prompt import Prompt, without_controls

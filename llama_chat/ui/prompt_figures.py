@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
-from llama_chat.chat.counting import TokenCounter
+from llama_chat.chat.backstage.counting import TokenCounter
 from llama_chat.errors import LlamaChatError
 from llama_chat.ui.widgets.chips import Chip
 from llama_chat.ui.widgets.prompt import Prompt

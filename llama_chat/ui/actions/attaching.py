@@ -25,7 +25,7 @@ class AttachActions(ChatViewScreen):
         if not words:
             self._choose_file()
             return
-        from llama_chat.chat.pasted_paths import typed_files
+        from llama_chat.chat.prompt.pasted_paths import typed_files
 
         paths = typed_files(words)
         if not paths:
@@ -38,7 +38,7 @@ class AttachActions(ChatViewScreen):
 
         def take(path: str | None) -> None:
             if path is not None:
-                from llama_chat.chat.attaching import path_of
+                from llama_chat.chat.prompt.attaching import path_of
 
                 self.prompt.attach(path_of(path))
             self.prompt.focus()

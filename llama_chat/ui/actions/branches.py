@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from textual import on
 
 from llama_chat.chat import notices
-from llama_chat.chat.choosing import keys_of
+from llama_chat.chat.branches.choosing import keys_of
 from llama_chat.conversation import Message, Role
 from llama_chat.ui.screens import openers
 from llama_chat.ui.screens.chat_view import ChatViewScreen

@@ -10,7 +10,7 @@ class ContextActions(ChatViewScreen):
 
     def action_context(self) -> None:
         """Show what is in it."""
-        from llama_chat.chat.context import context_rows
+        from llama_chat.chat.context.figures import context_rows
         from llama_chat.ui.screens.context_card import ContextScreen
 
         path = [self.chat.message_now(message.id) or message for message in self.chat.conversation.path()]

@@ -22,7 +22,7 @@ class PersonaActions(ChatViewScreen):
         Raises:
             UsageError: there is none, or more than one.
         """
-        from llama_chat.chat.persona_shelf import PersonaShelf
+        from llama_chat.chat.picks.persona_shelf import PersonaShelf
 
         shelf = PersonaShelf(self.setup.paths.prompts, self.bridge.write)
         if words:

@@ -8,7 +8,7 @@ from textual import on
 from textual.widgets import TextArea
 
 from llama_chat.chat import notices
-from llama_chat.chat.bridge import Bridge
+from llama_chat.chat.backstage.bridge import Bridge
 from llama_chat.chat.setup import ChatSetup
 from llama_chat.chat.words import one_line
 from llama_chat.errors import LlamaChatError

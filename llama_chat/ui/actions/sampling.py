@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from textual import on
 
-from llama_chat.chat.seeds import parse_seed, seed_sentence, toggled_seed
+from llama_chat.chat.picks.seeds import parse_seed, seed_sentence, toggled_seed
 from llama_chat.errors import UsageError
 from llama_chat.ui.screens.chat_view import ChatViewScreen
 from llama_chat.ui.screens.setting_changes import change_setting

@@ -7,7 +7,7 @@ from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
-from llama_chat.chat.devices import DevicesFound
+from llama_chat.chat.machine.devices import DevicesFound
 from llama_chat.ui.device_words import device_content, missing_content
 from llama_chat.ui.first_run.words import PROMISE, device_verdict
 from llama_chat.ui.widgets.welcome import LLAMA

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from llama_chat.chat.devices import DeviceAccess, DevicesFound
-from llama_chat.chat.recommending import Circumstances
+from llama_chat.chat.machine.devices import DeviceAccess, DevicesFound
+from llama_chat.chat.machine.recommending import Circumstances
 from llama_chat.hub.cache import cache_folder, has_token
 from llama_chat.paths import Paths
 

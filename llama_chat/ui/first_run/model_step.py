@@ -12,7 +12,7 @@ from textual.content import Content
 from textual.message import Message
 from textual.widgets import Input, Static
 
-from llama_chat.chat.recommending import Circumstances, about, recommended
+from llama_chat.chat.machine.recommending import Circumstances, about, recommended
 from llama_chat.chat.words import one_line
 from llama_chat.sanitize import sanitize
 from llama_chat.shelves.facts import read_facts

@@ -14,9 +14,9 @@ from textual.message import Message
 from textual.widgets import Static
 
 from llama_chat.catalogue import DEFAULT
-from llama_chat.chat.devices import DevicesFound
-from llama_chat.chat.own_thread import OwnThread
-from llama_chat.chat.recommending import Circumstances
+from llama_chat.chat.backstage.own_thread import OwnThread
+from llama_chat.chat.machine.devices import DevicesFound
+from llama_chat.chat.machine.recommending import Circumstances
 from llama_chat.errors import Interrupted, LlamaChatError
 from llama_chat.events import ModelInfo
 from llama_chat.pull import PullProgress

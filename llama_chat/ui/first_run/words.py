@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from textual.content import Content
 
-from llama_chat.chat.devices import DevicesFound
+from llama_chat.chat.machine.devices import DevicesFound
 from llama_chat.sanitize import sanitize
 
 STEPS = ("this machine", "a model", "first words")

@@ -13,8 +13,8 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import Input, Static
 
-from llama_chat.chat.own_thread import OwnThread
-from llama_chat.chat.typed_path import PathEntry, entries_of
+from llama_chat.chat.backstage.own_thread import OwnThread
+from llama_chat.chat.prompt.typed_path import PathEntry, entries_of
 from llama_chat.sanitize import sanitize
 from llama_chat.ui.screens.modal import Card
 from llama_chat.ui.widgets.filter_list import FilterList, Item

@@ -8,20 +8,19 @@ from typing import TYPE_CHECKING, ClassVar
 from textual import events, on
 from textual.binding import BindingType
 
-from llama_chat.chat import notices
 from llama_chat.chat.commands import PREFIX
 from llama_chat.chat.exporting import parse_export
 from llama_chat.errors import LlamaChatError
 from llama_chat.sanitize import sanitize
 from llama_chat.ui.actions.attaching import AttachActions
 from llama_chat.ui.actions.branches import BranchActions
-from llama_chat.ui.actions.transcript import TranscriptActions
 from llama_chat.ui.actions.context import ContextActions
 from llama_chat.ui.actions.copying import CopyActions
 from llama_chat.ui.actions.machine import MachineActions
 from llama_chat.ui.actions.personas import PersonaActions
 from llama_chat.ui.actions.prompting import PromptActions
 from llama_chat.ui.actions.sampling import SamplingActions
+from llama_chat.ui.actions.transcript import TranscriptActions
 from llama_chat.ui.rebinding import screen_bindings
 from llama_chat.ui.screens import openers, session_openers
 from llama_chat.ui.screens.chat_view import WIDE_CELLS as WIDE_CELLS
@@ -36,7 +35,18 @@ if TYPE_CHECKING:
     from llama_chat.ui.widgets.session_list import SessionList
 
 
-class ChatScreen(PromptActions, AttachActions, BranchActions, TranscriptActions, ContextActions, CopyActions, SamplingActions, PersonaActions, MachineActions, ChatViewScreen):
+class ChatScreen(
+    PromptActions,
+    AttachActions,
+    BranchActions,
+    TranscriptActions,
+    ContextActions,
+    CopyActions,
+    SamplingActions,
+    PersonaActions,
+    MachineActions,
+    ChatViewScreen,
+):
     """The one screen that is always there."""
 
     BINDINGS: ClassVar[list[BindingType]] = [*screen_bindings()]

@@ -10,10 +10,10 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.screen import Screen
 
-from llama_chat.chat import notes
-from llama_chat.chat.bridge import Bridge
+from llama_chat.chat.backstage import notes
+from llama_chat.chat.backstage.bridge import Bridge
 from llama_chat.chat.chat import Chat
-from llama_chat.chat.preset_shelf import PresetShelf
+from llama_chat.chat.picks.preset_shelf import PresetShelf
 from llama_chat.chat.setup import ChatSetup
 from llama_chat.chat.thoughts import ThoughtFigures
 from llama_chat.chat.view import NoticeKind

@@ -14,7 +14,7 @@ from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import Static
 
-from llama_chat.chat.context import FREE, REUSED, ContextRow
+from llama_chat.chat.context.figures import FREE, REUSED, ContextRow
 from llama_chat.chat.live import Status
 from llama_chat.ui.rebinding import ChatKeys
 from llama_chat.ui.screens.modal import Card

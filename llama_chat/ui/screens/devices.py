@@ -13,8 +13,8 @@ from textual.content import Content
 from textual.message import Message
 from textual.widgets import Static
 
-from llama_chat.chat.devices import AUTO, Device, DeviceAccess, DevicesFound, is_same, parse_device
-from llama_chat.chat.own_thread import OwnThread
+from llama_chat.chat.backstage.own_thread import OwnThread
+from llama_chat.chat.machine.devices import AUTO, Device, DeviceAccess, DevicesFound, is_same, parse_device
 from llama_chat.chat.words import one_line
 from llama_chat.events import ModelInfo
 from llama_chat.sanitize import sanitize

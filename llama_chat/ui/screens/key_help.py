@@ -13,7 +13,8 @@ from textual.geometry import Size
 from textual.widget import Widget
 from textual.widgets import Static
 
-from llama_chat.chat.keys import KEY_ACTIONS, SESSION_KEYS, SLIDER_KEYS, TRANSCRIPT_KEYS, KeyAction
+from llama_chat.chat.keys import KEY_ACTIONS, KeyAction
+from llama_chat.chat.keys.inside import SESSION_KEYS, SLIDER_KEYS, TRANSCRIPT_KEYS
 from llama_chat.ui.screens.modal import Card
 from llama_chat.ui.widgets.fitting import FittingLine
 

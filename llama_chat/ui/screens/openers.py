@@ -12,8 +12,8 @@ from llama_chat.ui.widgets.sampling_panel import MAIN_SETTINGS, MORE_SETTINGS, P
 
 if TYPE_CHECKING:
     from llama_chat.chat.exporting import ExportWish
-    from llama_chat.ui.screens.chat_view import ChatViewScreen
     from llama_chat.ui.first_run.screen import FirstRunScreen
+    from llama_chat.ui.screens.chat_view import ChatViewScreen
     from llama_chat.ui.screens.download import DownloadScreen
     from llama_chat.ui.widgets.filter_list import Item
 
@@ -31,9 +31,7 @@ def new_panel(screen: ChatViewScreen, *, compact: bool = False) -> SamplingPanel
         seed=lambda: screen.chat.seed,
         last_seed=lambda: screen.chat.last_seed,
     )
-    return SamplingPanel(
-        screen.bridge.sampling, MAIN_SETTINGS + MORE_SETTINGS, compact=compact, facts=facts
-    )
+    return SamplingPanel(screen.bridge.sampling, MAIN_SETTINGS + MORE_SETTINGS, compact=compact, facts=facts)
 
 
 def show_panel_facts(screen: ChatViewScreen) -> None:
@@ -151,7 +149,7 @@ def choose_model(screen: ChatViewScreen, name: str = "") -> None:
 
 def edit_system_prompt(screen: ChatViewScreen) -> None:
     """The system prompt in a card."""
-    from llama_chat.chat.persona_shelf import PersonaShelf
+    from llama_chat.chat.picks.persona_shelf import PersonaShelf
     from llama_chat.ui.screens.system_prompt import SystemPromptScreen
 
     def take(text: str | None) -> None:

@@ -8,7 +8,7 @@ from textual import work
 from textual.binding import Binding, BindingType
 from textual.content import Content
 
-from llama_chat.chat.persona_shelf import PersonaShelf
+from llama_chat.chat.picks.persona_shelf import PersonaShelf
 from llama_chat.errors import LlamaChatError
 from llama_chat.personas import BUILT_IN, LoadedPersonas, Persona
 from llama_chat.sanitize import sanitize

@@ -9,7 +9,7 @@ from textual import work
 from textual.binding import Binding, BindingType
 from textual.content import Content
 
-from llama_chat.chat.preset_shelf import taken_sentence
+from llama_chat.chat.picks.preset_shelf import taken_sentence
 from llama_chat.errors import UsageError
 from llama_chat.events import Sampling
 from llama_chat.presets import NAME_LETTERS, OWN, Preset, checked_name, find_preset, matching_preset

@@ -12,7 +12,7 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import Static, TextArea
 
-from llama_chat.chat.persona_shelf import PersonaShelf
+from llama_chat.chat.picks.persona_shelf import PersonaShelf
 from llama_chat.errors import LlamaChatError
 from llama_chat.personas import BUILT_IN, LoadedPersonas
 from llama_chat.sanitize import sanitize

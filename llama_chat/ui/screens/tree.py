@@ -13,7 +13,7 @@ from textual.containers import Container, Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import Input, Static
 
-from llama_chat.chat.tree import branch_count, rows_with, tree_rows
+from llama_chat.chat.branches.tree import branch_count, rows_with, tree_rows
 from llama_chat.chat.words import end_text, figures_of, name_of
 from llama_chat.conversation import Conversation, Message
 from llama_chat.sanitize import sanitize

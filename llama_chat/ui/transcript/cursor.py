@@ -7,7 +7,7 @@ from textual import events
 from textual.binding import BindingsMap
 from textual.message import Message as TextualMessage
 
-from llama_chat.chat.keys import TRANSCRIPT_KEYS
+from llama_chat.chat.keys.inside import TRANSCRIPT_KEYS
 from llama_chat.ui.transcript.entries import MessageEntry
 from llama_chat.ui.transcript.heads import place_text
 from llama_chat.ui.transcript.rows import BAR

@@ -9,7 +9,7 @@ from textual import events
 from textual.binding import Binding, BindingType
 from textual.message import Message as TextualMessage
 
-from llama_chat.chat.continuing import why_it_cannot_go_on
+from llama_chat.chat.branches.continuing import why_it_cannot_go_on
 from llama_chat.chat.thoughts import ThoughtFigures
 from llama_chat.ui.pacing import Paced
 from llama_chat.ui.transcript.cursor import CursorView

@@ -13,7 +13,7 @@ from textual.geometry import Size
 from textual.message import Message
 from textual.widget import Widget
 
-from llama_chat.chat.completing import Offer
+from llama_chat.chat.prompt.completing import Offer
 from llama_chat.sanitize import sanitize
 from llama_chat.ui.widgets.fitting import cut
 

@@ -7,7 +7,7 @@ from textual.content import Content
 from textual.reactive import reactive
 from textual.widget import Widget
 
-from llama_chat.chat.model_name import name_and_type as name_and_type
+from llama_chat.chat.machine.model_name import name_and_type as name_and_type
 from llama_chat.events import ModelInfo
 from llama_chat.sanitize import sanitize
 from llama_chat.ui.widgets.fitting import cut

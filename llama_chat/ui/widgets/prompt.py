@@ -15,7 +15,7 @@ from textual.message import Message
 from textual.reactive import reactive
 
 from llama_chat.chat.keys import key_name
-from llama_chat.chat.written import without_controls as without_controls
+from llama_chat.chat.prompt.written import without_controls as without_controls
 from llama_chat.errors import LlamaChatError
 from llama_chat.ui.rebinding import ChatKeys
 from llama_chat.ui.widgets.chip_area import ChipArea

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 from textual.document._document import Location, Selection
 
-from llama_chat.chat.own_thread import OwnThread
+from llama_chat.chat.backstage.own_thread import OwnThread
 from llama_chat.errors import LlamaChatError
 
 if TYPE_CHECKING:
-    from llama_chat.chat.attaching import Attachment
+    from llama_chat.chat.prompt.attaching import Attachment
     from llama_chat.ui.widgets.prompt import Prompt
 
 _COMMAND = re.compile(r"/[a-z?]+ ")
@@ -55,7 +55,10 @@ class PromptFiles:
 
         Behind a slash command they stay: it may be what the command takes.
         """
-        from llama_chat.chat.pasted_paths import dropped_files, may_be_paths  # not needed by the first paint
+        from llama_chat.chat.prompt.pasted_paths import (  # not needed by the first paint
+            dropped_files,
+            may_be_paths,
+        )
 
         if not may_be_paths(text) or _COMMAND.match(self._prompt.text):
             return
@@ -95,6 +98,6 @@ class PromptFiles:
 
 
 def _read(paths: Sequence[Path]) -> list[Attachment]:
-    from llama_chat.chat.attaching import path_of, read_attachment  # not needed by the first paint
+    from llama_chat.chat.prompt.attaching import path_of, read_attachment  # not needed by the first paint
 
     return [read_attachment(path_of(str(path))) for path in paths]

@@ -11,7 +11,7 @@ from textual.message import Message
 from textual.reactive import reactive
 from textual.widget import Widget
 
-from llama_chat.chat.seeds import FRESH_SEED, parse_seed, toggled_seed
+from llama_chat.chat.picks.seeds import FRESH_SEED, parse_seed, toggled_seed
 from llama_chat.errors import UsageError
 from llama_chat.ui.widgets.fitting import first_fitting
 from llama_chat.ui.widgets.slider import label_cells

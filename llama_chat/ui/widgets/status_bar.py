@@ -11,7 +11,7 @@ from textual.content import Content
 from textual.reactive import reactive
 from textual.widget import Widget
 
-from llama_chat.chat.context import NEAR_SHARE
+from llama_chat.chat.context.figures import NEAR_SHARE
 from llama_chat.chat.keys import KEY_ACTIONS, KeyAction, Moment, footer_actions, key_name
 from llama_chat.chat.live import Status
 from llama_chat.sanitize import sanitize
@@ -20,7 +20,7 @@ from llama_chat.ui.transcript.heads import format_speed
 
 METER_CELLS = 8
 FIGURES_S = 0.2
-"""To draw this line takes 1.6 ms (2026-11): at 30 times a second a twentieth of a core, which keys wait for."""
+"""To draw this line takes 1.6 ms (2026-11): 30 times a second it is a twentieth of a core, and keys wait."""
 GAP = 3
 """Cells between two figures."""
 SPEED_CELLS = len("99.9 tok/s")

@@ -15,7 +15,7 @@ from textual.message import Message as TextualMessage
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from llama_chat.chat.tree import TreeRow, facts, first_words, speaker
+from llama_chat.chat.branches.tree import TreeRow, facts, first_words, speaker
 from llama_chat.conversation import Conversation
 from llama_chat.ui.palette import Palette
 from llama_chat.ui.widgets.two_ends import TwoEnds

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from llama_chat.chat.bridge import Bridge
+from llama_chat.chat.backstage.bridge import Bridge
 from llama_chat.errors import UsageError
 from llama_chat.events import Sampling
 from llama_chat.presets import (

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from llama_chat.chat.attaching import path_of
+from llama_chat.chat.prompt.attaching import path_of
 
 MOST_FILES = 32
 _MOST_CHARACTERS = 8_192

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import Future
 
-from llama_chat.chat.own_thread import OwnThread
+from llama_chat.chat.backstage.own_thread import OwnThread
 from llama_chat.settings import SettingValue
 
 

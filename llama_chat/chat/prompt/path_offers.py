@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from llama_chat.chat.completing import Offer, escaped
+from llama_chat.chat.prompt.completing import Offer, escaped
 
 MOST_ENTRIES = 2_000
 """Of one folder; 10 ms on a warm disk (2026-11-22)."""

@@ -10,7 +10,7 @@ from llama_chat.errors import LlamaChatError
 from llama_chat.events import Event, Loading, ModelInfo
 
 if TYPE_CHECKING:
-    from llama_chat.chat.saved import SavedSession
+    from llama_chat.chat.backstage.saved import SavedSession
     from llama_chat.pull import PullProgress
     from llama_chat.turn import Prompt
 

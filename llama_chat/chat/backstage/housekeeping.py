@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from llama_chat.chat import notes
+from llama_chat.chat.backstage import notes
 from llama_chat.errors import StoreError
 from llama_chat.sessions import SessionStore, StoreUnavailable
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from llama_chat.chat.devices import Device
+from llama_chat.chat.machine.devices import Device
 from llama_chat.shelves.fit import ShortFit
 from llama_chat.shelves.offers import OFFERS, Offer
 from llama_chat.units import about_bytes

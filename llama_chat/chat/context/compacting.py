@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from llama_chat.chat import notices
-from llama_chat.chat.estimating import estimated_tokens
-from llama_chat.chat.siblings import end_of_own_path
-from llama_chat.chat.summaries import (
+from llama_chat.chat.branches.siblings import end_of_own_path
+from llama_chat.chat.context.estimating import estimated_tokens
+from llama_chat.chat.context.summaries import (
     INSTRUCTION,
     SUMMARY_MESSAGES,
     Parts,

@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TypeAlias
 
-from llama_chat.chat.completing import Offer
+from llama_chat.chat.prompt.completing import Offer
 from llama_chat.chat.setup import ChatSetup
 from llama_chat.chat.words import one_line
 from llama_chat.events import Sampling

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from llama_chat.chat import notices
-from llama_chat.chat.siblings import fork_at, last_fork
+from llama_chat.chat.branches.siblings import fork_at, last_fork
 
 if TYPE_CHECKING:
     from llama_chat.chat.chat import Chat

@@ -14,12 +14,12 @@ from concurrent.futures import Future
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
-from llama_chat.chat import notes
-from llama_chat.chat.housekeeping import PATIENCE_S, Housekeeping
+from llama_chat.chat.backstage import notes
+from llama_chat.chat.backstage.housekeeping import PATIENCE_S, Housekeeping
+from llama_chat.chat.backstage.own_thread import OwnThread
+from llama_chat.chat.backstage.saved import SavedSession
+from llama_chat.chat.backstage.settings_writer import SettingsWriter
 from llama_chat.chat.notices import other_model
-from llama_chat.chat.own_thread import OwnThread
-from llama_chat.chat.saved import SavedSession
-from llama_chat.chat.settings_writer import SettingsWriter
 from llama_chat.chat.setup import ChatSetup
 from llama_chat.conversation import Message
 from llama_chat.errors import LlamaChatError, PromptError, StoreError

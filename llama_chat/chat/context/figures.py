@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from llama_chat.chat.estimating import estimated_tokens
+from llama_chat.chat.context.estimating import estimated_tokens
+from llama_chat.chat.context.summaries import summarised_messages
 from llama_chat.chat.live import Status
-from llama_chat.chat.summaries import summarised_messages
 from llama_chat.chat.words import format_tokens
 from llama_chat.conversation import Message, Role
 

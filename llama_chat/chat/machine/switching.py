@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from llama_chat.chat import notes, notices
+from llama_chat.chat import notices
+from llama_chat.chat.backstage import notes
 from llama_chat.chat.words import one_line
 from llama_chat.errors import Interrupted, LlamaChatError
 from llama_chat.events import ModelInfo

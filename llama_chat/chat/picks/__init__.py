@@ -1,0 +1,1 @@
+"""What is chosen for the replies: presets, seeds, personas."""
