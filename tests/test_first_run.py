@@ -15,7 +15,7 @@ from test_chat_app import NARROW, SMALL, WIDE, Home, User, chat
 from textual.widgets import Input
 
 from llama_chat.catalogue import DEFAULT
-from llama_chat.chat.machine.devices import Device, DeviceAccess, DevicesFound, is_same, parse_device
+from llama_chat.chat.machine.devices import DeviceAccess, DevicesFound, is_same, parse_device
 from llama_chat.chat.machine.newcomer import is_first_run
 from llama_chat.chat.machine.recommending import Circumstances, about, recommended
 from llama_chat.chat.setup import ChatSetup
@@ -24,6 +24,7 @@ from llama_chat.cli.device_access import device_access
 from llama_chat.cli.other_models import ModelOpener
 from llama_chat.cli.plain import PlainChat
 from llama_chat.cli.plain_input import LineReader
+from llama_chat.device_facts import DeviceFacts
 from llama_chat.errors import DeviceError, Interrupted, PullError, UsageError
 from llama_chat.events import ModelInfo
 from llama_chat.paths import Paths
@@ -38,13 +39,13 @@ from llama_chat.ui.first_run.try_step import TryStep
 from llama_chat.ui.first_run.words import FIRST_PROMPTS
 from llama_chat.ui.screens.devices import DevicesScreen
 
-CPU = Device("cpu", "A Processor", "2 cores", 24_000_000_000, 20_000_000_000, ("bf16", "int8"))
-GPU = Device("rocm:0", "A Card", "gfx942", 64_000_000_000, 60_000_000_000, ("bf16", "f16"))
+CPU = DeviceFacts("cpu", "A Processor", "2 cores", 24_000_000_000, 20_000_000_000, ("bf16", "int8"))
+GPU = DeviceFacts("rocm:0", "A Card", "gfx942", 64_000_000_000, 60_000_000_000, ("bf16", "f16"))
 AMD = "There is an AMD GPU, but torch 2.13.0 is not built for ROCm. `pip install torch` mends it."
 ROCM_INFO = replace(INFO, device="rocm:0")
 
 
-def fits_on(device: Device, verdict: str = "fits") -> dict[str, ShortFit]:
+def fits_on(device: DeviceFacts, verdict: str = "fits") -> dict[str, ShortFit]:
     return {
         offer.name: ShortFit(verdict, offer.bytes_to_fetch, device.free_bytes, device.name, "bf16")
         for offer in OFFERS
@@ -55,7 +56,7 @@ def fits_on(device: Device, verdict: str = "fits") -> dict[str, ShortFit]:
 class Machine:
     """Devices of plain data, and models that are fetched as the test says."""
 
-    devices: tuple[Device, ...] = (CPU,)
+    devices: tuple[DeviceFacts, ...] = (CPU,)
     missing: tuple[str, ...] = ()
     torch_is_there: threading.Event = field(default_factory=threading.Event)
     opened: list[str] = field(default_factory=list)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
-from llama_chat.chat.machine.devices import Device, DeviceAccess, DevicesFound
+from llama_chat.chat.machine.devices import DeviceAccess, DevicesFound
 from llama_chat.cli.other_models import ModelOpener
 from llama_chat.settings import ModelSettings
 from llama_chat.shelves.fit import ShortFit
@@ -35,7 +35,7 @@ def find_devices() -> DevicesFound:
     from llama_chat.engine.device_report import advice, list_devices
     from llama_chat.engine.devices import torch_build
 
-    devices = tuple(Device(**asdict(facts)) for facts in list_devices())
+    devices = tuple(list_devices())
     return DevicesFound(torch_build(), devices, tuple(advice()))
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 import torch
 
+from llama_chat.device_facts import DeviceFacts as DeviceFacts
 from llama_chat.engine.devices import (
     BUILDS_PAGE,
     CUDA_HELP,
@@ -20,23 +20,6 @@ from llama_chat.engine.devices import (
 )
 from llama_chat.engine.hardware import Machine, Processor
 from llama_chat.engine.quantize.kernels import has_int4_product
-
-
-@dataclass(frozen=True, slots=True)
-class DeviceFacts:
-    """One device, as far as it answered."""
-
-    name: str
-    """What `--device` takes: `rocm:0`."""
-    product: str = ""
-    details: str = ""
-    """`gfx942`, `sm_86`, or the processor's cores and instruction sets."""
-    total_bytes: int | None = None
-    free_bytes: int | None = None
-    fast: tuple[str, ...] = ()
-    """Names for `--dtype` that run fast there."""
-    problem: str = ""
-    """Why it did not answer."""
 
 
 def list_devices(machine: Machine | None = None) -> list[DeviceFacts]:

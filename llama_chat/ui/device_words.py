@@ -6,14 +6,14 @@ import re
 
 from textual.content import Content
 
-from llama_chat.chat.machine.devices import Device
 from llama_chat.chat.words import one_line
+from llama_chat.device_facts import DeviceFacts
 from llama_chat.sanitize import sanitize
 
 _COMMAND = re.compile(r"`([^`]+)`")
 
 
-def device_content(device: Device) -> Content:
+def device_content(device: DeviceFacts) -> Content:
     """A device in two or three lines."""
     product = one_line(sanitize(device.product))
     head = Content.assemble((device.name, "bold"), "  ", product)

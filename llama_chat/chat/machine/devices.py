@@ -10,10 +10,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from llama_chat.device_facts import DeviceFacts
 from llama_chat.errors import UsageError
 from llama_chat.shelves.fit import ShortFit
 from llama_chat.shelves.to_load import ModelToLoad
-from llama_chat.units import about_bytes
 
 AUTO = "auto"
 DEVICE_WORDS = "auto|cpu|cuda[:N]|rocm[:N]|xpu[:N]|mps"
@@ -21,46 +21,17 @@ _NAMES = re.compile(r"auto|cpu|mps|(?:cuda|rocm|xpu)(?::\d{1,3})?")
 
 
 @dataclass(frozen=True, slots=True)
-class Device:
-    """One device, as far as it answered."""
-
-    name: str
-    """What `--device` takes: `rocm:0`."""
-    product: str = ""
-    details: str = ""
-    total_bytes: int | None = None
-    free_bytes: int | None = None
-    fast: tuple[str, ...] = ()
-    """Names for `--dtype` that run fast there."""
-    problem: str = ""
-    """Why it did not answer, or cannot compute."""
-
-    @property
-    def is_cpu(self) -> bool:
-        """Whether it is the processor."""
-        return self.name == "cpu"
-
-    @property
-    def memory_text(self) -> str:
-        """`21.3 GB of 24.0 GB free`, as far as that is known."""
-        if self.free_bytes is None:
-            return "memory not known"
-        of_total = f" of {about_bytes(self.total_bytes)}" if self.total_bytes else ""
-        return f"{about_bytes(self.free_bytes)}{of_total} free"
-
-
-@dataclass(frozen=True, slots=True)
 class DevicesFound:
     """What torch sees of the machine, as `llama-chat devices` says it."""
 
     torch: str
-    devices: tuple[Device, ...]
+    devices: tuple[DeviceFacts, ...]
     """The one that `auto` takes first."""
     missing: tuple[str, ...] = ()
     """A line for each card that is there and not used: why, and what to do."""
 
     @property
-    def best(self) -> Device | None:
+    def best(self) -> DeviceFacts | None:
         """The one that a model would run on."""
         return next((device for device in self.devices if not device.problem), None)
 

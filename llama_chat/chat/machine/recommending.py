@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from llama_chat.chat.machine.devices import Device
+from llama_chat.device_facts import DeviceFacts
 from llama_chat.shelves.fit import ShortFit
 from llama_chat.shelves.offers import OFFERS, Offer
 from llama_chat.units import about_bytes
@@ -19,7 +19,7 @@ _DISK_SPARE = 1.05
 class Circumstances:
     """What decides which offer suits, as far as it is known."""
 
-    device: Device | None = None
+    device: DeviceFacts | None = None
     """That a model would run on; None: not known yet."""
     fits: Mapping[str, ShortFit] | None = None
     """By the name of the offer."""

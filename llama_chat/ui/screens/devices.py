@@ -14,8 +14,9 @@ from textual.message import Message
 from textual.widgets import Static
 
 from llama_chat.chat.backstage.own_thread import OwnThread
-from llama_chat.chat.machine.devices import AUTO, Device, DeviceAccess, DevicesFound, is_same, parse_device
+from llama_chat.chat.machine.devices import AUTO, DeviceAccess, DevicesFound, is_same, parse_device
 from llama_chat.chat.words import one_line
+from llama_chat.device_facts import DeviceFacts
 from llama_chat.events import ModelInfo
 from llama_chat.sanitize import sanitize
 from llama_chat.shelves.fit import ShortFit
@@ -164,7 +165,7 @@ class DevicesScreen(Card[str]):
         models.show_items(items, marked=models.highlighted_id or running or None)
         self._follow()
 
-    def _item(self, device: Device, running: str) -> Item:
+    def _item(self, device: DeviceFacts, running: str) -> Item:
         is_running = device.name == running
         product = cut(one_line(sanitize(device.product)), _PRODUCT_CELLS)
         fit = self._fits.get(device.name)

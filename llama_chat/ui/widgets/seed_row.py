@@ -9,22 +9,21 @@ from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.message import Message
 from textual.reactive import reactive
-from textual.widget import Widget
 
 from llama_chat.chat.picks.seeds import FRESH_SEED, parse_seed, toggled_seed
 from llama_chat.errors import UsageError
 from llama_chat.ui.widgets.fitting import first_fitting
 from llama_chat.ui.widgets.slider import label_cells
+from llama_chat.ui.widgets.typed_value import TypedValue
 
 LABEL = "seed"
 HELP = (
     "Where the chances of a reply come from: the same seed, words and settings give the same reply. "
     "It counts from the next reply."
 )
-TYPED_DIGITS = 10
 
 
-class SeedRow(Widget, can_focus=True):
+class SeedRow(TypedValue):
     """As high as a slider beside it.
 
     Args:
@@ -54,7 +53,6 @@ class SeedRow(Widget, can_focus=True):
     """-1: a fresh one for every reply."""
     last: reactive[int | None] = reactive(None)
     """That of the last reply."""
-    typed: reactive[str] = reactive("")
 
     class Wanted(Message):
         """The user wants this seed; -1 for fresh ones."""
@@ -147,32 +145,8 @@ class SeedRow(Widget, can_focus=True):
         self.typed = ""
         self.post_message(self.Wanted(FRESH_SEED))
 
-    def on_key(self, event: events.Key) -> None:
-        """Collect a typed number; Enter takes it, Esc drops it."""
-        character = event.character or ""
-        if character and character in "0123456789":
-            self.typed = (self.typed + character)[:TYPED_DIGITS]
-        elif not self.typed:
-            return
-        elif event.key == "enter":
-            self._take_typed()
-        elif event.key == "escape":
-            self.typed = ""
-        elif event.key == "backspace":
-            self.typed = self.typed[:-1]
-        else:
-            return
-        event.stop()
-        event.prevent_default()
-
-    def on_blur(self) -> None:
-        """Take what was typed, as Enter does."""
-        self._take_typed()
-
-    def _take_typed(self) -> None:
-        typed, self.typed = self.typed, ""
-        if not typed:
-            return
+    def take(self, typed: str) -> None:
+        """Lock this seed."""
         try:
             self.post_message(self.Wanted(parse_seed(typed, last=self.last)))
         except UsageError as error:

@@ -9,16 +9,14 @@ from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.message import Message
 from textual.reactive import reactive
-from textual.widget import Widget
 
 from llama_chat.ui.scale import Scale
 from llama_chat.ui.widgets.fitting import cut
+from llama_chat.ui.widgets.typed_value import TypedValue
 
 LABEL_CELLS = 15
 LONG_LABEL_CELLS = 19
 VALUE_CELLS = 6
-TYPED_CHARACTERS = 9
-"""As long as the greatest value; `VALUE_CELLS` of them are seen."""
 KNOBS = {-1: "◀", 0: "●", 1: "▶"}
 """An arrow for a value that lies beyond the end of the track."""
 
@@ -29,7 +27,7 @@ def label_cells(width: int) -> int:
     return wanted if width >= wanted + VALUE_CELLS + 10 else min(12, width // 3)
 
 
-class Slider(Widget, can_focus=True):
+class Slider(TypedValue):
     """One setting on a track.
 
     Two lines high (name and value above the track), or one line where `is_compact`.
@@ -51,6 +49,9 @@ class Slider(Widget, can_focus=True):
     }
     """
 
+    CHARACTERS = "0123456789.,"
+    MOST_CHARACTERS = 9  # as long as the greatest value; `VALUE_CELLS` of them are seen
+
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("left,minus", "step(-1)", "One step down", show=False),
         Binding("right,plus", "step(1)", "One step up", show=False),
@@ -64,8 +65,6 @@ class Slider(Widget, can_focus=True):
     ]
 
     value: reactive[float] = reactive(0.0)
-    typed: reactive[str] = reactive("")
-    """What was typed so far, before Enter takes it."""
     is_compact: reactive[bool] = reactive(False)
 
     class Changed(Message):
@@ -203,33 +202,8 @@ class Slider(Widget, can_focus=True):
         self.typed = ""
         self.move_to(self.scale.default)
 
-    def on_key(self, event: events.Key) -> None:
-        """Collect a typed value; Enter takes it, Esc drops it."""
-        character = event.character or ""
-        if character and character in "0123456789.,":
-            self.typed = (self.typed + character)[:TYPED_CHARACTERS]
-        elif not self.typed:
-            return
-        elif event.key == "enter":
-            self._take_typed()
-        elif event.key == "escape":
-            self.typed = ""
-        elif event.key == "backspace":
-            self.typed = self.typed[:-1]
-        else:
-            return
-        event.stop()
-        event.prevent_default()
-
-    def on_blur(self) -> None:
-        """Take what was typed, as Enter does."""
-        self._take_typed()
-
-    def _take_typed(self) -> None:
-        """Move to what was typed, if anything was; say why not, where that is no value."""
-        typed, self.typed = self.typed, ""
-        if not typed:
-            return
+    def take(self, typed: str) -> None:
+        """Move to what was typed; say why not, where that is no value."""
         try:
             self.move_to(self.scale.parse(typed))
         except ValueError as error:

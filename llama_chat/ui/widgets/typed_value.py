@@ -1,0 +1,51 @@
+"""A row whose value can be typed."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual import events
+from textual.reactive import reactive
+from textual.widget import Widget
+
+
+class TypedValue(Widget, can_focus=True):
+    """Collects what is typed into it; Enter takes it, and leaving takes it too, Esc drops it."""
+
+    CHARACTERS: ClassVar[str] = "0123456789"
+    """What a value is made of."""
+    MOST_CHARACTERS: ClassVar[int] = 10
+
+    typed: reactive[str] = reactive("")
+    """What was typed so far, before Enter takes it."""
+
+    def take(self, typed: str) -> None:
+        """Have this value, or say why it cannot be had."""
+        raise NotImplementedError
+
+    def on_key(self, event: events.Key) -> None:
+        """Collect a typed value."""
+        character = event.character or ""
+        if character and character in self.CHARACTERS:
+            self.typed = (self.typed + character)[: self.MOST_CHARACTERS]
+        elif not self.typed:
+            return
+        elif event.key == "enter":
+            self._take_typed()
+        elif event.key == "escape":
+            self.typed = ""
+        elif event.key == "backspace":
+            self.typed = self.typed[:-1]
+        else:
+            return
+        event.stop()
+        event.prevent_default()
+
+    def on_blur(self) -> None:
+        """Take what was typed, as Enter does."""
+        self._take_typed()
+
+    def _take_typed(self) -> None:
+        typed, self.typed = self.typed, ""
+        if typed:
+            self.take(typed)
