@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 from fake_engine import FakeEngine, Pace
 from test_chat_app import NARROW, WIDE, Home, User, chat
+from textual._compositor import Compositor
 from textual.strip import Strip
 
+from llama_chat.ui import compositor
 from llama_chat.ui.compositor import FrugalCompositor
 
 
@@ -72,3 +74,9 @@ async def test_a_part_is_drawn_as_in_the_whole(home: Home, size: tuple[int, int]
         user.screen._compositor = checked
         await look_around(user, pace)
         assert checked.spans > 100
+
+
+def test_an_unknown_version_of_textual_draws_as_it_does_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert type(compositor.new_compositor()) is FrugalCompositor
+    monkeypatch.setattr(compositor, "version", lambda _: "8.3.0")
+    assert type(compositor.new_compositor()) is Compositor

@@ -63,7 +63,7 @@ class Chat(Talk):
         if self.must_ask("Enter again sends it."):
             return False
         leaf_before = self.conversation.leaf_id
-        self.conversation.begin_step()
+        self.conversation.begin_step(notices.step_name("you said", Message("", None, Role.USER, text, 0.0)))
         self.conversation.leaf_id = end_of_own_path(self.conversation, self.is_foreign)
         is_branch = self.conversation.leaf_id != leaf_before
         words = self.conversation.append(Role.USER, text)
@@ -98,7 +98,7 @@ class Chat(Talk):
         if self.is_replying or not text.strip() or self.must_ask("Enter again sends it."):
             return False
         leaf_before = self.conversation.leaf_id
-        self.conversation.begin_step()
+        self.conversation.begin_step(notices.step_name("your edit of", path[message_id]))
         words = self.conversation.add_sibling(message_id, text)
         reply = self.conversation.append(Role.ASSISTANT, "", reply=self.new_reply())
         self.show()
@@ -123,7 +123,7 @@ class Chat(Talk):
             self.when_idle(lambda: self._set_system(text), told=told)
 
     def _set_system(self, text: str) -> None:
-        self.conversation.begin_step()
+        self.conversation.begin_step(notices.SYSTEM_STEP)
         self.keep_all(self.conversation.set_system(text))
         self.show()
         self.view.hint(notices.system_kept(text))
@@ -147,6 +147,8 @@ class Chat(Talk):
 
     def regenerate(self, message_id: str | None = None) -> None:
         """Let the model answer the last words again, or the message of that id, beside what it said."""
+        if self._then:
+            return  # the reply is being stopped for what was wanted first: a second press is no second wish
         if self.conversation.turns:
             self.when_idle(lambda: self._regenerate(message_id))
         elif not self.opening.is_going_on:
@@ -162,7 +164,8 @@ class Chat(Talk):
             return
         if self.must_ask("Ctrl+R again asks for the reply."):
             return
-        self.conversation.begin_step()
+        words = self.conversation.messages.get(at.parent_id or "") if at.role is Role.ASSISTANT else at
+        self.conversation.begin_step(notices.step_name("another reply to", words))
         if at.role is Role.ASSISTANT:
             reply = self.conversation.add_sibling(at.id, "", reply=self.new_reply())
         else:
@@ -190,12 +193,12 @@ class Chat(Talk):
         reason = why_it_cannot_go_on(message, is_shared=self.saved.is_shared and is_last)
         if reason or message is None:
             self.view.hint(reason)
-        elif message.reply is None or not message.reply.token_ids:
+        elif (reply := message.reply) is None or (message.text.strip() and not reply.token_ids):
             self._go_on_from_text(message)
         else:
-            self._make_room(message.reply)
+            self._make_room(reply)
             going_on = message if is_last else self.branching.copy_of(message)
-            begun = replace(going_on, reply=replace(message.reply, finish_reason=None, error=""))
+            begun = replace(going_on, reply=replace(reply, finish_reason=None, error=""))
             self.conversation.update(begun)
             self.view.drop_notices(notices.ABOUT_END)
             self.view.replace_message(begun)
@@ -212,7 +215,7 @@ class Chat(Talk):
         if self.must_ask("F5 again goes on with the reply."):
             return
         leaf_before = self.conversation.leaf_id
-        self.conversation.begin_step()
+        self.conversation.begin_step(notices.step_name("it went on with", message))
         reply = self.conversation.add_sibling(message.id, "", reply=self.new_reply())
         self.show()
         self.answer(reply, leaf_before=leaf_before, given=message.text)

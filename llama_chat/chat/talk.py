@@ -38,7 +38,7 @@ class Talk:
         self.view = view
         self._settings = settings
         self._replying: Replying | None = None
-        self._then: Callable[[], None] | None = None
+        self._then: list[Callable[[], None]] = []
         self._afterwards: Callable[[], None] | None = None
         self._context_watch = ContextWatch()
         self._told: set[str] = set()
@@ -78,7 +78,7 @@ class Talk:
         if self.has_words:
             self.bridge.keep(self.saved, added, self.conversation.leaf_id)
         else:
-            self._unkept = list(added)
+            self._unkept += added
 
     def choose_path(self) -> None:
         """Show the path that was taken, and remember it."""
@@ -176,7 +176,10 @@ class Talk:
             self._update(replace(self.status, doing="stopping"))
 
     def when_idle(self, action: Callable[[], None], *, told: str = "") -> None:
-        """Do it now, or once the reply that runs was stopped and kept, which is then `told`."""
+        """Do it now, or once the reply that runs was stopped and kept, which is then `told`.
+
+        What was to be done then already is done before; a reply that this begins is stopped in turn.
+        """
         replying = self._replying
         if replying is None:
             action()
@@ -187,7 +190,7 @@ class Talk:
             if told and replying.was_stopped:
                 self.view.hint(told)
 
-        self._then = then
+        self._then.append(then)
         self.stop()
 
     def rest(self) -> None:
@@ -203,9 +206,9 @@ class Talk:
         afterwards, self._afterwards = self._afterwards, None
         if afterwards is not None:
             afterwards()
-        then, self._then = self._then, None
-        if then is not None:
-            then()
+        waiting, self._then = self._then, []
+        for then in waiting:
+            self.when_idle(then)
 
     def _update(self, status: Status) -> None:
         self.status = status
@@ -293,7 +296,7 @@ class Talk:
             self.saved, refused, self.conversation.leaf_id, is_everything=not self.has_words
         )
         if not self.has_words:
-            self._unkept, self.title = self.conversation.path(), ""
+            self._unkept, self.title = list(self.conversation.messages.values()), ""
         self._replying = None
         self.show(keep_notices=True)
         if self.status.model_state != "loading":
@@ -315,7 +318,7 @@ class Talk:
         if isinstance(note.events[-1], Finished | Failed):
             self.conversation.update(replying.message)
             self.view.replace_message(replying.message)
-            is_all = self._then is None
+            is_all = not self._then
             reply = replying.message.reply
             self._ended(reply.finish_reason if reply is not None else None)
             if is_all and self._replying is None:

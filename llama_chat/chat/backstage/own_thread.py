@@ -24,8 +24,15 @@ class OwnThread:
         self._starting = threading.Lock()
 
     def do(self, function: Callable[[], T], future: Future[T] | None = None) -> Future[T]:
-        """What the function returns or raises, after the jobs before it; may be called on any thread."""
+        """What the function returns or raises, after the jobs before it; may be called on any thread.
+
+        Args:
+            function: what is to be done.
+            future: tells of it, a running one, which cannot be cancelled; None for a new one.
+        """
         promised: Future[T] = Future() if future is None else future
+        if future is None:  # who waits for it may be cancelled; the job is not, and says how it went
+            promised.set_running_or_notify_cancel()
 
         def work() -> None:
             try:
@@ -51,3 +58,4 @@ class OwnThread:
     def _run(self) -> None:
         while (job := self._jobs.get()) is not None:
             job()
+            del job  # it may hold a whole screen

@@ -20,7 +20,7 @@ from llama_chat.chat.view import NoticeKind
 from llama_chat.conversation import Message
 from llama_chat.settings import SettingValue
 from llama_chat.ui.attention import Attention
-from llama_chat.ui.compositor import FrugalCompositor
+from llama_chat.ui.compositor import new_compositor
 from llama_chat.ui.prompt_figures import PromptFigures
 from llama_chat.ui.rebinding import lay_over, rebound
 from llama_chat.ui.safe_app import SafeApp
@@ -57,7 +57,7 @@ class ChatViewScreen(Screen[None]):
 
     def __init__(self, setup: ChatSetup, bridge: Bridge) -> None:
         super().__init__()
-        self._compositor = FrugalCompositor()
+        self._compositor = new_compositor()
         self._setup = setup
         self.bridge = bridge
         self.chat = Chat(bridge, self, setup.settings.chat, name_and_type(setup.model_label)[0])
@@ -193,6 +193,10 @@ class ChatViewScreen(Screen[None]):
     def go_to_message(self, message_id: str) -> None:
         """Scroll to the message and mark it."""
         self.transcript.go_to_message(message_id)
+
+    def show_beginning(self, message_id: str) -> None:
+        """Scroll no further than is needed to see where the message begins."""
+        self.transcript.show_beginning(message_id)
 
     def sampling_changed(self) -> None:
         """Show the settings as they are now."""
