@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import NamedTuple
 
 from llama_chat.attached import in_short
 from llama_chat.events import ComputePlan, FinishReason, Sampling
@@ -96,6 +97,15 @@ class Message:
     """For the assistant's messages that a model wrote."""
 
 
+class _Step(NamedTuple):
+    """A step that can be gone over again."""
+
+    leaf_id: str | None
+    """Of the path on its other side."""
+    what: str
+    """It was, in the user's words for it."""
+
+
 @dataclass(slots=True)
 class Conversation:
     """The tree of one session, and which path through it is taken."""
@@ -105,8 +115,10 @@ class Conversation:
     leaf_id: str | None = None
     _below: dict[str | None, list[str]] = field(default_factory=dict, init=False, repr=False, compare=False)
     """Ids of the children, the oldest first: a session may have 20,000 messages."""
-    _undone_to: list[str | None] = field(default_factory=list, init=False, repr=False, compare=False)
-    _redone_to: list[str | None] = field(default_factory=list, init=False, repr=False, compare=False)
+    gone_over: str = field(default="", init=False, repr=False, compare=False)
+    """What the step was that `undo` or `redo` went over last, as `begin_step` was told."""
+    _undone_to: list[_Step] = field(default_factory=list, init=False, repr=False, compare=False)
+    _redone_to: list[_Step] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         for message in self.messages.values():
@@ -191,20 +203,32 @@ class Conversation:
             raise ValueError(f"message {message.id} has another parent")
         self.messages[message.id] = message
 
-    def set_system(self, text: str) -> list[Message]:
-        """Give the path another system prompt; the new messages, to be stored.
+    def set_system(self, text: str) -> tuple[list[Message], dict[str, str]]:
+        """Give the path another system prompt; the new messages, to be stored, and the originals of copies.
 
         What was said so far is copied below the new prompt, so the old branch stays as the model saw it.
         An empty text takes the system prompt away.
         """
         turns = self.turns
         if text == self.system:
-            return []
-        new_ids = {turn.id: new_id() for turn in turns}
+            return [], {}
         self.leaf_id = None
         added = [self.append(Role.SYSTEM, text)] if text else []
-        added.extend(self.add(replace(with_ids(turn, new_ids), parent_id=self.leaf_id)) for turn in turns)
-        return added
+        copies, originals = self.append_copies(turns)
+        return added + copies, originals
+
+    def append_copies(self, turns: Sequence[Message]) -> tuple[list[Message], dict[str, str]]:
+        """Copies below the leaf of what was said elsewhere, and the ids of the originals by theirs.
+
+        A copy keeps its text, its time, its token ids and the settings; how it was computed behind what stood
+        before it stays with the original.
+        """
+        new_ids = {turn.id: new_id() for turn in turns}
+        copies: list[Message] = []
+        for turn in turns:
+            copy = with_ids(replace(turn, reply=turn.reply and _not_computed(turn.reply)), new_ids)
+            copies.append(self.add(replace(copy, parent_id=self.leaf_id)))
+        return copies, {new: old for old, new in new_ids.items()}
 
     def select(self, message_id: str) -> None:
         """Take the path that leads through the message, on to its newest descendant."""
@@ -215,9 +239,13 @@ class Conversation:
 
     # --- there and back ---------------------------------------------------------------------------
 
-    def begin_step(self) -> None:
-        """Remember the path that is taken now: the step that follows (an edit, a reply) can be undone."""
-        self._undone_to.append(self.leaf_id)
+    def begin_step(self, what: str = "") -> None:
+        """Remember the path that is taken now: the step that follows can be undone.
+
+        Args:
+            what: it is, for the user: `your edit of “Tell me …”`.
+        """
+        self._undone_to.append(_Step(self.leaf_id, what))
         self._redone_to.clear()
 
     @property
@@ -238,16 +266,17 @@ class Conversation:
         """Take the path that was left by `undo`; whether there was one."""
         return self._go(self._redone_to, self._undone_to)
 
-    def _go(self, there: list[str | None], back: list[str | None]) -> bool:
+    def _go(self, there: list[_Step], back: list[_Step]) -> bool:
         while there:
-            leaf_id = there.pop()
-            if self._is_elsewhere(leaf_id):
-                back.append(self.leaf_id)
-                self.leaf_id = leaf_id
+            step = there.pop()
+            if self._is_elsewhere(step):
+                back.append(_Step(self.leaf_id, step.what))
+                self.leaf_id, self.gone_over = step.leaf_id, step.what
                 return True
         return False
 
-    def _is_elsewhere(self, leaf_id: str | None) -> bool:
+    def _is_elsewhere(self, step: _Step) -> bool:
+        leaf_id = step.leaf_id
         is_known = leaf_id is None or leaf_id in self.messages  # a refused turn takes its words with it
         return is_known and leaf_id != self.leaf_id
 
@@ -263,6 +292,11 @@ def with_ids(message: Message, new_ids: Mapping[str, str]) -> Message:
         parent_id=parent_id and new_ids.get(parent_id, parent_id),
         reply=reply,
     )
+
+
+def _not_computed(reply: Reply) -> Reply:
+    """The reply behind another prompt than the one that it was written behind."""
+    return replace(reply, prompt_tokens=0, reused_tokens=0, prefill_s=0.0, plan=None)
 
 
 def title_of(messages: Sequence[Message], *, limit: int = 60) -> str:

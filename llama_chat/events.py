@@ -306,7 +306,11 @@ class Engine(Protocol):
         ...
 
     def count_tokens(self, pieces: Sequence[Piece]) -> int:
-        """How many ids the pieces become; may be asked by any thread, at any time."""
+        """How many ids the pieces become; may be asked by any thread, at any time.
+
+        So it uses nothing but the tokenizer, which `close` leaves whole: neither the cache nor what else
+        changes while a reply is computed.
+        """
         ...
 
     def stream(

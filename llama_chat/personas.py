@@ -101,6 +101,15 @@ class LoadedPersonas:
         wanted = text.strip()
         return next((each for each in self.personas if wanted and each.text == wanted), None)
 
+    def has_own(self, title: str) -> bool:
+        """Whether the user has a file where the persona of this title would be kept.
+
+        Raises:
+            UsageError: it cannot be called so.
+        """
+        wanted = file_name(title).casefold()
+        return any(each.is_own and each.name.casefold() == wanted for each in self.personas)
+
 
 def one_line(text: str) -> str:
     """A foreign name as one safe line."""

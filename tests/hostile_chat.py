@@ -19,6 +19,7 @@ from pathlib import Path
 import fake_engine
 import hostile_cards as cards
 import hostile_places as places
+import hostile_screens as screens
 from fake_engine import FakeEngine, loader_of
 from hostile_stage import RUNS, Place, Stage
 from hostile_text import HostileTexts
@@ -69,6 +70,7 @@ PLACES: dict[Place, float] = {
     cards.themes: 0.1,
     cards.a_model_that_fails: 0.1,
     cards.all_actions: 0.05,
+    **screens.SHARES,
 }
 """Where foreign text is shown, and how many of a hundred texts go there."""
 

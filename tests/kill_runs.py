@@ -168,7 +168,7 @@ def check_opened_again(
         if reply is None or reply.finish_reason == "end":
             return
         if reply.finish_reason == "interrupted":
-            chat.sees("cut off after" if reply.token_ids else "never begun")
+            chat.sees("Interrupted.")
         chat.send(F5)
         chat.wait_for(
             lambda: (after_s := stored_text(run, before.id)) and len(after_s) > len(before.text) + 20

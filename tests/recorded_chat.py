@@ -40,7 +40,7 @@ class RecordedChat:
 
     def system(self, text: str) -> None:
         """Another system prompt."""
-        self._keep(self.conversation.set_system(text))
+        self._keep(self.conversation.set_system(text)[0])
 
     def say(self, text: str, **wishes: object) -> Message:
         """The reply to a new message of the user; the wishes are those of `regenerate`."""

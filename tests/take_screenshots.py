@@ -10,14 +10,21 @@ from dataclasses import replace
 from pathlib import Path
 
 import platformdirs
+from textual.app import App
 from textual.pilot import Pilot
 
 from llama_chat.catalogue import DEFAULT, pull
+from llama_chat.chat.farewell import close_bridge
 from llama_chat.chat.setup import ChatSetup
+from llama_chat.cli.chat import build_setup as start_setup
 from llama_chat.cli.engines import engine_loader
 from llama_chat.paths import Paths
-from llama_chat.settings import ChatSettings, Settings
+from llama_chat.replay import Player, build_timeline
+from llama_chat.sessions import SessionStore
+from llama_chat.settings import ChatSettings, LoadedSettings, Settings
 from llama_chat.ui.app import ChatApp
+from llama_chat.ui.first_run.model_step import ModelStep
+from llama_chat.ui.replay.app import ReplayApp, ReplayLooks
 from llama_chat.ui.widgets.prompt import Prompt
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -49,8 +56,10 @@ async def until(pilot: Pilot[None], holds: Callable[[], bool]) -> None:
             await pilot.pause(0.05)
 
 
-async def take(model: Path, theme: str, size: tuple[int, int], name: str, *keys: str) -> None:
-    """Ask the words one after the other, press the keys, and keep the picture."""
+async def take(
+    model: Path, theme: str, size: tuple[int, int], name: str, *keys: str, is_replayed: bool = False
+) -> None:
+    """Ask the words one after the other, press the keys, and keep the picture; or that of the replay."""
     with tempfile.TemporaryDirectory() as folder:
         app = ChatApp(build_setup(Path(folder), model, theme))
         async with app.run_test(size=size) as pilot:
@@ -63,7 +72,45 @@ async def take(model: Path, theme: str, size: tuple[int, int], name: str, *keys:
             for key in keys:
                 await pilot.press(key)
                 await pilot.pause(0.3)
-            (DOCS / f"{name}.svg").write_text(app.export_screenshot())
+                await until(pilot, lambda: not chat.is_replying)
+            keep(app, name)
+        close_bridge(app.bridge)
+        if is_replayed:
+            await take_replay(app.setup.paths, theme, size, name)
+
+
+def keep(app: App[object], name: str) -> None:
+    """The picture of what stands on the screen."""
+    (DOCS / f"{name}.svg").write_text(app.export_screenshot())
+
+
+async def take_replay(paths: Paths, theme: str, size: tuple[int, int], name: str) -> None:
+    """The session that was just written, in the midst of its replay."""
+    store = SessionStore(paths.sessions_file)
+    store.open()
+    record = store.record(store.list()[0].id)
+    app = ReplayApp(Player(build_timeline(record)), ReplayLooks(theme, paths.user_themes), ticks=False)
+    async with app.run_test(size=size) as pilot:
+        await pilot.press("5")
+        await pilot.pause(0.3)
+        keep(app, name)
+    store.close()
+
+
+async def take_first_run(size: tuple[int, int], name: str) -> None:
+    """What a newcomer is offered on this machine; nothing is fetched."""
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder)
+        paths = Paths(home / "config", home / "data", home / "cache", home / "log")
+        app = ChatApp(start_setup(LoadedSettings(Settings(), ()), paths, resume=None, continue_last=False))
+        async with app.run_test(size=size) as pilot:
+            await until(pilot, lambda: bool(app.screen.query(ModelStep)))
+            step = app.screen.query_one(ModelStep)
+            await until(pilot, lambda: bool(step.known.fits))
+            await pilot.press("enter")
+            await pilot.pause(0.5)
+            keep(app, name)
+        close_bridge(app.bridge)
 
 
 async def main() -> None:
@@ -71,7 +118,10 @@ async def main() -> None:
     model = pull(DEFAULT, platformdirs.user_cache_path("llama-chat-tests"), lambda _: None, threading.Event())
     await take(model, "ember", (160, 48), "chat-wide")
     await take(model, "ember", (80, 24), "chat-narrow")
+    await take(model, "ember", (120, 30), "tree", "alt+l", "ctrl+r", "alt+t")
     await take(model, "glacier", (120, 36), "themes", "f9", "down")
+    await take(model, "ember", (80, 24), "replay", is_replayed=True)
+    await take_first_run((80, 24), "first-run")
 
 
 if __name__ == "__main__":

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shlex
 import socket
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -23,12 +24,17 @@ from textual.document._document import Selection
 
 from llama_chat.attached import AttachedFile, block_of, parts_of
 from llama_chat.chat.backstage.counting import SLICE_CHARACTERS, TokenCounter, slice_end
+from llama_chat.chat.code_files import CodeBlock, proposed_words, save_code
 from llama_chat.chat.prompt.attaching import MOST_BYTES, AttachError, name_of, read_attachment
+from llama_chat.chat.prompt.completing import escaped
 from llama_chat.chat.prompt.pasted_paths import dropped_files, typed_files
-from llama_chat.chat.prompt.typed_path import entries_of
+from llama_chat.chat.prompt.path_offers import list_folder
+from llama_chat.chat.prompt.typed_path import MOST_ENTRIES, entries_of, going_on
 from llama_chat.chat.prompt.written import without_controls
 from llama_chat.cli.plain import PlainChat
+from llama_chat.errors import LlamaChatError
 from llama_chat.events import Piece, Text
+from llama_chat.ui.model_paths import path_completions
 from llama_chat.ui.screens.attach import AttachScreen, PathList
 from llama_chat.ui.screens.chip_look import ChipScreen
 from llama_chat.ui.widgets.chips import CHIP_FROM_CHARACTERS
@@ -37,6 +43,19 @@ from llama_chat.ui.widgets.prompt import Prompt
 __all__ = ["home"]
 
 NOTES = "# Notes\n\n- ask the river\n"
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Wait until it is true: files are read on another thread."""
+    async with asyncio.timeout(20):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+async def attach(prompt: Prompt, path: str) -> None:
+    count = prompt.text.count("[")
+    prompt.attach(Path(path))
+    await until(lambda: prompt.text.count("[") > count)
 
 
 @pytest.fixture
@@ -172,11 +191,52 @@ def test_only_whole_paths_of_files_that_are_there_count_as_dropped(folder: Path)
 def test_a_typed_path_goes_on_with_what_is_there(folder: Path) -> None:
     (folder / ".hidden").write_text("x")
     assert [entry.path for entry in entries_of("")] == ["src/", "notes.md", "picture.png"]
-    assert [entry.path for entry in entries_of("./N")] == ["./notes.md"]
+    assert [entry.path for entry in entries_of("./N")] == ["./notes.md", "./picture.png"]
     assert [entry.path for entry in entries_of("src/")] == ["src/ask it.py"]
     assert [entry.path for entry in entries_of(".h")] == [".hidden"]
     assert [entry.path for entry in entries_of("~/wo")] == ["~/work/"]
     assert entries_of("nowhere/") == []
+
+
+def test_one_rule_for_every_path_that_is_completed(folder: Path) -> None:
+    """A folder of more entries than are listed at a time hides none that begins with what is typed."""
+    many = folder / "many"
+    many.mkdir()
+    for n in range(MOST_ENTRIES + 10):
+        (many / f"a{n}.txt").touch()
+    (many / "zebra.gguf").touch()
+    assert [entry.path for entry in entries_of("many/ze")] == ["many/zebra.gguf"]
+    assert path_completions("many/ze") == ["many/zebra.gguf"]
+    assert [offer.path for offer in going_on(list_folder("many/", "ze"), "ze")] == ["many/zebra.gguf"]
+
+
+@pytest.mark.parametrize("words", ["a" * 300, "~nobody/x.py", "~nobody/", "nul\0", "b " * 200])
+def test_no_words_for_a_path_break_anything(folder: Path, words: str) -> None:
+    assert typed_files(words)
+    assert entries_of(words) == []
+    assert path_completions(words) == []
+    with pytest.raises(LlamaChatError):
+        save_code(words, CodeBlock("x"))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a working folder cannot be deleted there")
+def test_a_working_folder_that_is_gone_is_told_of(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(LlamaChatError, match="The working folder is gone"):
+        save_code("x.py", CodeBlock("x"))
+    assert proposed_words(CodeBlock("x", "python")) == "code.py"
+
+
+def test_what_cannot_be_found_is_named_as_a_whole(folder: Path) -> None:
+    (folder / "my it's.txt").write_text("x")
+    assert typed_files("my it's.txt") == [Path("my it's.txt")]
+    assert typed_files(escaped("my it's.txt")) == [Path("my it's.txt")]
+    assert typed_files("my nowhere.txt") == [Path("my nowhere.txt")]
+    assert typed_files("notes.md nowhere.md") == [Path("notes.md"), Path("nowhere.md")]
 
 
 # --- the prompt -----------------------------------------------------------------------------------------
@@ -210,15 +270,14 @@ async def test_an_attached_file_is_a_chip_and_is_sent_on_lines_of_its_own(folder
     app = PromptApp()
     async with app.run_test() as pilot:
         await pilot.press(*"See", "space")
-        app.prompt.attach(Path("notes.md"))
+        await attach(app.prompt, "notes.md")
         await pilot.press(*"now")
         assert app.prompt.text == "See [notes.md   25 B] now"
         (folder / "notes.md").unlink()  # it was read when it was attached
         await pilot.press("enter")
         assert app.sent == [f"See\n{block_of('notes.md', NOTES)}\nnow"]
         app.prompt.attach(Path("notes.md"))
-        await pilot.pause()
-        assert app.refused == ["There is no file notes.md."]
+        await until(lambda: app.refused == ["There is no file notes.md."])
         assert app.prompt.text == ""
 
 
@@ -230,7 +289,7 @@ async def test_a_chip_is_one_piece_for_the_cursor_and_for_every_key_that_deletes
         async def again() -> int:
             prompt.clear_all()
             await pilot.press("a")
-            prompt.attach(Path("notes.md"))
+            await attach(prompt, "notes.md")
             await pilot.press("backspace", "b")
             return len(prompt.text) - 1
 
@@ -262,13 +321,12 @@ async def test_a_dropped_path_becomes_its_file_and_undo_brings_the_path_back(fol
     app = PromptApp()
     async with app.run_test() as pilot:
         app.prompt.post_message(events.Paste(f"'{folder / 'src' / 'ask it.py'}' "))
-        await pilot.pause()
-        assert app.prompt.full_text == block_of("src/ask it.py", "def ask(): ...")
+        await until(lambda: app.prompt.full_text == block_of("src/ask it.py", "def ask(): ..."))
         await pilot.press("ctrl+underscore")
         assert app.prompt.full_text == f"'{folder / 'src' / 'ask it.py'}' "
         app.prompt.clear_all()
         app.prompt.post_message(events.Paste(str(folder / "picture.png")))
-        await pilot.pause()
+        await until(lambda: app.refused)
         assert app.prompt.full_text == str(folder / "picture.png")
         assert app.refused == ["picture.png is not text: there is a NUL in it, at byte 6."]
         app.prompt.clear_all()
@@ -276,6 +334,52 @@ async def test_a_dropped_path_becomes_its_file_and_undo_brings_the_path_back(fol
         app.prompt.post_message(events.Paste(str(folder / "notes.md")))
         await pilot.pause()
         assert app.prompt.full_text == f"/model {folder / 'notes.md'}"
+
+
+async def test_a_slow_disk_holds_up_no_key_and_no_other_file(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = threading.Event()
+
+    def slow(text: str) -> list[Path]:
+        gate.wait(20)
+        return dropped_files(text)
+
+    monkeypatch.setattr("llama_chat.chat.prompt.pasted_paths.dropped_files", slow)
+    monkeypatch.setattr("llama_chat.ui.widgets.prompt_files.STUCK_S", 0.0)
+    app = PromptApp()
+    path = str(folder / "notes.md")
+    async with app.run_test() as pilot:
+        app.prompt.post_message(events.Paste(path))
+        await pilot.press(*"now")
+        assert app.prompt.text == f"{path}now"
+        await attach(app.prompt, "src/ask it.py")
+        gate.set()
+        await until(lambda: path not in app.prompt.text)
+        await pilot.press("x")
+        blocks = block_of("notes.md", NOTES), block_of("src/ask it.py", "def ask(): ...")
+        assert app.prompt.full_text == f"{blocks[0]}\nnow\n{blocks[1]}\nx"
+
+
+async def test_a_file_that_comes_late_goes_where_it_was_wanted(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("llama_chat.ui.widgets.prompt_files.PATIENCE_S", 0.0)
+    app = PromptApp()
+    gate = threading.Event()
+
+    def find() -> list[Path]:
+        gate.wait(20)
+        return [Path("notes.md")]
+
+    async with app.run_test() as pilot:
+        await pilot.press(*"See", "space")
+        app.prompt.files.attach(find)
+        await pilot.press(*"now")
+        gate.set()
+        await until(lambda: "[" in app.prompt.text)
+        assert app.prompt.text == "See [notes.md   25 B] now"
+        assert app.prompt.cursor_at_end_of_text
 
 
 async def test_undo_of_many_lines_with_the_cursor_below_goes_well() -> None:
@@ -303,11 +407,11 @@ async def test_words_that_come_back_have_their_chips_again(folder: Path) -> None
 async def test_what_is_refused_comes_back_as_it_was_though_the_file_is_another_by_now(folder: Path) -> None:
     app = PromptApp()
     async with app.run_test() as pilot:
-        app.prompt.attach(Path("notes.md"))
+        await attach(app.prompt, "notes.md")
         sent = Prompt.Sent(app.prompt)
         app.prompt.clear_all()
         (folder / "notes.md").write_text(NOTES.upper())
-        app.prompt.attach(Path("notes.md"))
+        await attach(app.prompt, "notes.md")
         app.prompt.restore(sent)
         await pilot.pause()
         assert app.prompt.full_text == f"{block_of('notes.md', NOTES)}\n{block_of('notes.md', NOTES.upper())}"
@@ -317,7 +421,7 @@ async def test_what_is_refused_comes_back_as_it_was_though_the_file_is_another_b
 async def test_a_click_on_a_chip_asks_to_look_at_it(folder: Path) -> None:
     app = PromptApp()
     async with app.run_test() as pilot:
-        app.prompt.attach(Path("notes.md"))
+        await attach(app.prompt, "notes.md")
         await pilot.press("x")
         await pilot.pause()
         await pilot.click(Prompt, offset=(8, 1))
@@ -397,11 +501,11 @@ async def test_the_border_says_how_many_tokens_there_are_and_what_is_left(home: 
         await user.ready()
         await user.press(*"hello")
         await user.sees("5 tok ↵")
-        user.screen.prompt.attach(Path("notes.md"))
+        await attach(user.screen.prompt, "notes.md")
         block = len(block_of("notes.md", NOTES))
         await user.sees(f"[notes.md {block} tok]", f"{block + 6} tok ↵")
         user.screen.prompt.post_message(events.Paste("x" * 180))
-        await user.sees("of ≈3", "left ↵")
+        await user.sees(" tok, 3", "left ↵")
         user.screen.prompt.post_message(events.Paste("y" * 300))
         await user.until(lambda: user.screen.prompt.has_class("-over"), "not marked")
         await user.press("enter")
@@ -410,13 +514,14 @@ async def test_the_border_says_how_many_tokens_there_are_and_what_is_left(home: 
         assert user.screen.prompt.full_text.endswith("y" * 300)
         user.screen.prompt.clear_all()
         (folder / "long.txt").write_text("word " * 100)
-        user.screen.prompt.attach(Path("long.txt"))
-        await user.sees("long.txt has 5", "the context has room for 3", "of ≈3")
+        await attach(user.screen.prompt, "long.txt")
+        await user.sees("long.txt has 5", "the context has room for 3", " tok, 3")
         await user.press("enter")
         await user.sees("long.txt alone has 5")
         assert user.said == []
         user.screen.prompt.clear_all()
         await user.until(lambda: "tok ↵" not in user.seen, "the figures stayed")
+        await user.until(lambda: "long.txt" not in user.seen, "the warning outlived its cause")
         await user.press(*"/theme")
         await user.press(*" ember")
         assert "tok ↵" not in user.seen
@@ -426,7 +531,7 @@ async def test_nothing_is_said_of_tokens_before_there_is_a_model(home: Home, fol
     gate = threading.Event()
     async with chat(home.setup(loader=loader_of(CharacterEngine(), gate=gate))) as user:
         await user.press(*"hello")
-        user.screen.prompt.attach(Path("notes.md"))
+        await attach(user.screen.prompt, "notes.md")
         await user.sees("[notes.md   25 B]")
         assert "tok ↵" not in user.seen
         gate.set()
@@ -456,6 +561,24 @@ async def test_a_file_that_cannot_go_leaves_the_command_to_be_mended(home: Home,
         assert user.screen.prompt.text == "/attach notes.md picture.png"
 
 
+async def test_a_name_with_blanks_is_taken_as_it_is_typed_and_as_it_is_completed(
+    home: Home, folder: Path
+) -> None:
+    (folder / "my notes.txt").write_text("mine\n")
+    async with chat(home.setup()) as user:
+        prompt, completer = user.screen.prompt, user.screen.completer
+        for typed in ("/attach my notes.txt", "/attach notes.md my", "/attach my no"):
+            await user.press(*typed)
+            await user.until(lambda: [offer.name for offer in completer.offers] == ["my notes.txt"])
+            await user.press("enter")
+            await user.until(lambda: "mine" in prompt.full_text, typed)
+            assert ("[notes.md" in prompt.text) == ("notes.md" in typed)
+            prompt.clear_all()
+        await user.say("/attach my own.txt")
+        await user.sees("There is no file my own.txt.")
+        assert prompt.text == "/attach my own.txt"
+
+
 @pytest.mark.parametrize("size", [(80, 24), SMALL])
 async def test_a_file_is_chosen_by_typing_its_path(home: Home, folder: Path, size: tuple[int, int]) -> None:
     async with chat(home.setup(), size) as user:
@@ -464,7 +587,7 @@ async def test_a_file_is_chosen_by_typing_its_path(home: Home, folder: Path, siz
         await user.sees("src/", "notes.md")
         paths = user.app.screen.query_one(PathList)
         await user.press("s")
-        await user.until(lambda: paths.shown_ids == ["src/"])
+        await user.until(lambda: paths.shown_ids == ["src/", "notes.md"])
         await user.press("enter")
         await user.until(lambda: paths.shown_ids == ["src/ask it.py"])
         await user.press("tab")
@@ -481,7 +604,7 @@ async def test_a_chip_is_looked_at_put_into_the_text_and_taken_out(home: Home, f
         await user.press("alt+v")
         await user.sees("There is no file and no long paste in the prompt.")
         await user.press(*"Read", "space")
-        prompt.attach(Path("notes.md"))
+        await attach(prompt, "notes.md")
         await user.press("alt+v")
         await user.until(lambda: isinstance(user.app.screen, ChipScreen))
         await user.sees("File: notes.md", "- ask the river", "Enter puts it into the text")
@@ -502,7 +625,7 @@ async def test_a_file_is_folded_in_the_transcript_and_unfolds_by_a_click_or_a_ke
     async with chat(home.setup(FakeEngine(["Fine."]))) as user:
         await user.ready()
         await user.press(*"Read", "space")
-        user.screen.prompt.attach(Path("notes.md"))
+        await attach(user.screen.prompt, "notes.md")
         await user.press(*"now", "enter")
         await user.idle()
         await user.sees("▸ notes.md · 3 lines · 24 B", "Read notes.md now")

@@ -257,14 +257,15 @@ async def test_a_slider_acts_on_the_next_token_of_the_reply_that_runs(home: Home
         assert reply.finish_reason == "length"
 
 
-async def test_a_prompt_while_a_reply_runs_stays_in_the_prompt(home: Home) -> None:
+async def test_a_prompt_while_a_reply_runs_waits_for_its_end(home: Home) -> None:
     pace = Pace(is_stepped=True)
     async with chat(home.setup(FakeEngine([None], pace=pace))) as user:
         await user.say("count")
         pace.step(1)
         await user.sees("word0")
         await user.say("another")
-        assert user.screen.prompt.text == "another"
+        await user.until(lambda: user.screen.chat.waiting.text == "another", "it does not wait")
+        assert user.screen.prompt.text == ""
         assert len(user.said) == 2
 
 

@@ -64,7 +64,7 @@ async def test_the_cursor_goes_over_the_messages_and_leaves(home: Home, size: tu
         await chooses(user, "one")
         await user.press("j")
         await chooses(user, "second")
-        await says(user, "r answer again")
+        await says(user, "r again · e edit · c copy · b branch · d delete", "Esc back")
         await user.press("alt+up", "alt+up", "alt+up", "alt+up")
         await chooses(user, "first")
         await user.press("escape")

@@ -273,6 +273,8 @@ def test_after_a_reply_the_bar_is_ready_and_names_the_last_speed() -> None:
         "first 0.21 s",
         "reused 30",
     ]
+    of_model = figures(replace(status, context_used=300, context_length=8192))
+    assert "free 7,892" in [figure.texts[0].rstrip() for figure in of_model]
     running = replace(status, is_replying=True, doing="generating")
     assert state_text(running)[0].rstrip() == "● 8.8 tok/s"
     assert not any("tok/s" in figure.texts[0] for figure in figures(running))

@@ -151,7 +151,7 @@ def test_words_that_were_not_sent_are_told_of(child: pexpect.spawn[str], draft: 
     ("arguments", "term", "line", "code"),
     [
         (["--resume", "zzzz"], "xterm-256color", "No session begins with 'zzzz'.", 1),
-        ([], "dumb", "llama-chat --plain", 2),
+        (["--resume", "zzzz"], "dumb", "No session begins with 'zzzz'.", 1),
     ],
 )
 def test_what_cannot_be_shown_is_said_before_the_screen_is_taken(

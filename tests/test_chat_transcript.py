@@ -74,6 +74,12 @@ def test_thoughts_are_the_same_wherever_the_text_is_cut(text: str, lengths: list
     assert "".join(piece for _, piece in parsed([text])) == text
 
 
+def test_the_lines_of_a_text_that_comes_whole_are_one_piece() -> None:
+    lines = "one\ntwo\n```\n<think>\n```\nthree"
+    pieces = ThoughtParser().feed(f"<think>\n{lines}</think>\n{lines}")
+    assert [piece.kind for piece in pieces] == [Kind.OPENING, Kind.THOUGHT, Kind.CLOSING, Kind.ANSWER]
+
+
 def test_what_is_a_thought() -> None:
     a, t, o, c = Kind.ANSWER, Kind.THOUGHT, Kind.OPENING, Kind.CLOSING
     tags = {o: "<think>", c: "</think>"}
@@ -93,6 +99,7 @@ def test_what_is_a_thought() -> None:
 @settings(max_examples=300, deadline=None)
 @given(replies, sizes, st.booleans(), st.integers(14, 40))
 @example(THOUGHT, [3], True, 30)
+@example("```\na\n```\n\n```\nb\n```", [4], True, 30)
 def test_a_streamed_reply_is_drawn_as_a_stored_one(
     text: str, lengths: list[int], folds: bool, width: int
 ) -> None:
@@ -427,3 +434,23 @@ async def test_every_row_is_as_wide_as_the_screen(home: Home, size: tuple[int, i
                 assert widths(view.render_line(y)) == (view_width, view_width), text
             for strip in user.app.screen._compositor.render_strips():
                 assert widths(strip)[1] == size[0], (text, strip.text)
+
+
+# --- scrolling from the prompt ------------------------------------------------------------------------------
+
+
+async def test_the_page_keys_of_a_short_prompt_scroll_the_chat(home: Home) -> None:
+    long = "\n\n".join(f"paragraph {n}" for n in range(60))
+    async with chat(home.setup(FakeEngine([long])), NARROW) as user:
+        await user.say("go")
+        await user.sees("paragraph 59")
+        await user.idle()
+        await user.press("pageup", "pageup")
+        await user.until(lambda: "paragraph 59" not in user.seen)
+        assert user.screen.prompt.has_focus
+        await user.press("pagedown", "pagedown")
+        await user.sees("paragraph 59")
+        await user.press(*["ctrl+j"] * 30)
+        await user.press("pageup")
+        await user.until(lambda: user.screen.prompt.cursor_location[0] < 30)
+        await user.sees("paragraph 59")

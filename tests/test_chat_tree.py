@@ -91,14 +91,27 @@ async def test_a_reply_that_was_cut_off_by_a_crash_says_so_and_goes_on(home: Hom
     store_reply(home, "interrupted")
     async with chat(home.setup(FakeEngine(["word0 word1 word2 word3"]), continue_last=True)) as user:
         await user.idle()
-        await user.sees("The last reply was cut off after 2 tokens; F5 goes on with it.")
+        await user.sees("Interrupted. 2 tokens kept. F5 goes on.")
         await user.press("f5")
         await user.sees("word2 word3")
         await user.idle()
-        assert not any("cut off" in text for text in notices(user))
+        assert "Interrupted." not in user.seen
     (stored,) = home.stored()
     assert stored.path()[-1].text == "word0 word1 word2 word3"
     assert stored.path()[-1].reply.finish_reason == "end"  # type: ignore[union-attr]  # an assistant's
+
+
+async def test_a_reply_that_was_cut_off_before_its_first_word_is_answered_in_its_place(home: Home) -> None:
+    store_reply(home, "interrupted", text="", tokens=0)
+    async with chat(home.setup(FakeEngine(["word0 word1"]), continue_last=True)) as user:
+        await user.idle()
+        await user.sees("Interrupted.")
+        await user.press("f5")
+        await user.sees("word0 word1")
+        await user.idle()
+    (stored,) = home.stored()
+    assert [message.id for message in stored.messages.values()] == ["words", "reply"]
+    assert stored.messages["reply"].text == "word0 word1"
 
 
 async def test_a_reply_cut_by_its_length_gets_as_much_again(home: Home) -> None:

@@ -1,4 +1,4 @@
-"""What is wanted while a reply runs waits for its end, and nothing of it is lost; nor what is not kept yet."""
+"""What is wanted while a reply runs waits for its end; nothing of it is lost, nor what is not kept yet."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from fake_engine import FakeEngine, Pace
-from test_chat_app import Home, chat
+from test_chat_app import SMALL, WIDE, Home, chat
 
 from llama_chat.chat.backstage.own_thread import OwnThread
 from llama_chat.chat.thoughts import runs_of
@@ -64,3 +64,29 @@ def test_a_job_that_nobody_waits_for_any_more_is_done_and_the_thread_goes_on() -
 
 def test_a_line_of_blanks_is_looked_at_once() -> None:
     assert runs_of("<think>" + " " * 200_000 + "</think>yes") == [(True, " " * 200_000), (False, "yes")]
+
+
+# --- where the keyboard is ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("keys", [("ctrl+o",), ("alt+up",)])
+async def test_letters_that_mean_nothing_there_go_to_the_prompt(home: Home, keys: tuple[str, ...]) -> None:
+    async with chat(home.setup(FakeEngine(["hello"])), WIDE) as user:
+        await user.say("hi")
+        await user.sees("hello")
+        await user.idle()
+        await user.press(*keys)
+        await user.until(lambda: not user.screen.prompt.has_focus)
+        await user.press("w", "o", "r", "d")
+        await user.until(lambda: user.screen.prompt.text == "word", user.screen.prompt.text)
+
+
+async def test_a_slider_that_a_smaller_window_hides_gives_the_keyboard_back(home: Home) -> None:
+    async with chat(home.setup(FakeEngine(["hello"])), WIDE) as user:
+        await user.idle()
+        await user.press("ctrl+o")
+        await user.until(lambda: not user.screen.prompt.has_focus)
+        await user.pilot.resize_terminal(*SMALL)
+        await user.until(lambda: user.screen.prompt.has_focus)
+        await user.press("h", "i")
+        await user.until(lambda: user.screen.prompt.text == "hi")

@@ -146,7 +146,7 @@ async def test_what_is_in_the_context_is_listed_and_can_be_shortened_from_there(
         if size == SMALL:
             await user.press("alt+i")
         else:
-            place = user.seen.splitlines()[-1].index("▕")
+            place = user.seen.splitlines()[-1].index("context")
             await user.pilot.click(StatusBar, offset=(place, 0))
         await user.sees("before: 4 messages", "your last words", "the last reply", "free", "of it reused")
         await user.press("alt+k")

@@ -1,165 +1,210 @@
 """How the screens look, against pictures that were looked at: `LLAMA_CHAT_UPDATE_SNAPSHOTS=1` makes new ones.
 
-Beside each picture lies its text, whose difference can be read. The pictures are of one version of Textual
-and Rich: where a newer one draws otherwise, make them again and look at them.
+Every screen is seen in three sizes, and once in each of two other themes; one running chat is led through all
+of them. Beside each picture lies its text, whose difference can be read. The pictures are of one version of
+Textual and Rich: where a newer one draws otherwise, make them again and look at them.
 """
 
 from __future__ import annotations
 
-import itertools
-import os
-import re
-import sqlite3
 import threading
-import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from dataclasses import replace
-from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
-from fake_engine import INFO, PLAN, FakeEngine
-from test_chat_app import NARROW, SMALL, TIMEOUT_S, WIDE, Home, User, chat
-from textual.widgets import Input, TextArea
+from fake_engine import FakeEngine, Pace
+from looks_stage import Camera, camera_of, chat_setup, fill, stand_still
+from replay_records import fox_session
+from test_chat_app import NARROW, SMALL, WIDE, Home, User, chat
+from test_first_run import Machine
 
-from llama_chat.chat import talk as talk_module
 from llama_chat.chat.setup import Puller
-from llama_chat.conversation import Message, Reply, Role
 from llama_chat.errors import Interrupted
-from llama_chat.events import Sampling
 from llama_chat.pull import PullProgress
-from llama_chat.sessions import SessionStore, shelf
+from llama_chat.replay import Player, build_timeline
 from llama_chat.settings import ChatSettings
+from llama_chat.ui.first_run.model_step import ModelStep
+from llama_chat.ui.replay.app import ReplayApp, ReplayLooks
+from llama_chat.ui.replay.help import ReplayHelp
 from llama_chat.ui.screens.download import DownloadScreen
-from llama_chat.ui.widgets import session_list
 
-UPDATE = "LLAMA_CHAT_UPDATE_SNAPSHOTS"
-SNAPSHOTS = Path(__file__).parent / "snapshots"
-TODAY = date(2026, 11, 20)
-NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC).timestamp()
-DAY_S = 86_400
-SHOTS = [
-    ("chat", NARROW, "ember"),
-    ("chat", NARROW, "paper"),
-    ("chat", WIDE, "ember"),
-    ("chat", WIDE, "paper"),
-    ("sampling", NARROW, "ember"),
-    ("sampling", WIDE, "paper"),
-    ("sampling", SMALL, "ember"),
-    ("sessions", NARROW, "paper"),
-    ("sessions", WIDE, "ember"),
-    ("search", NARROW, "paper"),
-    ("search", WIDE, "ember"),
-    ("search", SMALL, "ember"),
-    ("edit", NARROW, "ember"),
-    ("themes", NARROW, "ember"),
-    ("themes", WIDE, "paper"),
-    ("help", NARROW, "paper"),
-    ("help", WIDE, "ember"),
-    ("help", SMALL, "ember"),
-    ("palette", NARROW, "ember"),
-    ("palette", WIDE, "paper"),
-    ("system", NARROW, "paper"),
-    ("system", SMALL, "ember"),
-    ("hint", NARROW, "ember"),
-    ("hint", NARROW, "paper"),
-    ("hint", SMALL, "ember"),
-    ("download", NARROW, "ember"),
-    ("download", WIDE, "paper"),
-]
-KEYS = {
-    "sampling": ("ctrl+o",),
-    "sessions": ("ctrl+s",),
-    "search": ("f3", *"river"),
-    "edit": ("alt+e",),
-    "themes": ("f9",),
-    "help": ("f1",),
-    "palette": ("ctrl+p",),
-    "system": ("f8",),
-    "hint": (*"/nonsense", "enter"),
+LOOKS = [(SMALL, "ember"), (NARROW, "ember"), (WIDE, "ember"), (NARROW, "paper"), (NARROW, "ansi")]
+looks = pytest.mark.parametrize(("size", "theme"), LOOKS, ids=[f"{size[0]}-{theme}" for size, theme in LOOKS])
+END_OF_CHAT = "ask again tomorrow"
+CARDS = {
+    "history": ("alt+h", "a *short* story"),
+    "tree": ("alt+t", "branches"),
+    "presets": ("alt+p", "balanced"),
+    "personas": ("alt+r", "Personas"),
+    "system": ("f8", "System prompt"),
+    "models": ("f4", "To be fetched"),
+    "devices": ("alt+d", "A Processor"),
+    "settings": ("f12", "threads"),
+    "keys": ("f1", "Keys"),
+    "palette": ("ctrl+p", "Commands"),
+    "themes": ("f9", "fjord"),
+    "context": ("alt+i", "free"),
+    "save-code": ("alt+s", "Save code block"),
 }
-SIGNS = {
-    "chat": "ask again tomorrow",
-    "sampling": "max new tokens",
-    "sessions": "Names for a boat",
-    "search": "slow river, and every eve",
-    "edit": "to be said otherwise",
-    "themes": "Themes",
-    "help": "Keys",
-    "palette": "Commands",
-    "system": "System prompt",
-    "hint": "There is no command",
-    "download": "left",
-}
-"""What stands on the screen once it is there."""
-STORY = (
-    "Once upon a time, there was a fox named **Felix**. He lived by a wide, slow river, and every evening he "
-    'asked it the same question.\n\n```python\ndef ask(river: River) -> str:\n    return river.answer("Why?")'
-    "\n```\n\nThe river never hurried. It said:\n\n- listen,\n- wait, and\n- ask again tomorrow.\n"
-)
+"""What opens each, and what stands on it once it is there; Esc closes it."""
 
 
-class FixedDate(date):
-    """A calendar that stands still."""
-
-    @classmethod
-    def today(cls) -> date:
-        return TODAY
-
-
-@pytest.fixture
-def _fixed_time(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """One day, the time zone of nobody, and ids that are always the same."""
-    for module in (talk_module, session_list):
-        monkeypatch.setattr(module, "date", FixedDate)
-    numbers = itertools.count(1)
-    monkeypatch.setattr(shelf, "new_id", lambda: f"{next(numbers)}f2a91c0b7e4d586")
-    monkeypatch.setenv("TZ", "UTC")
-    monkeypatch.delenv("NO_COLOR", raising=False)
-    time.tzset()
-    yield
-    monkeypatch.undo()
-    time.tzset()
+@pytest.fixture(autouse=True)
+def _still(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    yield from stand_still(monkeypatch, tmp_path)
 
 
 @pytest.fixture
 def home(tmp_path: Path) -> Home:
-    return Home(tmp_path)
+    return Home(tmp_path / "home")
 
 
-def fill(home: Home) -> None:
-    """Sessions of several days; the last one holds the conversation that is looked at."""
-    store = SessionStore(home.paths.sessions_file)
-    store.open()
-    titles = {"How do rivers know the sea?": 40, "Names for a boat": 3, "A poem": 1, "Foxes at the river": 0}
-    updated = []
-    for title, days in titles.items():
-        info = store.create(title=title, model=INFO.name, date=TODAY.isoformat())
-        store.add_messages(info.id, conversation(title), f"{title}-reply")
-        updated.append((NOON - days * DAY_S, info.id))
-    store.close()
-    with closing(sqlite3.connect(home.paths.sessions_file)) as connection, connection:
-        connection.executemany("update sessions set updated_at = ? where id = ?", updated)
+@looks
+async def test_the_chat(home: Home, size: tuple[int, int], theme: str) -> None:
+    pace = Pace(is_stepped=True)
+    async with chat(chat_setup(home, theme, pace), size) as user:
+        camera = camera_of(user, size, theme)
+        await user.ready()
+        await user.sees(END_OF_CHAT, "120", "8,192")
+        await camera.shoot("chat")
+        await look_at_messages(user, camera)
+        await look_at_cards(user, camera)
+        await look_at_sessions(user, camera)
+        await look_at_prompt(user, camera)
+        await look_at_reply(user, camera, pace)
+        await user.press("ctrl+n")
+        await user.until(lambda: not user.said, "no new chat")
+        await camera.shoot("empty")
+    camera.judge()
 
 
-def conversation(name: str) -> list[Message]:
-    reply = Reply(
-        seed=7,
-        sampling=Sampling(),
-        model=INFO.name,
-        token_ids=tuple(range(100, 184)),
-        finish_reason="end",
-        prompt_tokens=36,
-        reused_tokens=30,
-        prefill_s=0.2,
-        decode_s=0.75,
-        plan=PLAN,
-    )
-    return [
-        Message(f"{name}-words", None, Role.USER, "Tell me a *short* story about a fox.", NOON),
-        Message(f"{name}-reply", f"{name}-words", Role.ASSISTANT, STORY, NOON + 60, reply),
-    ]
+async def back(user: User) -> None:
+    """Out of whatever is open."""
+    await user.press("escape")
+    await user.until(lambda: user.app.screen is user.screen, "the card is still there")
+    user.screen.prompt.text = ""
+    user.screen.prompt.focus()
+    user.screen._hint_line.clear()
+
+
+async def look_at_messages(user: User, camera: Camera) -> None:
+    """The cursor over messages, thoughts unfolded, words found."""
+    await user.press("alt+up")
+    await user.until(lambda: user.screen.transcript.cursor_id is not None, "no cursor")
+    await camera.shoot("cursor")
+    await user.press("alt+m")
+    await user.sees("▾ thought")
+    await camera.shoot("thinking")
+    await user.press("alt+m")
+    await back(user)
+    await user.press("ctrl+l", *"river")
+    await user.sees(" of 7")
+    await camera.shoot("find")
+    await back(user)
+    await user.press("ctrl+end")
+    await user.sees(END_OF_CHAT)
+
+
+async def look_at_cards(user: User, camera: Camera) -> None:
+    """All that opens over the chat, and the sliders."""
+    for name, (key, sign) in CARDS.items():
+        await user.press(key)
+        await user.until(lambda: user.app.screen is not user.screen, f"no {name}")
+        await user.sees(sign)
+        if name == "presets":
+            await user.press("down")
+            await user.sees("→")
+        await camera.shoot(name)
+        await back(user)
+    await user.press("ctrl+o")
+    await user.until(lambda: user.app.focused is not user.screen.prompt, "no sliders")
+    await camera.shoot("sampling")
+    await back(user)
+
+
+async def look_at_sessions(user: User, camera: Camera) -> None:
+    """The list, and a search in all of them."""
+    await user.press("ctrl+s")
+    await user.until(lambda: user.app.focused is not user.screen.prompt, "no sessions")
+    await user.sees("Names for a boat")
+    await camera.shoot("sessions")
+    await back(user)
+    await user.press("f3")
+    await user.until(lambda: user.app.screen is not user.screen, "no search")
+    await user.press(*"river")
+    await user.sees("Foxes at the river")
+    await camera.shoot("search")
+    await back(user)
+
+
+async def look_at_prompt(user: User, camera: Camera) -> None:
+    """What is completed, attached, edited and refused."""
+    await user.press("/")
+    await user.until(lambda: user.screen.completer.offers, "nothing is offered")
+    await camera.shoot("completion")
+    await back(user)
+    await user.press("alt+o")
+    await user.sees("notes.md", "Attach a file")
+    await camera.shoot("attach")
+    await user.press(*"notes.md")
+    await user.press("enter")
+    await user.until(lambda: user.app.screen is user.screen, "the card is still there")
+    await user.sees("notes.md 1")
+    await camera.shoot("chip")
+    await user.press("alt+v")
+    await user.sees("asks it why")
+    await camera.shoot("chip-look")
+    await back(user)
+    await user.press("alt+e")
+    await user.until(lambda: user.screen.editing.message is not None, "nothing is edited")
+    await camera.shoot("edit")
+    user.screen.editing.end()
+    await back(user)
+    await user.press(*"/nonsense", "enter")
+    await user.sees("There is no command")
+    await camera.shoot("hint")
+    await back(user)
+
+
+async def look_at_reply(user: User, camera: Camera, pace: Pace) -> None:
+    """A reply that is written, and words that wait for its end."""
+    await user.say("And the river?")
+    pace.step(22)
+    await user.sees("asked", "139", *(["22 tokens"] if camera.size != SMALL else []))
+    await camera.shoot("replying")
+    await user.say("What did it say then?")
+    await user.sees("What did it")
+    await camera.shoot("queued")
+    await user.press("alt+q", "escape")
+    await user.idle()
+    await back(user)
+
+
+# --- the start --------------------------------------------------------------------------------------------
+
+
+@looks
+async def test_the_first_run(home: Home, size: tuple[int, int], theme: str) -> None:
+    machine = Machine()
+    machine.pull_goes_on.clear()
+    setup = machine.setup(home)
+    setup = replace(setup, settings=replace(setup.settings, chat=ChatSettings(theme=theme)))
+    async with chat(setup, size) as user:
+        camera = camera_of(user, size, theme)
+        await user.until(lambda: user.app.screen.query(ModelStep), "no first screen")
+        step = user.app.screen.query_one(ModelStep)
+        await user.until(lambda: step.known.fits, "the machine is not known")
+        await user.sees("A Processor")
+        await camera.shoot("first-machine")
+        await user.press("enter")
+        await user.sees("To be fetched")
+        await camera.shoot("first-model")
+        await user.press("enter")
+        await user.sees("46.0 of 92.0 MB")
+        await camera.shoot("first-words")
+        machine.pull_goes_on.set()
+    camera.judge()
 
 
 def puller(go_on: threading.Event) -> Puller:
@@ -174,58 +219,33 @@ def puller(go_on: threading.Event) -> Puller:
     return pull
 
 
-async def picture(user: User) -> str:
-    """The screen once nothing moves on it, with cursors that do not blink."""
-    before = ""
-    for _ in range(TIMEOUT_S * 20):
-        for field in (*user.app.screen.query(TextArea), *user.app.screen.query(Input)):
-            field.cursor_blink = False
-        await user.pilot.pause(0.05)
-        now = re.sub(r"terminal-\d+", "terminal", user.app.export_screenshot())
-        if now == before:
-            return now
-        before = now
-    raise AssertionError(f"the screen does not come to rest:\n{user.seen}")
-
-
-def check(name: str, kind: str, seen: str) -> None:
-    """Compare with the kept one, or keep it."""
-    path = SNAPSHOTS / f"{name}.{kind}"
-    if os.environ.get(UPDATE) == "1":
-        SNAPSHOTS.mkdir(exist_ok=True)
-        path.write_text(seen, encoding="utf-8", newline="\n")
-    kept = path.read_text(encoding="utf-8")
-    if kind == "txt":
-        assert seen.splitlines() == kept.splitlines(), f"{path.name} differs"
-    elif seen != kept:
-        pytest.fail(
-            f"{path.name} differs, in colours or styles if the text is the same; {UPDATE}=1 renews it"
-        )
-
-
-@pytest.mark.usefixtures("_fixed_time")
-@pytest.mark.parametrize(
-    ("what", "size", "theme"), SHOTS, ids=[f"{what}-{size[0]}-{theme}" for what, size, theme in SHOTS]
-)
-async def test_a_screen_looks_as_it_did(home: Home, what: str, size: tuple[int, int], theme: str) -> None:
+@looks
+async def test_a_download(home: Home, size: tuple[int, int], theme: str) -> None:
     fill(home)
     go_on = threading.Event()
-    setup = home.setup(
-        FakeEngine(),
-        chat=ChatSettings(theme=theme),
-        pull=puller(go_on) if what == "download" else None,
-        continue_last=True,
-    )
+    setup = home.setup(FakeEngine(), chat=ChatSettings(theme=theme), pull=puller(go_on), continue_last=True)
     async with chat(replace(setup, model_label="SmolLM2 135M Instruct"), size) as user:
-        user.app.animation_level = "none"
-        if what == "download":
-            await user.until(lambda: isinstance(user.app.screen, DownloadScreen), "no card")
-        else:
-            await user.ready()
-            await user.sees(SIGNS["chat"])
-            await user.press(*KEYS.get(what, ()))
-        await user.sees(SIGNS[what])
-        svg, text = await picture(user), user.seen
+        camera = camera_of(user, size, theme)
+        await user.until(lambda: isinstance(user.app.screen, DownloadScreen), "no card")
+        await user.sees("43.0 of 98.4")
+        await camera.shoot("download")
         go_on.set()
-    check(f"{what}-{size[0]}x{size[1]}-{theme}", "txt", "\n".join(map(str.rstrip, text.split("\n"))) + "\n")
-    check(f"{what}-{size[0]}x{size[1]}-{theme}", "svg", svg)
+    camera.judge()
+
+
+# --- the replay -------------------------------------------------------------------------------------------
+
+
+@looks
+async def test_a_replay(size: tuple[int, int], theme: str) -> None:
+    app = ReplayApp(Player(build_timeline(fox_session())), ReplayLooks(theme, Path("no-themes")), ticks=False)
+    async with app.run_test(size=size) as pilot:
+        app.animation_level = "none"
+        camera = Camera(app, pilot, size, theme)
+        await pilot.press("home", *["right"] * 12)
+        await camera.shoot("replay")
+        await pilot.press("f1")
+        while not isinstance(app.screen, ReplayHelp):
+            await pilot.pause(0.01)
+        await camera.shoot("replay-keys")
+    camera.judge()

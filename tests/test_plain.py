@@ -207,7 +207,7 @@ def test_branches_are_made_and_walked_through(typed):
     assert out.replace(NAME, "").splitlines() == ["First.", "Second.", "First.", "Second.", "Third."]
     assert "Branch 1 of 2:" in err
     assert "This is the first of 2 branches." in err
-    assert "One step back. Nothing is deleted: /redo goes forward again." in err
+    assert "Back: before your edit of “Hello”. Nothing is deleted: /redo goes forward again." in err
     assert f"The chat now ends with {NAME}Second." in err
     conversation = stored()
     assert [message.text for message in conversation.path()] == ["Goodbye", "Third."]
@@ -240,7 +240,7 @@ def test_sessions_are_listed_found_opened_named_and_exported(typed, tmp_path):
     )
     assert re.search(r"1\. [0-9a-f]{8} “The whale”, 2 messages, ", err)
     assert re.search(r"2\. [0-9a-f]{8} “About foxes”, 2 messages, ", err)
-    assert "1. “About foxes”, assistant: A fox is red." in err
+    assert "1. “About foxes”, model: A fox is red." in err
     assert "No session has these words in its title." in err
     assert "It is kept already, as “About foxes”." in err
     assert re.search(r"as “About foxes”[^“]*\n1\. [0-9a-f]{8} “About foxes”[^“]*\Z", err)
@@ -372,6 +372,14 @@ def test_a_character_that_was_cut_is_not_printed_twice(capsys):
     done = capsys.readouterr()
     assert done.out == "Model: é and tea\n"
     assert done.err == "Something else.\nNot yet.\n"
+
+
+def test_a_reply_that_was_cut_off_says_so_when_it_is_read_out(capsys):
+    view = PlainView(is_talk=True, model_name=lambda: "Model")
+    reply = Reply(7, Sampling(), "Model", finish_reason="interrupted", token_ids=(1, 2))
+    view.show_path([Message("b", "a", Role.ASSISTANT, "A fox and", 0.0, reply)])
+    done = capsys.readouterr()
+    assert (done.out, done.err) == ("Model: A fox and\n", "Interrupted. 2 tokens kept. /continue goes on.\n")
 
 
 # --- interrupted --------------------------------------------------------------------------------------

@@ -13,8 +13,9 @@ from textual.widgets import Input
 
 from llama_chat.chat.keys import KEY_ACTIONS
 from llama_chat.chat.prompt.completing import command_offers, typed_in
-from llama_chat.chat.prompt.path_offers import fitting_paths, folder_of, list_folder
+from llama_chat.chat.prompt.path_offers import list_folder
 from llama_chat.chat.prompt.recall import Walk
+from llama_chat.chat.prompt.typed_path import going_on
 from llama_chat.conversation import Message, Role
 from llama_chat.editor import edit_text
 from llama_chat.errors import ModelError, SettingsError
@@ -195,10 +196,9 @@ async def test_a_file_behind_an_at_is_attached_by_way_of_its_folder(
 def test_hidden_entries_come_behind_a_dot_only(tmp_path: Path) -> None:
     for name in (".secret", "notes.md", "Zoo"):
         (tmp_path / name).mkdir() if name == "Zoo" else (tmp_path / name).touch()
-    folder = folder_of(f"{tmp_path}/x")
-    entries = list_folder(folder)
-    assert [offer.name for offer in fitting_paths(entries, folder)] == ["Zoo/", "notes.md"]
-    assert [offer.name for offer in fitting_paths(entries, f"{folder}.")] == [".secret"]
+    entries = list_folder(f"{tmp_path}/")
+    assert [offer.name for offer in going_on(entries, "")] == ["Zoo/", "notes.md"]
+    assert [offer.name for offer in going_on(entries, ".")] == [".secret"]
     assert list_folder(f"{tmp_path}/none/") == []
 
 

@@ -127,8 +127,8 @@ def test_words_are_found_in_whole_messages_whatever_their_case() -> None:
     talk = Conversation()
     say(talk, "Q", "The fox " + "and so on " * 100 + "River", "a river")
     rows = tree_rows(talk)
-    assert [row.message_id for row in rows_with(rows, talk, "river FOX")] == [rows[1].message_id]
-    assert rows_with(rows, talk, " ") == rows
+    assert [row.message_id for row in rows_with(rows, "river FOX")] == [rows[1].message_id]
+    assert rows_with(rows, " ") == rows
 
 
 def test_first_words_are_one_safe_line() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from llama_chat.chat import notices
@@ -124,9 +125,21 @@ class Chat(Talk):
 
     def _set_system(self, text: str) -> None:
         self.conversation.begin_step(notices.SYSTEM_STEP)
-        self.keep_all(self.conversation.set_system(text))
+        self.keep_copies(*self.conversation.set_system(text))
         self.show()
         self.view.hint(notices.system_kept(text))
+
+    def keep_copies(self, added: Sequence[Message], originals: Mapping[str, str]) -> None:
+        """Keep new messages, and for those that are copies what the store has of the originals' tokens.
+
+        Args:
+            added: the messages.
+            originals: their ids by those of the copies.
+        """
+        self.keep_all(added)
+        for copy in added:
+            if copy.reply is not None and copy.reply.token_ids:
+                self.bridge.copy_tokens(self.saved, originals[copy.id], copy.id)
 
     def new(self) -> None:
         """Begin another chat, after the reply that runs was stopped and kept."""

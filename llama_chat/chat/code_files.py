@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
+from llama_chat.chat.prompt.typed_path import is_folder, typed_path
 from llama_chat.errors import StoreError
 
 LONGEST_NAME = 80
@@ -107,13 +108,46 @@ def free_path(path: Path) -> Path:
 
 
 def path_of(words: str, block: CodeBlock) -> Path:
-    """Where it is to be written: the path in the words, in the folder that they name, or what is proposed."""
-    named = Path(words.strip()).expanduser()
-    if not words.strip():
-        return free_path(Path(proposed_name(block)).absolute())
-    if named.is_dir() or words.strip().endswith(("/", os.sep)):
-        return free_path(named.absolute() / proposed_name(block))
-    return named.absolute()
+    """Where it is to be written: the path in the words, in the folder that they name, or what is proposed.
+
+    Asks the disk.
+
+    Raises:
+        StoreError: the working folder is gone.
+    """
+    words = words.strip()
+    try:
+        named = typed_path(words).absolute()
+    except OSError as error:
+        raise StoreError("The working folder is gone.", hint="A path from / on can be written to.") from error
+    if not words or is_folder(named) or words.endswith(("/", os.sep)):
+        return free_path(named / proposed_name(block))
+    return named
+
+
+def save_code(words: str, block: CodeBlock) -> Path:
+    """Where it was written to, after the words. May wait for the disk.
+
+    Raises:
+        StoreError: something is there already, or the disk does not take it.
+    """
+    path = path_of(words, block)
+    write_code(path, block)
+    return path
+
+
+def proposed_words(block: CodeBlock) -> str:
+    """A name that is free in the working folder."""
+    return free_path(Path(proposed_name(block))).name
+
+
+def free_words(words: str, block: CodeBlock) -> str:
+    """Where something is there already: the words for a free name in the same folder; else nothing."""
+    try:
+        path = path_of(words, block)
+    except StoreError:
+        return ""
+    return str(Path(words.strip()).with_name(free_path(path).name)) if os.path.lexists(path) else ""
 
 
 def write_code(path: Path, block: CodeBlock) -> None:

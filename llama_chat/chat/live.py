@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
 from llama_chat.chat.context.estimating import estimated_tokens
-from llama_chat.conversation import Message, Reply, Role
+from llama_chat.conversation import Message, Role
 from llama_chat.events import Event, Finished, Loading, ModelInfo, Prefilled, Token
 
 ModelState: TypeAlias = Literal["loading", "ready", "failed"]
@@ -27,6 +27,8 @@ class Status:
     """Of the reply that is written, or of the last one."""
     first_token_s: float | None = None
     context_used: int = 0
+    is_estimate: bool = False
+    """Whether nobody has counted all of `context_used`: after an edited reply, or words without a reply."""
     context_length: int = 0
     dropped_messages: int = 0
     """How many of the oldest messages the model no longer sees, because the context was full."""
@@ -39,15 +41,17 @@ class Status:
     engine_reason: str = ""
 
     def of_path(self, path: Sequence[Message]) -> Status:
-        """What the context held at the last reply of the path that is over.
+        """What the context held at the last reply of the path that is over, and about what came after it.
 
         How fast that was stands beside the reply; here it would pass for what the model is at now.
         """
         replies = (message.reply for message in reversed(path) if message.reply is not None)
         last = next((reply for reply in replies if reply.finish_reason is not None), None)
+        used, is_estimate = _held(path)
         return replace(
             self,
-            context_used=_held_after(path, last) if last else 0,
+            context_used=used,
+            is_estimate=is_estimate,
             dropped_messages=_messages_before(path, last.context_start) if last else 0,
             reused_tokens=0,
             tok_per_s=0.0,
@@ -67,12 +71,28 @@ class Status:
         )
 
 
-def _held_after(path: Sequence[Message], reply: Reply) -> int:
-    """How many tokens the context held after the reply; an estimate for a copy that no prompt led to."""
-    if reply.prompt_tokens or not reply.token_ids:
-        return reply.prompt_tokens + len(reply.token_ids)
-    others = [message for message in path if message.reply is not reply]
-    return estimated_tokens(others) + len(reply.token_ids)
+def _held(path: Sequence[Message]) -> tuple[int, bool]:
+    """How many tokens the context holds at the end of the path, and whether that is an estimate.
+
+    Counted is what a prompt led to. What came after that is estimated: copies of replies, replies that the
+    user wrote, and words that nobody answers yet.
+    """
+    last = path[-1].reply if path else None
+    is_being_answered = last is not None and last.finish_reason is None
+    path = path[:-2] if is_being_answered else path
+    if all(message.role is Role.SYSTEM for message in path):
+        return 0, False
+    counted = counted_place(path)
+    if counted is None or (reply := path[counted].reply) is None:
+        return estimated_tokens(path), True
+    since = path[counted + 1 :]
+    return reply.prompt_tokens + len(reply.token_ids) + estimated_tokens(since), bool(since)
+
+
+def counted_place(path: Sequence[Message]) -> int | None:
+    """Where the last reply stands whose prompt was counted; None: nowhere."""
+    replies = ((n, path[n].reply) for n in range(len(path) - 1, -1, -1))
+    return next((n for n, reply in replies if reply is not None and reply.prompt_tokens), None)
 
 
 def _messages_before(path: Sequence[Message], message_id: str | None) -> int:
@@ -141,5 +161,6 @@ class LiveFigures:
             tok_per_s=self.tok_per_s,
             first_token_s=self.first_token_s,
             context_used=self.prompt_tokens + self.tokens_before + self.tokens,
+            is_estimate=False,
             reused_tokens=self.reused_tokens,
         )

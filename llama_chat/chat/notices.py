@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from llama_chat.attached import in_short
 from llama_chat.chat.context.summaries import SUMMARY_MESSAGES, summarised_messages
 from llama_chat.chat.view import ChatView
 from llama_chat.chat.words import format_tokens, one_line
@@ -29,8 +32,6 @@ SUMMARY_KEPT = "Kept. The summary counts from the next reply on; Alt+Z goes back
 NOTHING_TO_COMPACT = "There is nothing to shorten yet: the last two exchanges stay as they are."
 NOT_COMPACTED_ELSEWHERE = "Another chat is writing here. Wait for its end, or go to another branch."
 NO_SIBLINGS = "There is no other branch here. Ctrl+R asks for another reply."
-UNDONE = "One step back. Nothing is deleted: Alt+Y goes forward again."
-REDONE = "One step forward. Alt+Z goes back again."
 NOTHING_TO_UNDO = "There is no step to undo."
 NOTHING_TO_REDO = "There is no step to redo."
 NOTHING_TO_CHOOSE = "There is no message to choose yet."
@@ -44,6 +45,34 @@ EDITED = "Kept as you wrote it. F5 lets the model go on from its end; or say som
 WRITTEN_ELSEWHERE = "written in another chat"
 STOPPED_BEFORE = Interrupted("Stopped before the reply began.")
 SYSTEM_UNCHANGED = "The system prompt is as it was."
+
+
+SYSTEM_STEP = "the change of the system prompt"
+CHOICE_STEP = "the choice of another branch"
+SUMMARY_STEP = "the summary"
+ENDED_STEP = "the path was ended here"
+"""Steps, as `undone` and `redone` name them."""
+_STEP_CELLS = 28
+"""So much of a message names it."""
+
+
+def step_name(what: str, message: Message | None) -> str:
+    """A step by the words that it was made at: `your edit of “Tell me about the fox”`."""
+    words = one_line(in_short(message.text)) if message is not None else ""
+    shown = words if len(words) <= _STEP_CELLS else f"{words[: _STEP_CELLS - 1].rstrip()}…"
+    return f"{what} “{shown}”" if shown else what
+
+
+def undone(what: str) -> str:
+    """That the path of before a step is shown again."""
+    where = f"Back: before {what}." if what else "One step back."
+    return f"{where} Nothing is deleted: Alt+Y goes forward again."
+
+
+def redone(what: str) -> str:
+    """That a step counts again."""
+    where = f"Forward: after {what}." if what else "One step forward."
+    return f"{where} Alt+Z goes back again."
 
 
 def system_kept(text: str) -> str:
@@ -69,15 +98,14 @@ def more_tokens(most: int) -> str:
     return f"Max new tokens is {most:,} now: the reply had used up what it was."
 
 
-def tell_how_to_go_on(view: ChatView, message: Message) -> None:
-    """How a reply goes on that has ended before its end."""
+def tell_how_to_go_on(view: ChatView, message: Message, holds: Callable[[], bool]) -> None:
+    """How a reply goes on that has ended before its end, as long as that `holds`."""
     reply = message.reply
     if reply is not None and reply.token_ids and reply.finish_reason in ("stopped", "length", "failed"):
         ended = "Stopped." if reply.finish_reason == "stopped" else "Cut."
         ended = "It broke off." if reply.finish_reason == "failed" else ended
-        view.hint(
-            f"{ended} {format_tokens(len(reply.token_ids))} kept; F5 goes on from there.", is_quiet=True
-        )
+        words = f"{ended} {format_tokens(len(reply.token_ids))} kept; F5 goes on from there."
+        view.hint(words, is_quiet=True, holds=holds)
 
 
 def tell_where_it_goes_on(view: ChatView, message: Message, info: ModelInfo) -> None:
@@ -94,15 +122,6 @@ def tell_where_it_goes_on(view: ChatView, message: Message, info: ModelInfo) -> 
     differing = [f"{name} {now} (was {then})" for name, (then, now) in pairs.items() if then and now != then]
     if differing:
         view.hint(one_line(f"It goes on with {', '.join(differing)}: a near tie may come out otherwise."))
-
-
-def tell_cut_off(view: ChatView, message: Message) -> None:
-    """That the program or the machine ended while the last reply was written."""
-    reply = message.reply
-    if reply is None or reply.finish_reason != "interrupted":
-        return
-    after = f"cut off after {format_tokens(len(reply.token_ids))}" if reply.token_ids else "never begun"
-    view.notice(f"The last reply was {after}; F5 goes on with it.", "warning", about=ABOUT_END)
 
 
 def tell_open_elsewhere(view: ChatView) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from llama_chat.chat import notices
 from llama_chat.chat.backstage.saved import SavedSession
 from llama_chat.chat.context.summaries import leave_unfinished
 from llama_chat.conversation import Conversation
@@ -36,6 +35,18 @@ def read_session(store: SessionStore, info: SessionInfo) -> Opened:
         StoreError: it cannot be read.
     """
     return Opened(info, store.load(info.id), store.model_of(info.id))
+
+
+def _take_branch(conversation: Conversation, message_id: str) -> bool:
+    """Take the path through the message, if it is not on it; whether that was done.
+
+    That is no step of the user's: right after opening there is nothing to undo.
+    """
+    path = {message.id for message in conversation.path()}
+    if message_id in path or message_id not in conversation.messages:
+        return False
+    conversation.select(message_id)
+    return True
 
 
 class Opening:
@@ -81,13 +92,14 @@ class Opening:
             session_id=info.id,
             written_with=opened.written_with,
         )
+        is_branch = message_id is not None and _take_branch(opened.conversation, message_id)
         chat.go_to(opened.conversation, saved, info.title)
+        if is_branch:
+            chat.bridge.choose(saved, opened.conversation.leaf_id)
         chat.show(keep_notices=not had_turns)  # what was said at the start is still to be read
         chat.tell_other_model()
         if message_id is not None:
             chat.steps.show_message(message_id)
-        elif path := opened.conversation.path():
-            notices.tell_cut_off(chat.view, path[-1])
         self.open_none()
 
     def open_none(self) -> None:

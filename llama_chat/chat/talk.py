@@ -11,7 +11,7 @@ from llama_chat.chat import notices
 from llama_chat.chat.backstage import notes
 from llama_chat.chat.backstage.bridge import Bridge
 from llama_chat.chat.backstage.saved import SavedSession
-from llama_chat.chat.branches.siblings import forks
+from llama_chat.chat.branches.siblings import forks, shown_path
 from llama_chat.chat.context.figures import ContextWatch
 from llama_chat.chat.live import Status
 from llama_chat.chat.replying import Replying
@@ -88,8 +88,9 @@ class Talk:
     def show(self, *, keep_notices: bool = False) -> None:
         """Show the path as it is now."""
         path = self.conversation.path()
-        self.view.show_path(path, keep_notices=keep_notices)
-        for fork in forks(self.conversation, path):
+        shown = shown_path(self.conversation, path)
+        self.view.show_path(shown, keep_notices=keep_notices)
+        for fork in forks(self.conversation, shown):
             self.view.set_place(fork.message_id, fork.place, len(fork.siblings))
         if path and self.is_foreign(path[-1]):
             self.view.set_head(path[-1].id, notices.WRITTEN_ELSEWHERE)
@@ -102,6 +103,10 @@ class Talk:
         """The message as it is now, also while it is being written; None where there is none."""
         running = self._current(message_id)
         return running.message if running is not None else self.conversation.messages.get(message_id)
+
+    def rests_at(self, message_id: str) -> bool:
+        """Whether the path ends with this message and nothing is written."""
+        return not self.is_replying and self.conversation.leaf_id == message_id
 
     def is_foreign(self, message: Message) -> bool:
         """Whether another chat is writing this reply."""
@@ -322,7 +327,7 @@ class Talk:
             reply = replying.message.reply
             self._ended(reply.finish_reason if reply is not None else None)
             if is_all and self._replying is None:
-                notices.tell_how_to_go_on(self.view, replying.message)
+                notices.tell_how_to_go_on(self.view, replying.message, lambda: self.rests_at(replying.id))
         else:
             self._set_live_head(replying)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal, Protocol, TypeAlias
 
 from llama_chat.chat.backstage import notes
@@ -50,11 +50,21 @@ class ChatView(Protocol):
     def go_to_message(self, message_id: str) -> None:
         """Scroll to the message and mark it."""
 
+    def show_beginning(self, message_id: str) -> None:
+        """Scroll no further than is needed to see where the message begins."""
+
     def sampling_changed(self) -> None:
         """The settings of the sampling were changed elsewhere than on the sliders."""
 
-    def hint(self, text: str, kind: NoticeKind = "info", *, is_quiet: bool = False) -> None:
-        """Say something in passing; a quiet one does not take the place of another."""
+    def hint(
+        self,
+        text: str,
+        kind: NoticeKind = "info",
+        *,
+        is_quiet: bool = False,
+        holds: Callable[[], bool] | None = None,
+    ) -> None:
+        """Say something in passing, until it `holds` no longer; a quiet one does not replace another."""
 
     def give_back(self, text: str) -> None:
         """The words could not be sent: they belong into the prompt again."""

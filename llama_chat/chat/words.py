@@ -8,9 +8,9 @@ from llama_chat.sanitize import sanitize
 
 
 def name_of(message: Message) -> str:
-    """Who speaks: the model by its name, everybody else by role."""
+    """Who speaks: the model by its name where that is known, everybody else by role."""
     if message.role is Role.ASSISTANT:
-        return one_line(message.reply.model if message.reply else "") or "assistant"
+        return one_line(message.reply.model if message.reply else "") or "model"
     if message.role is Role.USER:
         return "summary" if summarised_messages(message) else "you"
     return "system"

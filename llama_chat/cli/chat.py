@@ -39,15 +39,17 @@ def open_chat(
         paths: the user's folders.
         resume: the beginning of the id of a session to go on with.
         continue_last: whether to go on with the last one.
-        is_plain: whether it is to be printed line by line, wherever it comes from and goes to.
+        is_plain: whether it is to be printed line by line, wherever it comes from and goes to; a terminal
+            that can only print has no other chat.
 
     Raises:
-        UsageError: it has no terminal to itself, or one that can only print.
+        UsageError: it has no terminal to itself.
         StoreError: there is no session to resume.
         ModelError: the settings name a model that is not there.
     """
     if not is_plain:
         _check_terminal()
+        is_plain = os.environ.get("TERM") in DUMB_TERMINALS
     notices: tuple[str, ...] = ()
     if resume is not None:
         resume, notices = _found_session(paths.sessions_file, resume)
@@ -70,7 +72,7 @@ def _check_terminal() -> None:
     """Make sure that there is one to draw on.
 
     Raises:
-        UsageError: there is none, or one that can only print.
+        UsageError: there is none.
     """
     if not all(
         stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)
@@ -78,11 +80,6 @@ def _check_terminal() -> None:
         raise UsageError(
             "The chat needs a terminal; for pipes and scripts there is 'llama-chat run'.",
             hint="'llama-chat --plain' chats line by line, out of a pipe, too.",
-        )
-    if os.environ.get("TERM") in DUMB_TERMINALS:
-        raise UsageError(
-            f"This terminal (TERM={os.environ['TERM']}) cannot show the chat, which draws a whole screen.",
-            hint="Chat line by line instead: llama-chat --plain",
         )
 
 

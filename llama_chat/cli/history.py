@@ -30,6 +30,7 @@ class History:
         self._session = session
         self._question: Message | None = None
         self._not_kept: list[Message] = []
+        self._originals: dict[str, str] = {}
         self.context_start: str | None = None
         """Id of the oldest message that the model sees, when some were left out."""
 
@@ -67,8 +68,11 @@ class History:
                 raise _nothing_to_continue(None)
             history = cls(store.load(session.id), session.date, store, session)
             if is_system_given:
-                history._not_kept = history.conversation.set_system(settings.chat.system)
+                history._take_system(settings.chat.system)
             yield history
+
+    def _take_system(self, text: str) -> None:
+        self._not_kept, self._originals = self.conversation.set_system(text)
 
     def path(self) -> list[Message]:
         """What the model is to answer."""
@@ -80,7 +84,16 @@ class History:
         if self._store is not None and self._session is not None:
             messages = [*self._not_kept, self._question]
             self._store.add_messages(self._session.id, messages, self._question.id)
+            self._copy_tokens(self._store)
             self._not_kept = []
+
+    def _copy_tokens(self, store: SessionStore) -> None:
+        from llama_chat.sessions.continuing import copy_tokens
+
+        for copy in self._not_kept:
+            if copy.reply is not None and copy.reply.token_ids:
+                with store.transaction() as connection:
+                    copy_tokens(connection, self._originals[copy.id], copy.id)
 
     @contextmanager
     def keeping(self, seed: int, sampling: Sampling, info: ModelInfo) -> Iterator[Callable[[Event], None]]:

@@ -9,7 +9,6 @@ from llama_chat.chat.backstage.counting import tokens_of
 from llama_chat.chat.prompt.attaching import Attachment, read_attachment
 from llama_chat.chat.prompt.pasted_paths import typed_files
 from llama_chat.cli.talk import say
-from llama_chat.errors import UsageError
 from llama_chat.units import bytes_text
 
 if TYPE_CHECKING:
@@ -28,10 +27,7 @@ def attach(plain: PlainChat, words: str) -> None:
     if words == NONE:
         plain.attached.clear()
     elif words:
-        paths = typed_files(words)
-        if not paths:
-            raise UsageError("Which file?", hint="/attach notes.md, for example.")
-        plain.attached += [read_attachment(path) for path in paths]
+        plain.attached += [read_attachment(path) for path in typed_files(words)]
     if not plain.attached:
         say("No file goes along with what you say next.")
         return

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from llama_chat.chat import notices
-from llama_chat.chat.code_files import path_of, write_code
+from llama_chat.chat.code_files import save_code as write_block
 from llama_chat.chat.context.figures import context_rows
 from llama_chat.cli.talk import say
 from llama_chat.conversation import Role
@@ -28,8 +28,7 @@ def save_code(plain: PlainChat, rest: str) -> None:
         say(notices.no_code_block(number, len(blocks)))
         return
     block = blocks[number - 1]
-    target = path_of(path if first.isdecimal() else rest, block)
-    write_code(target, block)
+    target = write_block(path if first.isdecimal() else rest, block)
     say(f"Code block {number} of {len(blocks)} was saved to {target}")
 
 
@@ -43,7 +42,8 @@ def _last_blocks(plain: PlainChat) -> list[CodeBlock]:
 def tell_context(plain: PlainChat, _rest: str) -> None:
     """`/context`: a line for each part."""
     status = plain.chat.status
-    say(f"The context holds {status.context_used:,} of {status.context_length:,} tokens.")
+    about = "about " if status.is_estimate else ""
+    say(f"The context holds {about}{status.context_used:,} of {status.context_length:,} tokens.")
     for row in context_rows(plain.chat.conversation.path(), status):
         say(f"{row.name}: {row.figure}")
 

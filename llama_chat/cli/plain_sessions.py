@@ -12,7 +12,7 @@ from llama_chat.cli.talk import say
 from llama_chat.conversation import short_id
 from llama_chat.errors import LlamaChatError, UsageError
 from llama_chat.sessions import SessionInfo
-from llama_chat.sessions.words import one_line, when_text
+from llama_chat.sessions.words import WHO, one_line, when_text
 
 if TYPE_CHECKING:
     from llama_chat.cli.plain import PlainChat
@@ -78,7 +78,7 @@ def search(plain: PlainChat, rest: str) -> None:
     plain.listed = [(hit.session.id, hit.message_id) for hit in hits]
     for number, hit in enumerate(hits, 1):
         snippet = one_line("".join(text for text, _ in hit.snippet))
-        say(f"{number}. {quoted(hit.session.title)}, {hit.role.value}: {snippet}")
+        say(f"{number}. {quoted(hit.session.title)}, {WHO[hit.role]}: {snippet}")
     say("/resume NUMBER opens one." if hits else "No message holds these words.")
 
 

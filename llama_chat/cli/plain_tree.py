@@ -23,19 +23,17 @@ def tree(plain: PlainChat, rest: str) -> None:
     Raises:
         UsageError: there is no such message.
     """
-    conversation = plain.chat.conversation
     if rest:
         with plain.view.silent():
             plain.chat.steps.show_message(_numbered(plain, rest).message_id)
         _tell_end(plain)
         return
-    rows = tree_rows(conversation)
+    rows = tree_rows(plain.chat.conversation)
     for number, row in enumerate(rows, 1):
-        message = conversation.messages[row.message_id]
         where = "" if row.is_on_path else ", on another branch"
-        about = ", ".join(part.strip("‹› ").replace("/", " of ") for part in facts(message, row))
-        words = first_words(message)[:_MOST_CHARACTERS]
-        say(f"{number}{where}, {speaker(message)}: {words}{f' ({about})' if about else ''}")
+        about = ", ".join(part.strip("‹› ").replace("/", " of ") for part in facts(row))
+        words = first_words(row.message)[:_MOST_CHARACTERS]
+        say(f"{number}{where}, {speaker(row.message)}: {words}{f' ({about})' if about else ''}")
     say("/tree N goes to the branch with message N." if rows else "Nothing was said yet.")
 
 

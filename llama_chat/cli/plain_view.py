@@ -60,6 +60,8 @@ class PlainView:
                 self.say(f"{more:,} earlier message{'' if more == 1 else 's'}; /show prints them all.")
             for message in told[-SHOWN_MESSAGES:]:
                 self._print(message)
+        if self._is_talk and not self._is_silent and new and (end := end_text(new[-1].reply)):
+            self.say(f"{end} F5 goes on.")
 
     @contextmanager
     def silent(self) -> Iterator[None]:
@@ -164,13 +166,23 @@ class PlainView:
     def drop_notices(self, about: str) -> None:
         """What was printed stays."""
 
+    def show_beginning(self, message_id: str) -> None:
+        """Nothing scrolls here."""
+
     def go_to_message(self, message_id: str) -> None:
         """The end of the path is printed anyway."""
 
     def sampling_changed(self) -> None:
         """Nothing shows the settings."""
 
-    def hint(self, text: str, kind: NoticeKind = "info", *, is_quiet: bool = False) -> None:  # noqa: ARG002  (all are said)
+    def hint(
+        self,
+        text: str,
+        kind: NoticeKind = "info",
+        *,
+        is_quiet: bool = False,  # noqa: ARG002  (all are said)
+        holds: Callable[[], bool] | None = None,  # noqa: ARG002  (what is printed stays)
+    ) -> None:
         """Say it."""
         self.notice(text, kind)
 

@@ -118,9 +118,9 @@ class PlainReplay:
 
 
 def speaker(message: Message) -> str:
-    """`you`, `system`, or the model's name."""
+    """`you`, `system`, or the model's name where that is known."""
     if message.role is Role.ASSISTANT:
-        return " ".join(sanitize(message.reply.model if message.reply else "").split()) or "assistant"
+        return " ".join(sanitize(message.reply.model if message.reply else "").split()) or "model"
     return "you" if message.role is Role.USER else "system"
 
 

@@ -31,7 +31,7 @@ from llama_chat.errors import Interrupted, UsageError
 from llama_chat.paths import user_paths
 from llama_chat.sanitize import sanitize
 from llama_chat.sessions import SearchHit, SessionInfo
-from llama_chat.sessions.words import when_text
+from llama_chat.sessions.words import WHO, when_text
 
 _COLUMNS = (
     Column("id"),
@@ -201,7 +201,7 @@ def _row(info: SessionInfo) -> Sequence[str]:
 
 def _hit_lines(hit: SearchHit, painter: Painter, width: int | None = None) -> list[str]:
     """Where it was said, and the text, which wraps at words."""
-    about = f"{short_id(hit.session.id)}  {when_text(hit.created_at)}  {hit.role.value}"
+    about = f"{short_id(hit.session.id)}  {when_text(hit.created_at)}  {WHO[hit.role]}"
     title = f"  {one_line(hit.session.title)}"
     if width is not None:
         about = cut(about, width)

@@ -12,6 +12,8 @@ from llama_chat.sampling import setting_label, setting_value
 from llama_chat.sanitize import sanitize
 from llama_chat.sessions.records import SessionRecord
 
+WHO = {Role.USER: "you", Role.ASSISTANT: "model", Role.SYSTEM: "system"}
+"""Who speaks, in a word."""
 _MOST_STEPS = 5
 
 

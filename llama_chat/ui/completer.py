@@ -6,7 +6,6 @@ import contextlib
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llama_chat.chat.backstage.own_thread import OwnThread
@@ -20,6 +19,7 @@ from llama_chat.chat.prompt.completing import (
     typed_in,
     unescaped,
 )
+from llama_chat.chat.prompt.typed_path import typed_path
 
 if TYPE_CHECKING:
     from llama_chat.ui.screens.chat_view import ChatViewScreen
@@ -46,6 +46,7 @@ class Completer:
         self._left: tuple[str, int] | None = None
         self._passed_over: str | None = None
         self._asked: dict[Hashable, Future[list[Offer]]] = {}
+        self._is_one_path = False
         self._thread = OwnThread("completing")
 
     @property
@@ -92,6 +93,10 @@ class Completer:
         from llama_chat.chat.prompt.word_offers import FREE_WORDS
 
         if typed.kind == "words":
+            if typed.action in TAKES_PATHS:
+                name = unescaped(typed.words[self._start_in_words(typed) :])
+                first = self._offers[0].text
+                return bool(name.strip()) and unescaped(first) != name and _begins(first, name)
             is_known = any(offer.text.strip() == typed.text.strip() for offer in self._offers)
             return bool(typed.text.strip()) and not is_known and typed.action not in FREE_WORDS
         return bool(typed.text) and not is_whole(typed)
@@ -104,8 +109,7 @@ class Completer:
         if typed.kind == "path":
             return self._paths(typed.text)
         if typed.action in TAKES_PATHS:
-            found = self._paths(unescaped(typed.text))
-            return [replace(offer, text=offer.text.removeprefix("@"), path="") for offer in found]
+            return self._path_words(typed)
         known = word_offers.Known(
             self._screen.setup,
             self._screen.bridge.store,
@@ -120,11 +124,25 @@ class Completer:
         return ()
 
     def _paths(self, typed: str) -> list[Offer]:
-        from llama_chat.chat.prompt import path_offers
+        from llama_chat.chat.prompt.path_offers import list_folder
+        from llama_chat.chat.prompt.typed_path import MOST_ENTRIES, going_on, split_path
 
-        folder = path_offers.folder_of(typed)
-        entries = self._ask(("path", folder), lambda: path_offers.list_folder(folder))
-        return path_offers.fitting_paths(entries, typed)
+        folder, name = split_path(typed)
+        entries = self._ask(("path", folder), lambda: list_folder(folder))
+        if len(entries) >= MOST_ENTRIES:  # not all of them
+            entries = self._ask(("path", folder, name), lambda: list_folder(folder, name))
+        return going_on(entries, name)
+
+    def _path_words(self, typed: Typed) -> Sequence[Offer]:
+        """What all the words as one path may go on to; where nothing begins so, the last one of several."""
+        whole = unescaped(typed.words)
+        begin = [offer for offer in self._paths(whole) if _begins(offer.text[1:], whole)]
+        self._is_one_path = bool(begin)
+        offers = begin or self._paths(unescaped(typed.text))
+        return [replace(offer, text=offer.text.removeprefix("@"), path="") for offer in offers]
+
+    def _start_in_words(self, typed: Typed) -> int:
+        return 0 if self._is_one_path else len(typed.words) - len(typed.text)
 
     def _ask(self, key: Hashable, read: Callable[[], list[Offer]]) -> list[Offer]:
         """What was read; nothing as long as that goes on, and then the list is filled again."""
@@ -174,11 +192,14 @@ class Completer:
         assert typed is not None
         row, column = self._prompt.cursor_location
         text = "" if offer.path else offer.text
-        self._prompt.replace(text, (row, typed.start), (row, column), maintain_selection_offset=False)
-        self._prompt.move_cursor((row, typed.start + len(text)))
+        start = typed.start
+        if typed.action in TAKES_PATHS:
+            start -= len(typed.words) - len(typed.text) - self._start_in_words(typed)
+        self._prompt.replace(text, (row, start), (row, column), maintain_selection_offset=False)
+        self._prompt.move_cursor((row, start + len(text)))
         self._prompt.focus()
         if offer.path:
-            self._prompt.attach(Path(offer.path).expanduser())
+            self._prompt.attach(typed_path(offer.path))
         if offer.must_go_on or (offer.goes_on and not is_final):
             self.follow()
             return
@@ -207,3 +228,8 @@ class Completer:
             self._list = CompletionList()
             self._screen.query_one("#prompt-row").mount(self._list, before=self._prompt)
         self._list.show(self._offers, self._marked)
+
+
+def _begins(path: str, typed: str) -> bool:
+    """Whether the path, escaped as it is offered, begins with what is typed."""
+    return unescaped(path).casefold().startswith(typed.casefold())

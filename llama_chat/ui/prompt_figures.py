@@ -89,12 +89,14 @@ class PromptFigures:
         overhead = self._counter.overhead_of(self._talk.conversation.system)
         room = self._talk.status.context_length - (overhead.first if overhead is not None else 0)
         if tokens >= room:
-            name = chip.name or "What was pasted"
+            name, info = chip.name or "What was pasted", self._talk.info
+            can_grow = info is not None and (not info.longest_context or info.longest_context > tokens)
             error = LlamaChatError(
                 f"{name} has {tokens:,} tokens; the context has room for {room:,}.",
-                hint="Take it out and paste the part that matters, or start with a greater --context.",
+                hint="Take it out and paste the part that matters"
+                + (", or start with a greater --context." if can_grow else "."),
             )
-            self._prompt.post_message(Prompt.NotAttached(error))
+            self._prompt.post_message(Prompt.NotAttached(error, chip))
 
     # --- what is said -------------------------------------------------------------------------------------
 
@@ -145,4 +147,4 @@ class PromptFigures:
         if left is None or tokens < left * NEAR_SHARE:
             self._prompt.show_figures(f"{tokens:,} tok {key}")
         else:
-            self._prompt.show_figures(f"{tokens:,} of ≈{left:,} left {key}", is_over=tokens > left)
+            self._prompt.show_figures(f"{tokens:,} tok, {left:,} left {key}", is_over=tokens > left)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from llama_chat.chat.backstage import notes
 from llama_chat.chat.backstage.housekeeping import PATIENCE_S, Housekeeping
+from llama_chat.chat.backstage.kept import KeptWatch
 from llama_chat.chat.backstage.own_thread import OwnThread
 from llama_chat.chat.backstage.saved import SavedSession
 from llama_chat.chat.backstage.settings_writer import SettingsWriter
@@ -43,8 +44,6 @@ PATIENCE_AT_END = 4
 LEAVING_PATIENCE_S = 0.1
 TELLING_TOKENS = 16
 """The speed of a shorter reply says little of the model."""
-LASTING_S = 1.0
-"""How long it may take nothing before the user hears why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +71,6 @@ class Bridge:
         self._recording: deque[str] = deque()
         self._settings_writer = SettingsWriter(setup.save_setting)
         self._saved_sampling: dict[str, SettingValue] = asdict(setup.settings.sampling)
-        self._is_written = True
-        self._behind_since_s: float | None = None
-        self._told_trouble = ""
-        self._failed: set[object] = set()
-        self._told = notes.Kept(True)
         self._info: ModelInfo | None = None
         self.waits_for = ""
         """While `close` runs: what it waits for, in words."""
@@ -85,13 +79,14 @@ class Bridge:
         self.sampling = LiveSampling(setup.settings.sampling)
         self.used = UsedModels(setup.paths.data / FILE_NAME)
         self.store = SessionStore(setup.paths.sessions_file)
+        self._kept = KeptWatch(self.store, self._put)
         self.recorder = Recorder(self.store, self._deliver, patience_s=PATIENCE_S)
         self.worker = Worker(setup.loader, self, self.sampling, pull=setup.pull)
         self._entered: SavedSession | None = None
         self._reader = OwnThread("reading")
         self._housekeeping = Housekeeping(self.store, self._put)
         # In line before all else: whoever asks the store from now on gets an answer once it is open.
-        self._watched(self.call(self._housekeeping.open), whose=self.store)
+        self._kept.watched(self.call(self._housekeeping.open), whose=self.store)
 
     # --- called by the screen -----------------------------------------------------------------------
 
@@ -115,6 +110,7 @@ class Bridge:
         It may take a second (20,000 messages, many common words): no commit waits for it.
         """
         future: Future[T] = Future()
+        future.set_running_or_notify_cancel()  # nobody can cancel it: it is told on other threads
 
         def begin(done: Future[None]) -> None:
             if (error := done.exception()) is not None:
@@ -128,15 +124,15 @@ class Bridge:
     def keep(self, saved: SavedSession, messages: Sequence[Message], leaf_id: str | None) -> Future[str]:
         """Store the messages; a failure is told as a `NotKept`."""
         last = saved.add(messages)
-        return self._watched(self.call(saved.keep, leaf_id, last), whose=saved)
+        return self._kept.watched(self.call(saved.keep, leaf_id, last), whose=saved)
 
     def enter(self, saved: SavedSession) -> None:
         """This session is open from now on, not the one before; `OpenElsewhere` tells of another chat."""
         left, self._entered = self._entered, saved
         if left is not None:
-            self._watched(self.call(left.let_go))
+            self._kept.watched(self.call(left.let_go))
         if saved.session_id is not None:
-            self._watched(self.call(self._hold, saved))
+            self._kept.watched(self.call(self._hold, saved))
 
     def _hold(self, saved: SavedSession) -> None:
         if saved.hold():
@@ -144,25 +140,25 @@ class Bridge:
 
     def note_model(self, saved: SavedSession, info: ModelInfo) -> None:
         """Keep which model goes on with the session; a failure is told as a `NotKept`."""
-        self._watched(self.call(saved.note_model, info))
+        self._kept.watched(self.call(saved.note_model, info))
 
     def rename(self, saved: SavedSession, title: str) -> None:
         """Give the session another name; a failure is told as a `NotKept`."""
-        self._watched(self.call(saved.rename, title))
+        self._kept.watched(self.call(saved.rename, title))
 
     def choose(self, saved: SavedSession, leaf_id: str | None) -> None:
         """Remember the path; a failure is told as a `NotKept`."""
-        self._watched(self.call(saved.choose, leaf_id))
+        self._kept.watched(self.call(saved.choose, leaf_id))
 
     def copy_tokens(self, saved: SavedSession, message_id: str, copy_id: str) -> None:
         """Give a copy of a reply the tokens of the reply; a failure is told as a `NotKept`."""
-        self._watched(self.call(saved.copy_tokens, message_id, copy_id))
+        self._kept.watched(self.call(saved.copy_tokens, message_id, copy_id))
 
     def take_back(
         self, saved: SavedSession, messages: Sequence[Message], leaf_id: str | None, *, is_everything: bool
     ) -> None:
         """Forget messages that were refused; a failure is told as a `NotKept`."""
-        self._watched(self.call(saved.take_back, messages, leaf_id, is_everything))
+        self._kept.watched(self.call(saved.take_back, messages, leaf_id, is_everything))
 
     def save_setting(self, table: str, key: str, value: SettingValue) -> None:
         """Write a setting, on a thread of its own: the one of the store may wait for a disk for long.
@@ -171,11 +167,11 @@ class Bridge:
         """
         if table == "sampling":
             self._saved_sampling[key] = value
-        self._watched(self._settings_writer.save(table, key, value))
+        self._kept.watched(self._settings_writer.save(table, key, value))
 
     def write(self, function: Callable[[], T]) -> Future[T]:
         """Write a file of the user's on the thread of the settings; a failure is told as a `NotKept`."""
-        return self._watched(self._settings_writer.do(function))
+        return self._kept.watched(self._settings_writer.do(function))
 
     def answer(self, turn: Turn, saved: SavedSession, kept: Future[str]) -> None:
         """Let the model answer, once the words that it answers are kept."""
@@ -296,9 +292,7 @@ class Bridge:
     # --- called by the recorder, on its thread --------------------------------------------------------
 
     def _deliver(self, batch: Sequence[Event], saved: bool) -> None:
-        self._is_written = saved
-        self._tell_saved()
-        self._tell_trouble()
+        self._kept.delivered(saved, self.recorder.trouble)
         while batch:
             reply_id = self._recording[0]
             end = next((i for i, event in enumerate(batch) if isinstance(event, Finished | Failed)), None)
@@ -308,23 +302,6 @@ class Bridge:
                 self._recording.popleft()
             batch = batch[cut:]
 
-    def _tell_trouble(self) -> None:
-        """Why nothing is kept, once that lasts; the mark in the status bar was there before."""
-        if (trouble := self.recorder.trouble) is None:
-            self._behind_since_s, self._told_trouble = None, ""
-            return
-        now_s = time.monotonic()
-        self._behind_since_s = self._behind_since_s or now_s
-        if now_s - self._behind_since_s >= LASTING_S and str(trouble) != self._told_trouble:
-            self._told_trouble = str(trouble)
-            self._put(notes.NotKept(trouble))
-
-    def _tell_saved(self) -> None:
-        now = notes.Kept(self._is_written and not self._failed, can_be=self.store not in self._failed)
-        if now != self._told:
-            self._told = now
-            self._put(now)
-
     # --- the queue ------------------------------------------------------------------------------------
 
     def _put(self, note: notes.Note) -> None:
@@ -333,22 +310,6 @@ class Bridge:
             self._queue.append(note)
         if was_empty:
             self._wake()
-
-    def _watched(self, future: Future[T], *, whose: object | None = None) -> Future[T]:
-        """Tell of a failure; while what is `whose` has failed last, not all is saved."""
-
-        def tell(done: Future[T]) -> None:
-            error = done.exception()
-            if whose is not None:
-                (self._failed.discard if error is None else self._failed.add)(whose)
-                self._tell_saved()
-            if isinstance(error, LlamaChatError):
-                self._put(notes.NotKept(error))
-            elif error is not None:
-                self._put(notes.NotKept(StoreError(f"Something could not be kept: {error}")))
-
-        future.add_done_callback(tell)
-        return future
 
 
 def _nothing() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import threading
@@ -106,7 +107,8 @@ class TokenCounter:
                 with self._changed:
                     self._wanted, self._system = (), None
             if is_new:
-                self._told()
+                with contextlib.suppress(RuntimeError):  # the screen is gone: nobody looks any more
+                    self._told()
 
     def _step(self) -> Callable[[int], bool] | None:
         if (text := self._next()) is not None:

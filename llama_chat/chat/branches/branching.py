@@ -63,11 +63,12 @@ class Branching:
         if self._on_path(message_id) is None:
             self._chat.view.give_back(text)
             return
-        conversation.begin_step()
+        edited_from = conversation.messages[message_id]
+        conversation.begin_step(notices.step_name("your edit of", edited_from))
         edited = conversation.add_sibling(message_id, text)
         self._chat.keep_all([edited])
         self._chat.show()
-        self._chat.view.hint(notices.EDITED)
+        self._chat.view.hint(notices.EDITED, holds=lambda: self._chat.rests_at(edited.id))
 
     def copy_of(self, message: Message) -> Message:
         """A sibling of a reply with its text and its tokens, which is the end of the path now.
@@ -75,7 +76,7 @@ class Branching:
         What was said behind the reply was said to the reply as it is: so another one goes on.
         """
         conversation = self._chat.conversation
-        conversation.begin_step()
+        conversation.begin_step(notices.step_name("it went on with", message))
         copy = conversation.add(replace(message, id=new_id()))
         self._chat.keep_all([copy])
         self._chat.bridge.copy_tokens(self._chat.saved, message.id, copy.id)
@@ -87,7 +88,7 @@ class Branching:
         conversation = self._chat.conversation
         if leaf_id == conversation.leaf_id:
             return False
-        conversation.begin_step()
+        conversation.begin_step(notices.ENDED_STEP)
         conversation.leaf_id = leaf_id
         self._chat.choose_path()
         return True

@@ -6,16 +6,16 @@ from llama_chat.conversation import Conversation, Message, Role
 
 
 def keys_of(message: Message, conversation: Conversation) -> str:
-    """The keys that make sense for this message, the most useful first: `r again · e edit · …`."""
+    """The keys that make sense for this message, by their labels, the useful first: `r again · e edit`."""
     has_siblings = (
         len(conversation.siblings(message.id)) > 1 if message.id in conversation.messages else False
     )
     keys = [
         *_keys_of_role(message),
-        "b branch" if message.role is not Role.USER else "b say something else",
+        "b branch",
         "d delete",
-        *(["[ ] siblings"] if has_siblings else []),
-        "Esc",
+        *(["[ ] other branch"] if has_siblings else []),
+        "Esc back",
     ]
     return " · ".join(keys)
 
@@ -24,7 +24,7 @@ def _keys_of_role(message: Message) -> list[str]:
     if message.role is Role.SYSTEM:
         return ["e edit", "c copy"]
     if message.role is Role.USER:
-        return ["r answer again", "e edit", "c copy"]
+        return ["r again", "e edit", "c copy"]
     reply = message.reply
     can_go_on = reply is None or reply.finish_reason not in (None, "end")
     return ["r again", "e edit", *(["F5 go on"] if can_go_on else []), "c copy"]

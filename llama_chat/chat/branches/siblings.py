@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from llama_chat.conversation import Conversation, Message, Role
+from llama_chat.chat.context.summaries import is_instruction
+from llama_chat.conversation import Conversation, Message, Reply, Role
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,26 @@ def fork_at(conversation: Conversation, message_id: str) -> Fork | None:
     """The message as one of its siblings; None where it is the only one, or not there."""
     messages = [conversation.messages[message_id]] if message_id in conversation.messages else []
     return next(forks(conversation, messages), None)
+
+
+def edited_reply(conversation: Conversation, message: Message) -> Reply | None:
+    """The model's reply that the user has written anew in this message; None: it is no such message."""
+    if message.role is not Role.ASSISTANT or message.reply is not None:
+        return None
+    return next((sibling.reply for sibling in conversation.siblings(message.id) if sibling.reply), None)
+
+
+def as_shown(conversation: Conversation, message: Message) -> Message:
+    """The message with a head that says who wrote it, also where the user has edited the model's words."""
+    if (edited := edited_reply(conversation, message)) is None:
+        return message
+    name = f"{edited.model or 'model'} · edited by you"
+    return replace(message, reply=Reply(edited.seed, edited.sampling, name, finish_reason="end"))
+
+
+def shown_path(conversation: Conversation, path: Sequence[Message]) -> list[Message]:
+    """The messages of the path as they are shown, without what the program itself has asked."""
+    return [as_shown(conversation, message) for message in path if not is_instruction(message)]
 
 
 def end_of_own_path(conversation: Conversation, is_foreign: Callable[[Message], bool]) -> str | None:

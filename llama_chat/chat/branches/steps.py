@@ -27,7 +27,7 @@ class Steps:
     def _undo(self) -> None:
         if self._chat.conversation.undo():
             self._chat.choose_path()
-            self._chat.view.hint(notices.UNDONE)
+            self._chat.view.hint(notices.undone(self._chat.conversation.gone_over))
 
     def redo(self) -> None:
         """Take the path again that was left by `undo`."""
@@ -39,7 +39,7 @@ class Steps:
     def _redo(self) -> None:
         if self._chat.conversation.redo():
             self._chat.choose_path()
-            self._chat.view.hint(notices.REDONE)
+            self._chat.view.hint(notices.redone(self._chat.conversation.gone_over))
 
     def show_sibling(self, step: int, message_id: str | None = None) -> None:
         """Show the next sibling of the message (or the one before); for None, where the path last forked."""
@@ -50,7 +50,13 @@ class Steps:
         elif (beside := fork.beside(step)) is None:
             self._chat.view.hint(fork.end_words(step))
         else:
-            self._chat.when_idle(lambda: self._select(beside), told=notices.STOPPED)
+            self._chat.when_idle(lambda: self._show_beside(beside), told=notices.STOPPED)
+
+    def _show_beside(self, message_id: str) -> None:
+        """Show the sibling with its head, which says which of them it is."""
+        self._select(message_id)
+        if message_id in self._chat.conversation.messages:
+            self._chat.view.show_beginning(message_id)
 
     def show_message(self, message_id: str) -> None:
         """Show the message, on the path if it is there, else on the branch that holds it."""
@@ -69,6 +75,6 @@ class Steps:
     def _select(self, message_id: str) -> None:
         conversation = self._chat.conversation
         if message_id in conversation.messages:  # another chat may have been opened meanwhile
-            conversation.begin_step()
+            conversation.begin_step(notices.CHOICE_STEP)
             conversation.select(message_id)
             self._chat.choose_path()

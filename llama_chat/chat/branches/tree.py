@@ -15,6 +15,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from llama_chat.attached import in_short
+from llama_chat.chat.branches.siblings import as_shown, edited_reply
+from llama_chat.chat.context.summaries import is_instruction
+from llama_chat.chat.thoughts import runs_of
 from llama_chat.conversation import Conversation, Message, Role
 from llama_chat.sanitize import sanitize
 
@@ -28,7 +31,8 @@ _ENDS = {"length": "cut", "stopped": "stopped", "interrupted": "interrupted", "f
 class TreeRow:
     """One line."""
 
-    message_id: str
+    message: Message
+    """As it was when the rows were made: it may leave the conversation while they are shown."""
     rails: str
     """The lines of the branches at its left."""
     is_on_path: bool
@@ -36,6 +40,13 @@ class TreeRow:
     """Which of its siblings it is, from 1."""
     siblings: int
     """How many there are, itself too."""
+    is_edited: bool = False
+    """Whether the user has written the model's words anew."""
+
+    @property
+    def message_id(self) -> str:
+        """Of the message."""
+        return self.message.id
 
 
 def tree_rows(conversation: Conversation) -> list[TreeRow]:
@@ -52,7 +63,10 @@ def tree_rows(conversation: Conversation) -> list[TreeRow]:
         message_id, place, siblings, rails, rails_below = waiting.pop()
         if not rows and rails:
             rails = _FIRST_ROOT
-        rows.append(TreeRow(message_id, rails, message_id in on_path, place, siblings))
+        message = conversation.messages[message_id]
+        is_edited = edited_reply(conversation, message) is not None
+        shown = as_shown(conversation, message)
+        rows.append(TreeRow(shown, rails, message_id in on_path, place, siblings, is_edited))
         waiting += _below(conversation, message_id, rails_below, on_path)
     return rows
 
@@ -76,16 +90,12 @@ def branch_count(conversation: Conversation) -> int:
     return sum(not conversation.children(message_id) for message_id in conversation.messages)
 
 
-def rows_with(rows: Sequence[TreeRow], conversation: Conversation, words: str) -> list[TreeRow]:
+def rows_with(rows: Sequence[TreeRow], words: str) -> list[TreeRow]:
     """The rows of the messages that hold all of the words, whatever their case; all rows without words."""
     wanted = words.casefold().split()
     if not wanted:
         return list(rows)
-    return [
-        row
-        for row in rows
-        if all(word in conversation.messages[row.message_id].text.casefold() for word in wanted)
-    ]
+    return [row for row in rows if all(word in row.message.text.casefold() for word in wanted)]
 
 
 def speaker(message: Message) -> str:
@@ -95,15 +105,25 @@ def speaker(message: Message) -> str:
 
 def first_words(message: Message) -> str:
     """The beginning of its text, in one safe line."""
-    text = in_short(message.text) if message.role is Role.USER else message.text
+    if is_instruction(message):
+        return "(asks for a summary)"
+    text = in_short(message.text) if message.role is Role.USER else _answer(message.text)
     return " ".join(sanitize(text[:_FIRST_CHARACTERS]).split()) or "(empty)"
 
 
-def facts(message: Message, row: TreeRow) -> list[str]:
-    """What else there is to say of it, the most useful first: place, end, length."""
-    reply = message.reply
+def _answer(text: str) -> str:
+    """What was said after it was thought about; of a mere thought, that."""
+    runs = runs_of(text)
+    return "".join(said for is_thought, said in runs if not is_thought).strip() or runs[-1][1]
+
+
+def facts(row: TreeRow) -> list[str]:
+    """What else there is to say of the message, the most useful first: place, end, length."""
+    reply = row.message.reply
     parts = [f"‹ {row.place}/{row.siblings} ›" if row.siblings > 1 else ""]
-    if reply is not None:
+    if row.is_edited:
+        parts.append("edited")
+    elif reply is not None:
         parts.append("being written" if reply.finish_reason is None else _ENDS.get(reply.finish_reason, ""))
         parts.append(f"{len(reply.token_ids):,} tok" if reply.token_ids else "")
     return [part for part in parts if part]

@@ -122,12 +122,9 @@ class Compacting:
         self, conversation: Conversation, system_id: str | None, summary: str, kept: Sequence[Message]
     ) -> None:
         chat = self._chat
-        conversation.begin_step()
+        conversation.begin_step(notices.SUMMARY_STEP)
         added, originals = put_in(conversation, system_id, summary, kept)
-        chat.keep_all(added)
-        for copy in added:
-            if copy.reply is not None and copy.reply.token_ids:
-                chat.bridge.copy_tokens(chat.saved, originals[copy.id], copy.id)
+        chat.keep_copies(added, originals)
 
     def _tell(self, going: _Going, reply: Reply) -> None:
         older = going.parts.older

@@ -61,13 +61,15 @@ def context_rows(path: Sequence[Message], status: Status) -> list[ContextRow]:
     last = next((n for n in range(len(path) - 1, -1, -1) if _has_run(path[n])), None)
     reply = path[last].reply if last is not None else None
     if last is None or reply is None:
-        return [ContextRow(FREE, status.context_length)] if status.context_length else []
+        return _estimated_rows(path, status)
     turns = [message for message in path[:last] if message.role is not Role.SYSTEM]
     kept = turns[status.dropped_messages :]
     words = kept[-1:]
     system = [message for message in path[:1] if message.role is Role.SYSTEM]
     new_tokens = len(reply.token_ids)
-    prompt_tokens = max(0, status.context_used - new_tokens)
+    since = path[last + 1 :] if status.is_estimate else ()
+    since_tokens = min(estimated_tokens(since), max(0, status.context_used - new_tokens))
+    prompt_tokens = max(0, status.context_used - new_tokens - since_tokens)
     is_copy = not reply.prompt_tokens
     system_tokens = min(estimated_tokens(system), prompt_tokens)
     words_tokens = min(estimated_tokens(words), prompt_tokens - system_tokens)
@@ -75,13 +77,14 @@ def context_rows(path: Sequence[Message], status: Status) -> list[ContextRow]:
     rows = [
         ContextRow("system prompt", system_tokens, is_estimate=True),
         ContextRow(
-            f"before: {max(0, len(kept) - 1):,} {noun}",
+            f"before: {len(kept) - 1:,} {noun}" if len(kept) > 1 else "the template",
             prompt_tokens - system_tokens - words_tokens,
             is_estimate=True,
         ),
         ContextRow("your last words", words_tokens, is_estimate=True),
         ContextRow("the last reply", new_tokens),
-        ContextRow(FREE, max(0, status.context_length - status.context_used), is_estimate=is_copy),
+        ContextRow(f"since then: {_messages(len(since))}", since_tokens, is_estimate=True),
+        _free(status),
         ContextRow("the last prompt", prompt_tokens, is_estimate=is_copy, is_part=False),
         ContextRow(REUSED, min(status.reused_tokens or reply.reused_tokens, prompt_tokens), is_part=False),
     ]
@@ -94,6 +97,25 @@ def context_rows(path: Sequence[Message], status: Status) -> list[ContextRow]:
         summary = estimated_tokens(turns[:1])
         rows.append(ContextRow(f"summary of {_messages(n)}", summary, is_estimate=True, is_part=False))
     return [row for row in rows if row.tokens or row.name in (FREE, REUSED)]
+
+
+def _estimated_rows(path: Sequence[Message], status: Status) -> list[ContextRow]:
+    """Of a path without a reply that a model has written."""
+    if not status.context_length:
+        return []
+    system = [message for message in path if message.role is Role.SYSTEM]
+    system_tokens = min(estimated_tokens(system), status.context_used)
+    rows = [
+        ContextRow("system prompt", system_tokens, is_estimate=True),
+        ContextRow(_messages(len(path) - len(system)), status.context_used - system_tokens, is_estimate=True),
+        _free(status),
+    ]
+    return [row for row in rows if row.tokens or row.name == FREE]
+
+
+def _free(status: Status) -> ContextRow:
+    free = max(0, status.context_length - status.context_used)
+    return ContextRow(FREE, free, is_estimate=status.is_estimate)
 
 
 def _has_run(message: Message) -> bool:

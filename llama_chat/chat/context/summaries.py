@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from llama_chat.conversation import Conversation, Message, Reply, Role, new_id, with_ids
+from llama_chat.conversation import Conversation, Message, Reply, Role
 
 INSTRUCTION = (
     "Summarise our conversation up to here, so that we can go on from the summary alone. Keep names, "
@@ -82,30 +82,31 @@ def put_in(
 ) -> tuple[list[Message], dict[str, str]]:
     """The messages of the new branch, which is taken from now on, and the old ids of the copies by their new.
 
-    A copy keeps its text, its time, its token ids and the settings; how it was computed behind what stood
-    before it stays with the original.
+    What a reply no longer saw of the older part counts no longer: the model sees the summary.
     """
-    new_ids = {turn.id: new_id() for turn in kept}
     conversation.leaf_id = system_id
     added = [
         conversation.append(Role.USER, summary),
         conversation.append(Role.ASSISTANT, ACKNOWLEDGEMENT),
     ]
-    for turn in kept:
-        copy = with_ids(replace(turn, reply=turn.reply and _elsewhere(turn.reply)), new_ids)
-        added.append(conversation.add(replace(copy, parent_id=conversation.leaf_id)))
-    return added, {new: old for old, new in new_ids.items()}
+    seeing_all = [turn if turn.reply is None else _seeing_all(turn, turn.reply) for turn in kept]
+    copies, originals = conversation.append_copies(seeing_all)
+    return added + copies, originals
+
+
+def is_instruction(message: Message) -> bool:
+    """Whether it is the question for a summary, which the program asks and nobody has said."""
+    return message.role is Role.USER and message.text == INSTRUCTION
 
 
 def leave_unfinished(conversation: Conversation) -> None:
     """Take the path beside a summary that was never put in, because the program ended before."""
-    question = next((turn for turn in conversation.path()[-2:] if turn.text == INSTRUCTION), None)
-    if question is not None and question.role is Role.USER:
+    question = next(filter(is_instruction, conversation.path()[-2:]), None)
+    if question is not None:
         beside = [turn for turn in conversation.siblings(question.id) if turn.id != question.id]
         if beside:
             conversation.select(beside[-1].id)
 
 
-def _elsewhere(reply: Reply) -> Reply:
-    """The reply behind another prompt than the one that it was written behind."""
-    return replace(reply, prompt_tokens=0, reused_tokens=0, prefill_s=0.0, context_start=None, plan=None)
+def _seeing_all(turn: Message, reply: Reply) -> Message:
+    return replace(turn, reply=replace(reply, context_start=None))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 _NAMES = {
     "escape": "Esc", "enter": "Enter", "left": "←", "right": "→", "up": "↑", "down": "↓",
     "underscore": "_", "pageup": "PgUp", "pagedown": "PgDn", "delete": "Del", "tab": "Tab",
+    "home": "Home", "end": "End",
 }  # fmt: skip
 
 

@@ -95,7 +95,7 @@ VIEW_ACTIONS = (
         "to_end",
         ("ctrl+end",),
         "to the end",
-        "Go to the end of the chat and follow the reply.",
+        "Go to the end of the chat and follow the reply; PgUp and PgDn scroll.",
         "/end",
         group="View",
     ),

@@ -20,6 +20,7 @@ SESSION_KEYS = (
     ("Del", "delete it; Alt+Z brings it back"),
 )
 
+
 @dataclass(frozen=True, slots=True)
 class TranscriptKey:
     """What plain letters do while the transcript has the focus."""
@@ -37,11 +38,11 @@ class TranscriptKey:
 TRANSCRIPT_KEYS = (
     TranscriptKey(("up", "k"), "choose(-1)", "↑ k", "the message above"),
     TranscriptKey(("down", "j"), "choose(1)", "↓ j", "the message below"),
-    TranscriptKey(("r",), "regenerate", "r", "answer again"),
-    TranscriptKey(("e",), "edit_last", "e", "edit the message"),
-    TranscriptKey(("b",), "branch", "b", "go on from here on a branch of its own"),
-    TranscriptKey(("d", "delete"), "delete_from_here", "d Del", "end the path before it; Alt+Z goes back"),
-    TranscriptKey(("c",), "copy_message", "c", "copy the message"),
+    TranscriptKey(("r",), "regenerate", "r", "again: another reply, beside this one"),
+    TranscriptKey(("e",), "edit_last", "e", "edit: say it otherwise"),
+    TranscriptKey(("b",), "branch", "b", "branch: say something else here"),
+    TranscriptKey(("d", "delete"), "delete_from_here", "d Del", "delete: end the path before it"),
+    TranscriptKey(("c",), "copy_message", "c", "copy: the message"),
     TranscriptKey(tuple("123456789"), "copy_code({key})", "1…9", "copy its first, second, … code block"),
     TranscriptKey(("space",), "", "Space", "fold or unfold what the model thought"),
     TranscriptKey(("slash",), "find", "/", "find words in this chat"),

@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 class Write(Protocol):
-    """Runs a function that writes, on another thread; `Bridge.write` is one."""
+    """Runs a function that writes or reads files, on another thread; `Bridge.write` is one."""
 
     def __call__(self, function: Callable[[], T]) -> Future[T]:
         """What the function returns or raises."""
@@ -39,17 +39,9 @@ class PersonaShelf:
         self.folder = folder
         self._write = write
 
-    def load(self) -> LoadedPersonas:
-        """All there are now."""
-        return load_personas(self.folder)
-
-    def has_own(self, title: str) -> bool:
-        """Whether a file stands where the persona of this title would be kept.
-
-        Raises:
-            UsageError: it cannot be called so.
-        """
-        return own_path(self.folder, title).exists()
+    async def load(self) -> LoadedPersonas:
+        """All there are, after what was written before."""
+        return await asyncio.wrap_future(self._write(lambda: load_personas(self.folder)))
 
     async def save_as(self, title: str, text: str) -> Persona:
         """Keep the text under this title.

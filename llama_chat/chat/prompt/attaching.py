@@ -47,14 +47,6 @@ class Attachment:
         return block_of(self.name, self.text)
 
 
-def path_of(words: str) -> Path:
-    """What the words mean as a path: `~` is the home, and what is relative begins in the working folder."""
-    try:
-        return Path(words).expanduser()
-    except RuntimeError:  # no such user
-        return Path(words)
-
-
 def read_attachment(path: Path) -> Attachment:
     """The file. May wait for a disk, never for a pipe or a device.
 

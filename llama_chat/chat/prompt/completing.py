@@ -30,6 +30,8 @@ class Typed:
     """Of a path: without the `@`, and what is escaped as it is."""
     action: str = ""
     """Of the command whose words they are."""
+    words: str = ""
+    """All that stands behind that command: of several paths the last one is completed, or all are one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,7 @@ def typed_in(line: str, column: int, *, is_only_line: bool) -> Typed | None:
             start = found.start(2)
             if action.action in TAKES_PATHS and (last := _LAST_PATH.search(before)):
                 start = last.start()
-            return Typed("words", start, before[start:], action.action)
+            return Typed("words", start, before[start:], action.action, found[2])
         return None
     if (at := _PATH.search(before)) and not after[:1].strip():
         return Typed("path", at.start(), unescaped(at[1]))
@@ -80,8 +82,8 @@ def unescaped(text: str) -> str:
 
 
 def escaped(path: str) -> str:
-    """The path as it can be typed behind an `@`."""
-    return re.sub(r"([\s\\])", r"\\\1", path)
+    """The path as it can be typed behind an `@`, or among others."""
+    return re.sub(r"([\s\\'\"])", r"\\\1", path)
 
 
 def is_whole(typed: Typed) -> bool:

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from llama_chat.chat.prompt.attaching import path_of
+from llama_chat.chat.prompt.typed_path import is_there, typed_path
+from llama_chat.errors import UsageError
 
 MOST_FILES = 32
 _MOST_CHARACTERS = 8_192
@@ -38,11 +39,22 @@ def may_be_paths(text: str) -> bool:
 
 
 def typed_files(words: str) -> list[Path]:
-    """The paths behind `/attach`: one that is there with its spaces, or several as a shell parts them."""
+    """The paths behind `/attach`: one with its spaces, or several as a shell parts them. Asks the disk.
+
+    Where nothing is there, and nothing was quoted, it is one: an error then names all that was typed.
+
+    Raises:
+        UsageError: nothing but quotes.
+    """
     whole = _path(words)
-    if whole.exists():
+    if is_there(whole):
         return [whole]
-    return [_path(name) for name in _parted(words)]
+    names = list(filter(None, _parted(words)))
+    if not names:
+        raise UsageError("Which file?", hint="/attach notes.md, for example.")
+    paths = [_path(name) for name in names]
+    is_plain = names == words.split()
+    return paths if not is_plain or any(is_there(path) for path in paths) else [whole]
 
 
 def _readings(text: str) -> Iterator[list[str]]:
@@ -66,7 +78,7 @@ def _is_whole(name: str) -> bool:
 
 def _path(name: str) -> Path:
     if not name.startswith("file:/"):
-        return path_of(name)
+        return typed_path(name)
     path = unquote(urlsplit(name).path)
     return Path(path.lstrip("/") if _DRIVE.match(path.lstrip("/")) else path)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from textual import on
 
-from llama_chat.errors import UsageError
 from llama_chat.ui.screens.chat_view import ChatViewScreen
 from llama_chat.ui.widgets.chips import Chip
 from llama_chat.ui.widgets.prompt import Prompt
@@ -16,21 +15,13 @@ class AttachActions(ChatViewScreen):
     """What the chat screen does with files for the model."""
 
     def action_attach(self, words: str = "") -> None:
-        """Attach the files of these paths; without words, choose one.
-
-        Raises:
-            UsageError: nothing but spaces and quotes.
-            AttachError: one of them cannot be attached: then none is.
-        """
+        """Attach the files of these paths, all or none; without words, choose one."""
         if not words:
             self._choose_file()
             return
         from llama_chat.chat.prompt.pasted_paths import typed_files
 
-        paths = typed_files(words)
-        if not paths:
-            raise UsageError("Which file?", hint="/attach notes.md, for example.")
-        self.prompt.files.attach(paths, must=True)
+        self.prompt.files.attach(lambda: typed_files(words), f"/attach {words}")
         self.prompt.focus()
 
     def _choose_file(self) -> None:
@@ -38,9 +29,9 @@ class AttachActions(ChatViewScreen):
 
         def take(path: str | None) -> None:
             if path is not None:
-                from llama_chat.chat.prompt.attaching import path_of
+                from llama_chat.chat.prompt.typed_path import typed_path
 
-                self.prompt.attach(path_of(path))
+                self.prompt.attach(typed_path(path))
             self.prompt.focus()
 
         self.app.push_screen(AttachScreen(), take)
@@ -67,6 +58,7 @@ class AttachActions(ChatViewScreen):
     @on(Prompt.Changed)
     def _count_tokens(self) -> None:
         self.figures.text_changed()
+        self._hint_line.check()
 
     @on(Prompt.ChipClicked)
     def _look_at_clicked(self, event: Prompt.ChipClicked) -> None:
@@ -74,7 +66,15 @@ class AttachActions(ChatViewScreen):
 
     @on(Prompt.NotAttached)
     def _say_why_not_attached(self, event: Prompt.NotAttached) -> None:
-        self.hint(str(event.error), "warning")
+        chip, prompt = event.chip, self.prompt
+
+        def holds() -> bool:
+            return chip is None or chip in prompt.chips.parts(prompt.text)
+
+        if holds():
+            if event.command:
+                prompt.refuse(event.command)
+            self.hint(str(event.error), "warning", holds=holds)
 
     @on(Prompt.PathTaken)
     def _say_what_was_taken(self, event: Prompt.PathTaken) -> None:

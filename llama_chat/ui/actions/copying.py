@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from llama_chat.chat import notices
+from llama_chat.chat.backstage.own_thread import OwnThread
 from llama_chat.conversation import Message, Role
-from llama_chat.errors import UsageError
+from llama_chat.errors import LlamaChatError, UsageError
 from llama_chat.ui.safe_app import SafeApp
 from llama_chat.ui.screens.chat_view import ChatViewScreen
 
@@ -89,16 +92,25 @@ class CopyActions(ChatViewScreen):
         if not 1 <= number <= len(blocks):
             self.hint(notices.no_code_block(number, len(blocks)))
         elif path:
-            self._save(blocks[number - 1], path)
+            self.run_worker(self._save(blocks[number - 1], path, f"/code {words}"))
         else:
             self._ask_where(blocks, number)
 
-    def _save(self, block: CodeBlock, words: str) -> None:
-        from llama_chat.chat.code_files import path_of, write_code
+    async def _save(self, block: CodeBlock, words: str, command: str) -> None:
+        from llama_chat.chat.code_files import save_code
 
-        path = path_of(words, block)
-        write_code(path, block)
-        self._tell_saved(path)
+        try:
+            path = await asyncio.wrap_future(self.file_writer.do(lambda: save_code(words, block)))
+        except LlamaChatError as error:
+            self.prompt.refuse(command)
+            self.hint(str(error), "warning")
+        else:
+            self._tell_saved(path)
+
+    @cached_property
+    def file_writer(self) -> OwnThread:
+        """Waits for the disk that takes what the user saves."""
+        return OwnThread("saving")
 
     def _ask_where(self, blocks: list[CodeBlock], number: int) -> None:
         from llama_chat.ui.screens.save_code import SaveCodeScreen
@@ -107,7 +119,7 @@ class CopyActions(ChatViewScreen):
             if path is not None:
                 self._tell_saved(path)
 
-        self.app.push_screen(SaveCodeScreen(blocks, number), tell)
+        self.app.push_screen(SaveCodeScreen(blocks, number, self.file_writer), tell)
 
     def _tell_saved(self, path: Path) -> None:
         self.hint(f"Saved to {path}", seconds=PATH_HINT_S)

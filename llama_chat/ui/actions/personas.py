@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from llama_chat.errors import LlamaChatError
 from llama_chat.ui.screens import openers
 from llama_chat.ui.screens.chat_view import ChatViewScreen
+
+if TYPE_CHECKING:
+    from llama_chat.chat.picks.persona_shelf import PersonaShelf
 
 
 class PersonaActions(ChatViewScreen):
@@ -17,16 +23,12 @@ class PersonaActions(ChatViewScreen):
             openers.edit_system_prompt(self)
 
     def action_personas(self, words: str = "") -> None:
-        """Choose a persona; with words, take the one that they name.
-
-        Raises:
-            UsageError: there is none, or more than one.
-        """
+        """Choose a persona; with words, take the one that they name."""
         from llama_chat.chat.picks.persona_shelf import PersonaShelf
 
         shelf = PersonaShelf(self.setup.paths.prompts, self.bridge.write)
         if words:
-            self.chat.set_system(shelf.load().find(words).text)
+            self.run_worker(self._take_persona(shelf, words))
             return
         from llama_chat.ui.screens.personas import PersonaScreen
 
@@ -35,3 +37,14 @@ class PersonaActions(ChatViewScreen):
                 self.chat.set_system(text)
 
         self.app.push_screen(PersonaScreen(self, shelf), take)
+
+    async def _take_persona(self, shelf: PersonaShelf, words: str) -> None:
+        chat = self.chat.conversation
+        try:
+            persona = (await shelf.load()).find(words)
+        except LlamaChatError as error:
+            self.prompt.refuse(f"/persona {words}")
+            self.hint(str(error), "warning")
+            return
+        if chat is self.chat.conversation:  # else another one was opened meanwhile
+            self.chat.set_system(persona.text)

@@ -19,6 +19,19 @@ NOTHING_TO_FIND_IN = "There is nothing to find anything in yet."
 class TranscriptActions(ChatViewScreen):
     """Adds them to the screen."""
 
+    def on_mount(self) -> None:
+        """Let the page keys of the prompt scroll here, as long as it has nothing to scroll itself."""
+        self.prompt.key_takers.append(self._take_page_key)
+
+    def _take_page_key(self, key: str) -> bool:
+        if key not in ("pageup", "pagedown") or self.prompt.max_scroll_y > 0 or not self.transcript.display:
+            return False
+        if key == "pageup":
+            self.transcript.scroll_page_up(animate=False)
+        else:
+            self.transcript.scroll_page_down(animate=False)
+        return True
+
     def action_fold_thinking(self) -> None:
         """Fold or unfold all thoughts."""
         if not self.transcript.fold_all():
@@ -66,12 +79,19 @@ class TranscriptActions(ChatViewScreen):
         self.transcript.find_next(event.step)
 
     @on(FindBar.Left)
-    def _leave_finding(self, event: FindBar.Left) -> None:
+    def _leave_find_bar(self, event: FindBar.Left) -> None:
         event.stop()
-        self.transcript.end_finding()
-        self.prompt.focus()
-        for bar in self.query(FindBar):
+        self.leave_finding()
+
+    def leave_finding(self) -> bool:
+        """Close the bar, wherever the focus is; whether it was open."""
+        bars = [bar for bar in self.query(FindBar) if bar.display]
+        for bar in bars:
             bar.display = False
+        if bars:
+            self.transcript.end_finding()
+            self.prompt.focus()
+        return bool(bars)
 
     @on(Transcript.FoundChanged)
     def _show_found(self, event: Transcript.FoundChanged) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from textual import on
+from textual import on, work
 from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.content import Content
@@ -15,7 +15,6 @@ from textual.widgets import Input, Static
 from llama_chat.chat.machine.recommending import Circumstances, about, recommended
 from llama_chat.chat.words import one_line
 from llama_chat.sanitize import sanitize
-from llama_chat.shelves.facts import read_facts
 from llama_chat.shelves.fit import ShortFit
 from llama_chat.shelves.offers import OFFERS, Offer
 from llama_chat.ui.first_run.words import bullet_lines
@@ -35,7 +34,8 @@ class ModelStep(Vertical):
     DEFAULT_CSS = """
     ModelStep {
         & > ModelList { height: 1fr; }
-        & > .about { height: 5; padding: 0 1; margin: 1 1 0 1; border-left: outer $primary; }
+        & > .room { height: 5; margin: 1 1 0 1; }
+        & .about { height: auto; padding: 0 1; border-left: outer $primary; }
     }
     """
 
@@ -58,7 +58,8 @@ class ModelStep(Vertical):
     def compose(self) -> ComposeResult:
         """The list, and what is to be known."""
         yield ModelList("type to search, or the path of a file or folder…", empty="Looking…")
-        yield Static(classes="about")
+        with Vertical(classes="room"):
+            yield Static(classes="about")
 
     @property
     def models(self) -> ModelList:
@@ -175,9 +176,10 @@ class ModelStep(Vertical):
         elif event.item_id.startswith(PATH):
             self._take_path(event.item_id.removeprefix(PATH))
 
-    def _take_path(self, typed: str) -> None:
+    @work(exclusive=True)
+    async def _take_path(self, typed: str) -> None:
         """A folder that is no model is gone into."""
-        problem = read_facts(Path(typed).expanduser()).problem
+        problem = await self.models.problem_of(typed)
         if problem and typed.endswith("/") and self.models.query_one(Input).value != typed:
             self.models.type(typed)
         elif problem:

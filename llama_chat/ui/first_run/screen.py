@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
 
 from textual import events, on
@@ -17,6 +16,7 @@ from llama_chat.catalogue import DEFAULT
 from llama_chat.chat.backstage.own_thread import OwnThread
 from llama_chat.chat.machine.devices import DevicesFound
 from llama_chat.chat.machine.recommending import Circumstances
+from llama_chat.chat.prompt.typed_path import is_there, typed_path
 from llama_chat.errors import Interrupted, LlamaChatError
 from llama_chat.events import ModelInfo
 from llama_chat.pull import PullProgress
@@ -69,10 +69,9 @@ class FirstRunScreen(Card[None]):
             & .steps { margin-bottom: 0; }
             & .greeting, & .lead, & TryStep .name { display: none; }
             & .device, & .missing, & .prompt { margin-bottom: 0; }
-            & ModelStep > .about { height: 3; margin: 0 1; }
+            & ModelStep > .room { height: 3; margin: 0 1; }
             & ModelStep Input { margin: 0 1; }
-            & TryStep > .model { margin: 0 1; }
-            & TryStep .progress { height: 1; }
+            & TryStep > .model { height: 1; margin: 0 1; }
             & .prompts { padding: 0 1; }
         }
     }
@@ -143,6 +142,7 @@ class FirstRunScreen(Card[None]):
     def on_unmount(self) -> None:
         """Look no further."""
         self._finding.stop()
+        self._asker.close(0)  # its thread would hold the screen for ever
 
     def on_resize(self) -> None:
         """As much as there is room for."""
@@ -275,8 +275,8 @@ class FirstRunScreen(Card[None]):
         info = self._chat_screen.chat.info
         if chosen is None or info is None:
             return
-        is_local = "/" in chosen and Path(chosen).expanduser().exists()
-        kept = str(Path(chosen).expanduser().absolute()) if is_local else chosen
+        path = typed_path(chosen)
+        kept = str(path.absolute()) if "/" in chosen and is_there(path) else chosen
         screen, wanted = self._chat_screen, "" if chosen == DEFAULT.name else kept
         if wanted != screen.setup.settings.model.model:
             screen.bridge.save_setting("model", "model", wanted)

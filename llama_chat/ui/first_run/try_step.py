@@ -16,7 +16,7 @@ from llama_chat.events import ModelInfo
 from llama_chat.pull import PullProgress
 from llama_chat.sanitize import sanitize
 from llama_chat.ui.first_run.words import FIRST_PROMPTS
-from llama_chat.ui.screens.download import progress_content
+from llama_chat.ui.screens.download import figures_content, progress_content
 from llama_chat.ui.widgets.status_bar import meter, state_text
 
 LEAD = "To begin with; it goes into the prompt, and Enter sends it:"
@@ -32,9 +32,10 @@ class TryStep(Vertical):
 
     DEFAULT_CSS = """
     TryStep {
-        & > .model { height: auto; padding: 0 1; margin: 1 1 0 1; border-left: outer $primary; }
-        & > .model .name { text-style: bold; }
-        & > .model .progress { height: 3; color: $foreground 70%; }
+        & > .model { height: 4; margin: 1 1 0 1; }
+        & > .model > Static { height: auto; padding: 0 1; border-left: outer $primary; }
+        & > .model > .name { text-style: bold; }
+        & > .model > .progress { color: $foreground 70%; }
         & > .prompts { height: 1fr; padding: 1 1 0 1; scrollbar-size-vertical: 1; }
         & .lead { color: $foreground 60%; margin-bottom: 1; }
         & .prompt {
@@ -75,9 +76,22 @@ class TryStep(Vertical):
         if self.phase != "stopping":
             self.phase = "fetching"
         self._progress = progress
-        room = self.query_one(".progress", Static).content_size
-        whole = progress_content(progress, (room.width or 40) - 2)
-        self._draw(whole if room.height >= 3 else Content(progress.figures.strip()))
+        cells = self._bar_cells
+        self._draw(figures_content(progress, cells) if self._is_low else progress_content(progress, cells))
+
+    @property
+    def _bar_cells(self) -> int:
+        """Room for a bar; some is guessed before the first frame."""
+        return self.query_one(".progress", Static).content_size.width or 40
+
+    @property
+    def _is_low(self) -> bool:
+        return self.screen.has_class("-low")
+
+    def on_resize(self) -> None:
+        """Draw what is on its way for the new width."""
+        if self._progress is not None and self.phase in ("fetching", "stopping"):
+            self.call_after_refresh(self.show, self._progress)
 
     @property
     def keeps_part(self) -> bool:
@@ -95,10 +109,9 @@ class TryStep(Vertical):
             self.is_there(info)
         elif self.phase == "loading":
             words, colour = state_text(status)
-            room = self.query_one(".progress", Static).content_size
             line = Content.assemble((words[:1], colour), words[1:])
-            if status.fraction is not None and room.height >= 3:
-                bar = meter(status.fraction, max(4, room.width - 2))
+            if status.fraction is not None and not self._is_low:
+                bar = meter(status.fraction, self._bar_cells)
                 line = Content.assemble((bar, "$primary on $foreground 10%"), "\n", line)
             self._draw(line)
 

@@ -76,7 +76,7 @@ class Document:
         if (cut := self._find_cut(nodes)) is not None:
             self._freeze(nodes, *cut)
             return True
-        if nodes[0].kind == "fence" and "\n" in self._tail:
+        if nodes[0].kind == "fence" and self._tail.count("\n") > nodes[0].first_line:
             self._open_fence(nodes[0])
             return True
         self._draw(nodes, self._tail)
@@ -123,7 +123,7 @@ class Document:
             self.lines.extend(renderer.render(node, self.width, first_number=first_number))
 
     def _open_fence(self, node: Node) -> None:
-        opening, _, self._tail = self._tail.partition("\n")
+        *_empty, opening, self._tail = self._tail.split("\n", node.first_line + 1)
         self._fence = OpenFence(opening, node, self.width)
         if self.lines:
             self.lines.append(BLANK)

@@ -42,6 +42,10 @@ class PathList(FilterList):
         """Begin with the working folder."""
         self._ask("")
 
+    def on_unmount(self) -> None:
+        """Let the thread end: it would hold the list for ever."""
+        self._reader.close(0)
+
     @property
     def typed(self) -> str:
         """What stands in the line."""

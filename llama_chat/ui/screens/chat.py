@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import events, on
 from textual.binding import BindingType
+from textual.widgets import Input, TextArea
 
 from llama_chat.chat.commands import PREFIX
 from llama_chat.chat.exporting import parse_export
@@ -34,6 +36,8 @@ from llama_chat.ui.widgets.slider import Slider
 if TYPE_CHECKING:
     from llama_chat.ui.widgets.session_list import SessionList
 
+_log = logging.getLogger(__name__)
+
 
 class ChatScreen(
     PromptActions,
@@ -60,13 +64,34 @@ class ChatScreen(
         is_typing = event.is_printable or event.key in ("enter", "ctrl+j")
         return is_typing and self.prompt.post_message(events.Key(event.key, event.character))
 
+    def on_key(self, event: events.Key) -> None:
+        """A letter that means nothing where the keyboard is was meant for the prompt."""
+        is_writing = isinstance(self.focused, Input | TextArea)
+        if event.is_printable and not is_writing and not set(event.aliases) & self.active_bindings.keys():
+            event.stop()
+            event.prevent_default()
+            self.transcript.leave_cursor()
+            self.prompt.focus()
+            self.prompt.post_message(events.Key(event.key, event.character))
+
+    def on_resize(self) -> None:
+        """Take the keyboard back from what the smaller screen does not show."""
+        self.call_after_refresh(self._leave_hidden)
+
+    def _leave_hidden(self) -> None:
+        if self.focused is not None and self.focused not in self.focus_chain:
+            self.prompt.focus()
+
     @on(Prompt.Sent)
     def _send(self, event: Prompt.Sent) -> None:
         """Send the words, or run the command; what is refused comes back, and the line above says why."""
         self._hint_line.clear()
         try:
             run_command = plan_command(self, event.text)
-        except LlamaChatError as error:
+        except Exception as error:
+            if not isinstance(error, LlamaChatError):  # no typo may end the chat
+                _log.exception("a command failed")
+                error = LlamaChatError(f"That did not work: {error or type(error).__name__}.")
             self.hint(str(error), "warning")
             event.prompt.restore(event)
             if event.text.strip() != PREFIX:  # that is gone on with; all else is typed anew
@@ -76,8 +101,9 @@ class ChatScreen(
         if run_command is not None:
             self.call_later(run_command)
         elif too_long := self.figures.why_too_long(event):
-            self.hint(too_long, "warning", seconds=12.0)
             event.prompt.restore(event)
+            refused = event.prompt.text
+            self.hint(too_long, "warning", seconds=12.0, holds=lambda: event.prompt.text == refused)
             return
         elif must_wait:
             self.chat.waiting.put(event.text)
@@ -128,7 +154,9 @@ class ChatScreen(
         session_openers.delete_session(self, event.info)
 
     def action_stop(self) -> None:
-        """Stop the reply; without one, go back to the prompt."""
+        """Close the find bar, else stop the reply; without one, go back to the prompt."""
+        if self.leave_finding():
+            return
         if self.chat.is_replying:
             self.chat.stop()
         elif self.chat.switching.wanted is not None:

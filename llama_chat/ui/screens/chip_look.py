@@ -51,7 +51,9 @@ class ChipScreen(Card[str]):
         figures = f"{len(chip.text):,} characters · {chip.text.count(chr(10)) + 1:,} lines"
         figures += f" · {self._tokens:,} tokens" if self._tokens is not None else ""
         with Vertical(classes="card"):
-            yield Static(Content(f"{one_line(chip.name) or 'pasted'}   {figures}"), classes="title")
+            name = one_line(chip.name) or "pasted"
+            last = figures.rpartition(" · ")[2]
+            yield FittingLine(f"{name}   {figures}", f"{name}   {last}", classes="title")
             with VerticalScroll() as scroll:
                 scroll.can_focus = True
                 yield Static(Content(_beginning(chip.text)))

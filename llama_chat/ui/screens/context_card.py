@@ -90,7 +90,7 @@ class ContextScreen(Card[str]):
     def compose(self) -> ComposeResult:
         """Title, rows, hint."""
         length, used = self._status.context_length, self._status.context_used
-        about = "≈ " if any(row.name == FREE and row.is_estimate for row in self._rows) else ""
+        about = "≈ " if self._status.is_estimate else ""
         share = f"   {about}{used:,} of {length:,} tokens, {100 * used // length} %" if length else ""
         with Vertical(classes="card"):
             yield Static(Content.assemble(("Context", "bold"), (share, "$foreground 50%")), classes="title")

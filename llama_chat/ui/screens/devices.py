@@ -83,7 +83,9 @@ def take_device(screen: ChatViewScreen, words: str) -> None:
         else:
             screen.call_later(take, model, None)
 
-    OwnThread("looking for a device").do(look)
+    looking = OwnThread("looking for a device")
+    looking.do(look)
+    looking.close(0)  # that is all it has to do
 
 
 class DevicesScreen(Card[str]):
@@ -130,7 +132,9 @@ class DevicesScreen(Card[str]):
         """Begin to look."""
         super().on_mount()
         self.query_one(FilterList).show_items(())
-        OwnThread("looking at the devices").do(self._look)
+        looking = OwnThread("looking at the devices")
+        looking.do(self._look)
+        looking.close(0)  # that is all it has to do
 
     def _look(self) -> None:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import zip_longest
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -19,6 +20,9 @@ from llama_chat.ui.screens.modal import Card
 from llama_chat.ui.widgets.fitting import FittingLine
 
 KEY_CELLS = 12
+TWO_COLUMNS_CELLS = 110
+"""From here on there is room for two columns."""
+_COLUMN_GAP = 4
 _HINTS = ("↑ ↓ scroll · every /command can be typed into the prompt · Esc back", "↑ ↓ scroll · Esc back")
 
 
@@ -43,6 +47,21 @@ def help_lines(width: int, actions: Sequence[KeyAction] = KEY_ACTIONS) -> list[C
     return lines[1:]
 
 
+def help_rows(width: int, actions: Sequence[KeyAction] = KEY_ACTIONS) -> list[Content]:
+    """The same lines, where there is room in two columns, parted at a heading."""
+    if width < TWO_COLUMNS_CELLS:
+        return help_lines(width, actions)
+    cells = (width - _COLUMN_GAP) // 2
+    lines = help_lines(cells, actions)
+    breaks = [n for n, line in enumerate(lines) if not line.plain]
+    cut = min(breaks, key=lambda n: max(n, len(lines) - n - 1))
+    left, right = lines[:cut], lines[cut + 1 :]
+    rows = zip_longest(left, right, fillvalue=Content(""))
+    return [
+        Content.assemble(one, " " * (cells + _COLUMN_GAP - one.cell_length), other) for one, other in rows
+    ]
+
+
 def _entry(key: str, what: str, others: Sequence[str], width: int) -> list[Content]:
     also = f"also {', '.join(others)}" if others else ""
     text = Content.assemble((what, "$foreground 70%"), (f" · {also}" if also else "", "$accent 80%"))
@@ -55,7 +74,7 @@ def _entry(key: str, what: str, others: Sequence[str], width: int) -> list[Conte
 
 
 class KeyList(Widget):
-    """The keys, wrapped beside their names."""
+    """The keys, wrapped beside their names, in one column or two."""
 
     DEFAULT_CSS = """
     KeyList { height: auto; }
@@ -67,11 +86,11 @@ class KeyList(Widget):
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:  # noqa: ARG002  (Textual's)
         """As many lines as it takes."""
-        return len(help_lines(width, self._actions))
+        return len(help_rows(width, self._actions))
 
     def render(self) -> Content:
         """All lines."""
-        return Content("\n").join(help_lines(self.content_size.width, self._actions))
+        return Content("\n").join(help_rows(self.content_size.width, self._actions))
 
 
 class KeyHelpScreen(Card[None]):
@@ -82,7 +101,8 @@ class KeyHelpScreen(Card[None]):
     """
 
     DEFAULT_CSS = """
-    KeyHelpScreen > .card { width: 96; height: 100%; max-height: 40; }
+    KeyHelpScreen > .card { width: 96; height: 100%; }
+    KeyHelpScreen.-wide > .card { width: 100%; max-width: 100%; }
     KeyHelpScreen VerticalScroll {
         height: 1fr;
         padding: 0 1;

@@ -112,7 +112,7 @@ class KeyScreen(Card[str]):
     """
 
     DEFAULT_CSS = """
-    KeyScreen.-low > .card { height: auto; }
+    KeyScreen > .card { width: 92; height: 100%; max-height: 44; }
     KeyScreen .help { padding: 0 1; color: $foreground 70%; margin-bottom: 1; }
     KeyScreen .hint.-error { color: $text-warning; }
     """
@@ -125,7 +125,7 @@ class KeyScreen(Card[str]):
     def compose(self) -> ComposeResult:
         """Title, what the action does, hint."""
         with Vertical(classes="card"):
-            yield Static(Content(f"Another key for: {self._action.label}"), classes="title")
+            yield Static(Content(f"Another key for: {self._action.name}"), classes="title")
             yield Static(Content(self._action.help), classes="help")
             yield _Catcher()
             yield Static(Content("Esc back"), classes="hint")

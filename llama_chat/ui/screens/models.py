@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Sequence
+from concurrent.futures import Future
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from textual import on
+from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
@@ -14,6 +17,8 @@ from textual.content import Content
 from textual.message import Message
 from textual.widgets import Input, Static
 
+from llama_chat.chat.backstage.own_thread import OwnThread
+from llama_chat.chat.prompt.typed_path import typed_path
 from llama_chat.errors import LlamaChatError
 from llama_chat.sanitize import sanitize
 from llama_chat.shelves.facts import read_facts
@@ -65,11 +70,47 @@ class ModelList(FilterList):
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("tab", "complete", show=False, priority=True)]
 
+    def __init__(self, placeholder: str, *, empty: str) -> None:
+        super().__init__(placeholder, empty=empty)
+        self._reader = OwnThread("looking at a path")
+        self._asked = ""
+        self._completions: tuple[str, list[str]] = ("", [])
+
+    def on_unmount(self) -> None:
+        """Nothing more is asked."""
+        self._reader.close(0)
+
     def _find(self, words: Sequence[str]) -> Sequence[Item]:
         typed = self.query_one(Input).value
         if not is_path(typed):
             return super()._find(words)
-        return [_path_item(path) for path in _with_typed(typed, path_completions(typed))]
+        known_for, paths = self._completions
+        if known_for != typed:
+            self._ask(typed)  # until that is answered, Enter takes what is typed
+            others = [path for path in paths if path.startswith(typed) and path != typed]
+            return [_path_item(path) for path in (typed, *others)]
+        return [_path_item(path) for path in _with_typed(typed, paths)]
+
+    def _ask(self, typed: str) -> None:
+        """Ask the disk, beside the screen."""
+        if self._asked == typed:
+            return
+        self._asked = typed
+
+        def take(done: Future[list[str]]) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody looks any more
+                self.call_later(self._take_completions, typed, done)
+
+        self._reader.do(lambda: path_completions(typed)).add_done_callback(take)
+
+    def _take_completions(self, typed: str, done: Future[list[str]]) -> None:
+        if typed == self._asked and self.is_attached:
+            self._asked, self._completions = "", (typed, done.result())
+            self._fill(self.highlighted_id)
+
+    async def problem_of(self, typed: str) -> str:
+        """Why what the path names is no model; empty if it is one."""
+        return await asyncio.wrap_future(self._reader.do(lambda: read_facts(typed_path(typed)).problem))
 
     def action_complete(self) -> None:
         """Take the marked path into the input."""
@@ -179,10 +220,11 @@ class ModelsScreen(Card[str]):
         model = self._rows[event.item_id].model
         self.dismiss(str(model.path) if model.path is not None else model.name)
 
-    def _take_path(self, typed: str) -> None:
+    @work(exclusive=True)
+    async def _take_path(self, typed: str) -> None:
         """A folder that is no model is gone into."""
         models = self.query_one(ModelList)
-        is_open_folder = typed.endswith("/") and read_facts(Path(typed).expanduser()).problem
+        is_open_folder = typed.endswith("/") and await models.problem_of(typed)
         if is_open_folder and models.query_one(Input).value != typed:
             models.type(typed)
         else:

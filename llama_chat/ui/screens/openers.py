@@ -101,7 +101,7 @@ def _palette_item(action: KeyAction, has_room: bool) -> Item:
     keys = key_name(action.keys[0]) if action.keys else action.command
     help_text = action.help if has_room else ""
     content = Content.assemble(
-        (action.label.ljust(15), "bold"), (keys.ljust(11), "$primary"), (help_text, "$foreground 50%")
+        (action.label.ljust(17), "bold"), (keys.ljust(11), "$primary"), (help_text, "$foreground 50%")
     )
     search = f"{action.label} {action.command}"
     return Item(action.action, content, search, name=action.label, details=action.help)

@@ -53,13 +53,22 @@ class PersonaScreen(PreviewCard):
 
     def on_mount(self) -> None:
         """List what there is, beginning at the one that counts now."""
-        self._list()
+        self._show()
+        self._begin_to_list()
+
+    @work
+    async def _begin_to_list(self) -> None:
+        await self._list()
         if self._loaded.notices:
             first, *others = self._loaded.notices
             self.say(f"{first} {len(others):,} more such files." if others else first)
 
-    def _list(self, marked: str | None = None) -> None:
-        self._loaded = self._shelf.load()
+    async def _list(self, marked: str | None = None) -> None:
+        self._loaded = await self._shelf.load()
+        if self.is_attached:
+            self._show(marked)
+
+    def _show(self, marked: str | None = None) -> None:
         current = self._loaded.of_text(self._system)
         rows = [Row(_NONE, "none", is_current=not self._system)]
         if self._system and current is None:
@@ -102,11 +111,11 @@ class PersonaScreen(PreviewCard):
         except LlamaChatError as error:
             self.say(str(error))
             return
-        self._list(persona.name)
+        await self._list(persona.name)
         self.say(f"{persona.title} is saved. Enter takes it for this chat.")
 
     def _question(self, name: str) -> str:
-        is_there = self._shelf.has_own(name)
+        is_there = self._loaded.has_own(name)
         return f"There is one called {name}. Enter again gives it another text." if is_there else ""
 
     @work
@@ -124,7 +133,7 @@ class PersonaScreen(PreviewCard):
         except LlamaChatError as error:
             self.say(str(error))
             return
-        self._list(saved.name)
+        await self._list(saved.name)
         copy = "" if persona.is_own else " as a copy of your own"
         self.say(f"{saved.title} is saved{copy}. Enter takes it for this chat.")
 
@@ -144,5 +153,5 @@ class PersonaScreen(PreviewCard):
         except LlamaChatError as error:
             self.say(str(error))
             return
-        self._list()
+        await self._list()
         self.say(f"{persona.title} is deleted.")

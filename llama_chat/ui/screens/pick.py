@@ -12,6 +12,7 @@ from textual.widgets import Static
 
 from llama_chat.ui.screens.modal import Card
 from llama_chat.ui.widgets.filter_list import FilterList, Item
+from llama_chat.ui.widgets.fitting import FittingLine
 
 
 class PickScreen(Card[str]):
@@ -23,6 +24,7 @@ class PickScreen(Card[str]):
         marked: id of the item that the cursor starts on.
         preview: called with the id that the cursor is on.
         hint: a line below the list.
+        short_hint: the same where there is little room.
         empty: shown when there are no items.
         words: typed into the search already.
     """
@@ -42,6 +44,7 @@ class PickScreen(Card[str]):
         marked: str | None = None,
         preview: Callable[[str], None] | None = None,
         hint: str = "Enter takes it · Esc back",
+        short_hint: str = "",
         empty: str = "Nothing here.",
         words: str = "",
     ) -> None:
@@ -50,7 +53,7 @@ class PickScreen(Card[str]):
         self._items = items
         self._marked = marked
         self._preview = preview
-        self._hint = hint
+        self._hints = [words for words in (hint, short_hint) if words]
         self._empty = empty
         self._words = words
         self.set_class(preview is not None, "-preview")
@@ -60,7 +63,7 @@ class PickScreen(Card[str]):
         with Vertical(classes="card"):
             yield Static(Content(self._title), classes="title")
             yield FilterList("type to search…", empty=self._empty)
-            yield Static(Content(self._hint), classes="hint")
+            yield FittingLine(*self._hints, classes="hint")
 
     def on_mount(self) -> None:
         """Fill the list."""

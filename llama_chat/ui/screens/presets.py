@@ -85,13 +85,15 @@ class PresetScreen(PreviewCard):
     # --- the marked one -----------------------------------------------------------------------------------
 
     def look_at(self, row_id: str) -> Content:
-        """Its values, old and new, and what it is good for; they count at once."""
+        """What it is good for, and its values, old and new; they count at once."""
         preset = self._preset(row_id)
         now = preset.applied_to(self._before) if preset else self._before
         self._try(now)
-        lines = [_change_line(each.name, self._before, now) for each in fields(Sampling)]
+        names = [each.name for each in fields(Sampling)]
+        names.sort(key=lambda name: getattr(self._before, name) == getattr(now, name))  # what changes first
+        lines = [_change_line(name, self._before, now) for name in names]
         reason = preset.reason if preset else "Your values, which no preset has; s gives them a name."
-        return Content("\n").join([*lines, Content(""), Content.styled(reason, "$foreground 60%")])
+        return Content("\n").join([Content.styled(reason, "$foreground 60%"), Content(""), *lines])
 
     def take(self, row_id: str) -> None:
         """Keep its values."""

@@ -14,6 +14,7 @@ from textual.widgets.option_list import Option
 from llama_chat.sanitize import sanitize
 from llama_chat.ui.screens.modal import Card
 from llama_chat.ui.widgets.fitting import FittingLine, shorter_and_shorter
+from llama_chat.ui.widgets.options import Options
 from llama_chat.ui.widgets.two_ends import TwoEnds
 
 
@@ -29,7 +30,7 @@ class Row:
 
     def __init__(self, row_id: str, name: str, aside: str = "", *, is_current: bool = False) -> None:
         self.id = row_id
-        mark = ("• " if is_current else "  ", "$accent")
+        mark = ("• ", "$accent") if is_current else "  "
         style = "bold" if is_current else ""
         self._left = Content.assemble(mark, (" ".join(sanitize(name).split()), style))
         self._right = Content.styled(f"{aside} ", "$foreground 50%") if aside else Content("")
@@ -66,6 +67,7 @@ class PreviewCard(Card[str]):
                 color: $foreground;
                 text-style: none;
             }
+            &:nocolor > .option-list--option-highlighted { text-style: reverse; }
             &:ansi > .option-list--option-highlighted {
                 background: $block-cursor-background;
                 color: $block-cursor-foreground;
@@ -94,7 +96,7 @@ class PreviewCard(Card[str]):
         with Vertical(classes="card"):
             yield Static(Content(self._title), classes="title")
             with Container(classes="body"):
-                yield OptionList(compact=True)
+                yield Options(compact=True)
                 with VerticalScroll(can_focus=False):
                     yield Static("", classes="preview")
             yield FittingLine(*self._hints, classes="hint")

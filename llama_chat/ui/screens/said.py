@@ -38,6 +38,7 @@ def choose_said(screen: ChatViewScreen, said: Sequence[str], words: str, take: C
         "What was said before",
         items,
         hint="Enter puts it into the prompt · Esc back",
+        short_hint="Enter takes it · Esc back",
         empty="Nothing was said yet.",
         words=words,
     )

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from textual import on
+from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import Input, Static
 
-from llama_chat.chat.code_files import CodeBlock, free_path, path_of, write_code
+from llama_chat.chat.backstage.own_thread import OwnThread
+from llama_chat.chat.code_files import CodeBlock, free_words, proposed_words, save_code
 from llama_chat.chat.words import one_line
 from llama_chat.errors import LlamaChatError
 from llama_chat.sanitize import sanitize
@@ -29,6 +31,7 @@ class SaveCodeScreen(Card[Path]):
     Args:
         blocks: at least one.
         number: of the one that is shown first, from 1.
+        writer: waits for the disk.
     """
 
     DEFAULT_CSS = """
@@ -55,8 +58,10 @@ class SaveCodeScreen(Card[Path]):
         Binding("down", "step(1)", "Block below", show=False),
     ]
 
-    def __init__(self, blocks: Sequence[CodeBlock], number: int) -> None:
+    def __init__(self, blocks: Sequence[CodeBlock], number: int, writer: OwnThread) -> None:
         super().__init__()
+        self._writer = writer
+        self._is_saving = False
         self._blocks = blocks
         self._number = number
         self._title = Static(classes="title")
@@ -93,7 +98,7 @@ class SaveCodeScreen(Card[Path]):
         )
         shown = block.to_copy.split("\n")[:PREVIEW_LINES]
         self._preview.update(Content("\n".join(sanitize(line).expandtabs(4) for line in shown)))
-        self._input.value = path_of("", block).name
+        self._input.value = proposed_words(block)
         self._input.cursor_position = len(self._input.value)
         self._say("")
 
@@ -109,24 +114,25 @@ class SaveCodeScreen(Card[Path]):
             self._show()
 
     @on(Input.Submitted)
-    def _save(self, event: Input.Submitted) -> None:
+    def _begin_to_save(self, event: Input.Submitted) -> None:
         event.stop()
-        path = path_of(event.value, self._block)
+        if not self._is_saving:
+            self._is_saving = True
+            self._save(event.value, self._block)
+
+    @work
+    async def _save(self, words: str, block: CodeBlock) -> None:
         try:
-            write_code(path, self._block)
+            path = await asyncio.wrap_future(self._writer.do(lambda: save_code(words, block)))
         except LlamaChatError as error:
+            free = await asyncio.wrap_future(self._writer.do(lambda: free_words(words, block)))
             self._say(error.message)
-            if path.exists():
-                free = free_path(path)
-                self._say(f"{path.name} is there already. Enter saves as {free.name}.")
-                self._input.value = str(
-                    free if event.value.startswith(("/", "~")) else _beside(event.value, free)
-                )
-                self._input.cursor_position = len(self._input.value)
+            if free and words == self._input.value:
+                was, beside = Path(words.strip()).name, Path(free).name
+                self._say(f"{was} is there already. Enter saves as {beside}.")
+                self._input.value = free
+                self._input.cursor_position = len(free)
         else:
             self.dismiss(path)
-
-
-def _beside(words: str, free: Path) -> Path:
-    """The free name, in the folder as it was typed."""
-    return Path(words.strip()).with_name(free.name)
+        finally:
+            self._is_saving = False

@@ -21,6 +21,7 @@ from llama_chat.ui.screens.modal import Card
 from llama_chat.ui.screens.session_openers import open_session, read_store
 from llama_chat.ui.widgets.fitting import FittingLine
 from llama_chat.ui.widgets.hit_lines import HitLines
+from llama_chat.ui.widgets.options import Options
 
 if TYPE_CHECKING:
     from llama_chat.ui.screens.chat_view import ChatViewScreen
@@ -67,9 +68,11 @@ class SearchScreen(Card[SearchHit]):
                 color: $foreground;
                 text-style: none;
             }
+            &:nocolor > .option-list--option-highlighted { text-style: reverse; }
             &:ansi > .option-list--option-highlighted {
                 background: $block-cursor-background;
                 color: $block-cursor-foreground;
+                text-style: $block-cursor-text-style;
             }
         }
     }
@@ -95,7 +98,7 @@ class SearchScreen(Card[SearchHit]):
         with Vertical(classes="card"):
             yield Static(Content("Search in all sessions"), classes="title")
             yield Input(self._first_words, placeholder="words, or “a phrase”…", compact=True)
-            options = OptionList(compact=True)
+            options = Options(compact=True)
             options.can_focus = False
             yield options
             yield FittingLine(*_HINTS, classes="hint")

@@ -51,7 +51,7 @@ class ValueScreen(Card[SettingValue]):
     """
 
     DEFAULT_CSS = """
-    ValueScreen.-low > .card { height: auto; }
+    ValueScreen > .card { width: 92; height: 100%; max-height: 44; }
     ValueScreen .help { padding: 0 1; color: $foreground 70%; margin-bottom: 1; }
     ValueScreen .hint.-error { color: $text-error; }
     ValueScreen Input {

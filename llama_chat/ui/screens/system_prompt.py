@@ -30,7 +30,7 @@ _HINTS = (
 _SHELF_HINTS = (
     "Ctrl+S keeps it (empty: none) · Alt+R saves it as a persona · Esc drops it",
     "Ctrl+S keep · Alt+R as a persona · Esc drop",
-    "^S keep · Alt+R persona · Esc",
+    "^S keep · Alt+R persona · Esc drop",
     _HINTS[-1],
 )
 
@@ -96,8 +96,13 @@ class SystemPromptScreen(Card[str]):
         area = self.query_one(TextArea)
         area.move_cursor(area.document.end)
         area.focus()
+        self._learn_personas()
+
+    @work
+    async def _learn_personas(self) -> None:
         if self._shelf is not None:
-            self._known = self._shelf.load()
+            self._name_persona()
+            self._known = await self._shelf.load()
             self._name_persona()
 
     @property
@@ -146,13 +151,12 @@ class SystemPromptScreen(Card[str]):
         except LlamaChatError as error:
             self._say(str(error))
             return
-        self._known = shelf.load()
+        self._known = await shelf.load()
         self._name_persona()
         self._say(f"Saved as {persona.title}. Ctrl+S keeps it for this chat, too.")
 
     def _question(self, name: str) -> str:
-        assert self._shelf is not None, "without it no name is asked for"
-        is_there = self._shelf.has_own(name)
+        is_there = self._known.has_own(name)
         return f"There is one called {name}. Enter again gives it this text." if is_there else ""
 
     def _say(self, words: str) -> None:

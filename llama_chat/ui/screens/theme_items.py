@@ -15,10 +15,11 @@ def theme_items(app: App[object]) -> list[Item]:
     themes = app.available_themes
     ours = sorted(name for name in themes if name not in BUILTIN_THEMES)
     items = []
+    mark = "  " if app.no_color else "● "  # dots without their colours say nothing
     for name in [*ours, *sorted(name for name in themes if name in BUILTIN_THEMES)]:
         theme = themes[name]
         swatch = Content.assemble(
-            *(("● ", colour) for colour in (theme.primary, theme.secondary, theme.accent) if colour)
+            *((mark, colour) for colour in (theme.primary, theme.secondary, theme.accent) if colour)
         )
         kind = "dark" if theme.dark else "light"
         content = Content.assemble((sanitize(name).ljust(22), ""), swatch)

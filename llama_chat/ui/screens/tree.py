@@ -14,6 +14,7 @@ from textual.content import Content
 from textual.widgets import Input, Static
 
 from llama_chat.chat.branches.tree import branch_count, rows_with, tree_rows
+from llama_chat.chat.thoughts import runs_of
 from llama_chat.chat.words import end_text, figures_of, name_of
 from llama_chat.conversation import Conversation, Message
 from llama_chat.sanitize import sanitize
@@ -52,8 +53,10 @@ class TreeScreen(Card[TreeWish]):
         & > .card { width: 100%; max-width: 100%; height: 100%; }
         & .tree-body { layout: vertical; height: 1fr; }
         & TreeLines { height: 1fr; }
-        & .preview { height: 7; margin-top: 1; padding: 0 1; border-left: outer $foreground 20%; }
+        & .preview { height: 5; margin-top: 1; padding: 0 1; border-left: outer $foreground 20%; }
+        & .preview { scrollbar-size-vertical: 1; }
         & .preview > Static { width: 1fr; height: auto; }
+        & .preview-head { color: $foreground 60%; }
         & Input {
             display: none;
             border: none;
@@ -68,6 +71,8 @@ class TreeScreen(Card[TreeWish]):
         &.-wide TreeLines { width: 3fr; }
         &.-wide .preview { width: 2fr; height: 100%; margin: 0 0 0 1; }
         &.-low .preview { display: none; }
+        &.-narrow .title { margin-bottom: 0; }
+        &.-narrow .hint { margin-top: 0; }
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -81,11 +86,11 @@ class TreeScreen(Card[TreeWish]):
 
     def __init__(self, conversation: Conversation, marked: str | None) -> None:
         super().__init__()
-        self._conversation = conversation
         self._marked = marked
         self._rows = tree_rows(conversation)
-        self._lines = TreeLines(conversation)
-        self._head = Static(classes="preview-head")
+        self._branches = branch_count(conversation)
+        self._lines = TreeLines()
+        self._head = FittingLine("", classes="preview-head")
         self._text = Static()
         self._hint = FittingLine(*_HINTS, classes="hint")
 
@@ -108,7 +113,7 @@ class TreeScreen(Card[TreeWish]):
         self._lines.focus()
 
     def _title(self) -> str:
-        messages, branches = len(self._rows), branch_count(self._conversation)
+        messages, branches = len(self._rows), self._branches
         of_messages = f"{messages:,} message{'s' * (messages != 1)}"
         return f"Tree · {of_messages} · {branches:,} branch{'es' * (branches != 1)}"
 
@@ -151,11 +156,11 @@ class TreeScreen(Card[TreeWish]):
     @on(Input.Changed)
     def _filter(self, event: Input.Changed) -> None:
         event.stop()
-        rows = rows_with(self._rows, self._conversation, event.value)
+        rows = rows_with(self._rows, event.value)
         is_all = not event.value.strip()
         self._lines.show_rows(rows, self._lines.cursor_id or self._marked, has_rails=is_all)
         if not rows:
-            self._head.update(Content("Nothing fits."))
+            self._head.say("Nothing fits.")
             self._text.update(Content(""))
 
     @on(Input.Submitted)
@@ -171,24 +176,32 @@ class TreeScreen(Card[TreeWish]):
 
     @on(TreeLines.Highlighted)
     def _preview(self, event: TreeLines.Highlighted) -> None:
-        if event.message_id != self._lines.cursor_id:
+        row = self._lines.cursor_row
+        if row is None or event.message_id != row.message_id:
             return  # the cursor is further already
-        message = self._conversation.messages[event.message_id]
-        row = next(row for row in self._rows if row.message_id == event.message_id)
+        message = row.message
         place = [f"{row.place} of {row.siblings}"] if row.siblings > 1 else []
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(message.created_at))
-        head = " · ".join(filter(None, [name_of(message), when, figures_of(message.reply), *place]))
-        self._head.update(Content.styled(head, "$foreground 60%"))
+        name, figures = name_of(message), figures_of(message.reply)
+        wordings = ([name, when, figures, *place], [name, when, *place], [name, *place], [name])
+        self._head.say(*(" · ".join(filter(None, parts)) for parts in wordings))
         self._text.update(_text_of(message))
         self.query_one(".preview", VerticalScroll).scroll_home(animate=False)
 
 
+def _plain(text: str) -> str:
+    return sanitize(text).expandtabs(4).strip("\n")
+
+
 def _text_of(message: Message) -> Content:
-    text = sanitize(message.text[:MOST_PREVIEWED]).expandtabs(4).strip("\n")
+    runs = [(is_thought, _plain(said)) for is_thought, said in runs_of(message.text[:MOST_PREVIEWED])]
+    said = Content("\n\n").join(
+        Content.styled(run, "italic $foreground 50%" if is_thought else "") for is_thought, run in runs if run
+    )
     rest = len(message.text) - MOST_PREVIEWED
     more = f"\n… {rest:,} characters more" if rest > 0 else ""
     return Content.assemble(
-        text or "(empty)",
+        said or "(empty)",
         (more, "$foreground 60%"),
         (f"\n{end_text(message.reply)}".rstrip(), "italic $foreground 60%"),
     )

@@ -76,6 +76,11 @@ class CursorView(EntryView):
             self._show_entry(place)
         return place is not None
 
+    def show_beginning(self, message_id: str) -> None:
+        """Scroll no further than is needed to see the message; of one that is too long, the beginning."""
+        if (place := self._place_of(message_id)) is not None:
+            self._show_entry(place)
+
     def leave_cursor(self) -> None:
         """Choose nothing; the view stays where it is."""
         self._set_cursor(None)

@@ -15,6 +15,7 @@ from textual.message import Message
 from textual.widgets import Input, OptionList
 from textual.widgets.option_list import Option
 
+from llama_chat.ui.widgets.options import Options
 from llama_chat.ui.widgets.two_ends import TwoEnds
 
 SHOWN = 200
@@ -91,6 +92,7 @@ class FilterList(Vertical):
                 color: $foreground;
                 text-style: none;
             }
+            &:nocolor > .option-list--option-highlighted { text-style: reverse; }
             &:ansi > .option-list--option-highlighted {
                 background: $block-cursor-background;
                 color: $block-cursor-foreground;
@@ -130,7 +132,7 @@ class FilterList(Vertical):
     def compose(self) -> ComposeResult:
         """An input above a list."""
         yield Input(placeholder=self._placeholder, compact=True)
-        options = OptionList(compact=True)
+        options = Options(compact=True)
         options.can_focus = False
         yield options
 

@@ -90,7 +90,7 @@ class FindBar(Horizontal):
         line = self.query_one(Input)
         if words:
             line.value = words
-        line.focus()
+        self.screen.set_focus(line)  # now: a focus that waits could come after that of somebody else
         self.post_message(self.Changed(line.value))  # a bar that was closed holds what it held
         line.action_end() if words else line.action_select_all()
 

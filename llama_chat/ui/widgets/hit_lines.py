@@ -11,6 +11,7 @@ from textual.strip import Strip
 from textual.style import Style
 from textual.visual import RenderOptions, Visual
 
+from llama_chat.chat.thoughts import CLOSE, OPEN
 from llama_chat.conversation import Role
 from llama_chat.sanitize import sanitize
 from llama_chat.sessions import SearchHit
@@ -22,6 +23,10 @@ _BEFORE_SHARE = 1 / 3
 """Of a narrow line, so much stands before the match."""
 
 
+def _without_tags(text: str) -> str:
+    return text.replace(OPEN, "").replace(CLOSE, "").replace("  ", " ")
+
+
 class HitLines(Visual):
     """Two lines, laid out anew for every width; the match is in sight in each."""
 
@@ -30,7 +35,7 @@ class HitLines(Visual):
         title = " ".join(sanitize(hit.session.title).split())
         about = Content.styled(f"{_WHO[hit.role]} · {when} ", "$foreground 50%")
         self._head = TwoEnds(Content.assemble(" ", (title, "bold")), about)
-        parts = [(sanitize(text), is_match) for text, is_match in hit.snippet]
+        parts = [(_without_tags(sanitize(text)), is_match) for text, is_match in hit.snippet]
         self._words = Content.assemble(*((text, _MATCH if is_match else "") for text, is_match in parts))
         starts = accumulate((len(text) for text, _ in parts), initial=0)
         self._match = next((at for at, (_, is_match) in zip(starts, parts, strict=False) if is_match), 0)

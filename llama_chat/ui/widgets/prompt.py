@@ -7,12 +7,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
 
-from rich.cells import cell_len
 from textual import events
 from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.message import Message
 from textual.reactive import reactive
+from textual.strip import Strip
+from textual.widgets import Input
 
 from llama_chat.chat.keys import key_name
 from llama_chat.chat.prompt.written import without_controls as without_controls
@@ -20,6 +21,8 @@ from llama_chat.errors import LlamaChatError
 from llama_chat.ui.rebinding import ChatKeys
 from llama_chat.ui.widgets.chip_area import ChipArea
 from llama_chat.ui.widgets.chips import CHIP_FROM_CHARACTERS as CHIP_FROM_CHARACTERS
+from llama_chat.ui.widgets.chips import Chip
+from llama_chat.ui.widgets.fitting import first_fitting
 from llama_chat.ui.widgets.prompt_files import PromptFiles
 
 
@@ -78,11 +81,17 @@ class Prompt(ChipArea):
             return self.prompt
 
     class NotAttached(Message):
-        """A file cannot be attached."""
+        """A file cannot be attached, or is too long to be sent: then it stands in the prompt, as the chip.
 
-        def __init__(self, error: LlamaChatError) -> None:
+        Attributes:
+            command: that wanted it, if one did.
+        """
+
+        def __init__(self, error: LlamaChatError, chip: Chip | None = None, *, command: str = "") -> None:
             super().__init__()
             self.error = error
+            self.chip = chip
+            self.command = command
 
     class PathTaken(Message):
         """Paths were pasted, and are files now."""
@@ -121,12 +130,18 @@ class Prompt(ChipArea):
 
     def _show_subtitle(self) -> None:
         both = "   ".join(filter(None, (self.edited, self._figures)))
-        fits = cell_len(both) <= self.outer_size.width - 6
-        self.border_subtitle = Content(both if fits else self.edited or self._figures) if both else None
+        what, *keys = self.edited.split(" · ")
+        shorter = " · ".join([what.split(",")[0], *keys])
+        wordings = (both, self.edited, shorter, what) if self.edited else (both,)
+        self.border_subtitle = Content(first_fitting(wordings, self.outer_size.width - 6)) if both else None
 
     def on_resize(self) -> None:
         """Say in the border what there is room for."""
         self._show_subtitle()
+
+    def render_line(self, y: int) -> Strip:
+        """One line. There may be no room for any while the window is made small: Textual would fail then."""
+        return super().render_line(y) if self.content_size.width > 0 else Strip([])
 
     # --- the text -------------------------------------------------------------------------------------
 
@@ -137,7 +152,7 @@ class Prompt(ChipArea):
 
     def attach(self, path: Path) -> None:
         """Put a text file in, as a chip; where that cannot be, `NotAttached` says why."""
-        self.files.attach([path])
+        self.files.attach(lambda: [path])
 
     def send(self) -> None:
         """Have what is written sent; the prompt is empty from now on."""
@@ -149,7 +164,15 @@ class Prompt(ChipArea):
         typed = self.full_text
         self.clear_all()
         self._insert(text if not typed.strip() else f"{text}\n{typed}")
-        self.focus()
+        if not isinstance(self.screen.focused, Input):  # else the user is typing there
+            self.screen.set_focus(self)
+
+    def refuse(self, command: str) -> None:
+        """Put a command back that could not be done; what is typed next takes its place."""
+        is_empty = not self.text
+        self.take_back(command)
+        if is_empty:
+            self.select_all()
 
     def restore(self, sent: Sent) -> None:
         """Put what was refused before what was typed since."""

@@ -17,6 +17,7 @@ from textual.widgets import Static
 from llama_chat.events import LiveSampling, Sampling
 from llama_chat.sampling import changed_settings, setting_label
 from llama_chat.ui.scale import Scale
+from llama_chat.ui.widgets.fitting import first_fitting, shorter_and_shorter
 from llama_chat.ui.widgets.panel_title import PanelTitle
 from llama_chat.ui.widgets.seed_row import SeedRow
 from llama_chat.ui.widgets.slider import Slider
@@ -206,7 +207,11 @@ class SamplingPanel(VerticalScroll, can_focus=False):
         """Say what the slider does."""
         tooltip = event.widget.tooltip
         if isinstance(event.widget, Slider | SeedRow) and isinstance(tooltip, Content):
-            self.query_one(".help", Static).update(tooltip)
+            help_text = self.query_one(".help", Static)
+            if self._compact:
+                cells = help_text.content_size.width or self.app.size.width - 4
+                tooltip = Content(first_fitting(shorter_and_shorter(tooltip.plain), cells))
+            help_text.update(tooltip)
 
     def on_descendant_blur(self, _event: DescendantBlur) -> None:
         """Say nothing."""

@@ -65,11 +65,13 @@ class SessionItems(Sequence[Item]):
         title = " ".join(sanitize(info.title).split())
         is_current = info.id == self._current_id
         content = Content.assemble(("● ", "$primary"), (title, "bold")) if is_current else Content(title)
-        aside = Content.styled(sanitize(short_id(info.id)), "$foreground 50%")
-        group = day_group(datetime.fromtimestamp(info.updated_at).date(), self._today)
+        when = datetime.fromtimestamp(info.updated_at)
+        group = day_group(when.date(), self._today)
+        clock = when.strftime("%H:%M" if when.date() >= self._today else "%m-%d")
         search = f"{title} {group} {info.model} {short_id(info.id)}"
         if self._is_narrow:
-            count = f" · {info.message_count:,} message{'' if info.message_count == 1 else 's'}"
-            second = Content("\n   ") + aside + Content.styled(count, "$foreground 50%")
-            return Item(info.id, content + second, search, group)
+            facts = f"\n   {sanitize(short_id(info.id))} · {clock} · {info.message_count:,} msg"
+            return Item(info.id, content + Content.styled(facts, "$foreground 50%"), search, group)
+        facts = f"{info.message_count:,} msg  {clock}  {sanitize(short_id(info.id))}"
+        aside = Content.styled(facts, "$foreground 50%")
         return Item(info.id, content, search, group, aside=aside)

@@ -24,6 +24,8 @@ FIGURES_S = 0.2
 GAP = 3
 """Cells between two figures."""
 SPEED_CELLS = len("99.9 tok/s")
+WIDE_CELLS = 96
+"""From here on there is room for a bar and for whole names."""
 KEYS_CELLS = 28
 """Room for two keys, which go before the lesser figures; on a small screen a fifth of it."""
 _LOADING = {"torch": "starting the engine", "header": "reading the file", "weights": "loading the weights"}
@@ -64,19 +66,28 @@ class Figure(NamedTuple):
     """Such a one leaves no room for others."""
     action: str = ""
     """Of the screen; what a click on it does."""
+    stays: bool = False
+    """Whether those before it leave room for it, though it has one wording only."""
+
+    @property
+    def is_lesser(self) -> bool:
+        """Whether it is there only where nothing else wants its room."""
+        return len(self.texts) == 1 and not self.stays
 
 
-def figures(status: Status) -> list[Figure]:
+def figures(status: Status, width: int = WIDE_CELLS) -> list[Figure]:
     """The figures, the most useful first; those stay where there is little room.
 
-    Those that grow end in spaces: what follows them keeps its place.
+    Those that grow end in spaces: what follows them keeps its place. Each has the same words at a width,
+    whatever else there is to say: the eye finds it where it was.
     """
+    is_wide = width >= WIDE_CELLS
     parts: list[Figure] = []
     if not status.is_saved:
         words = "not saved yet" if status.can_be_saved else "not saved"
         parts.append(Figure((words, "unsaved"), "$warning bold", is_warning=True))
     if status.context_length:
-        parts.append(_context(status))
+        parts.append(_context(status, is_wide=is_wide))
     if status.tok_per_s and not status.is_replying:
         speed = format_speed(status.tok_per_s)
         parts.append(Figure((f"last {speed}", speed), "$foreground 60%"))
@@ -84,17 +95,20 @@ def figures(status: Status) -> list[Figure]:
         parts.append(Figure((f"first {status.first_token_s:.2f} s".ljust(12),), "$foreground 60%"))
     if status.reused_tokens:
         parts.append(Figure((f"reused {status.reused_tokens:,}".ljust(12),), "$foreground 60%"))
+    if status.reused_tokens and status.context_length:
         free = max(0, status.context_length - status.context_used)
         parts.append(Figure((f"free {free:,}".ljust(10),), "$foreground 60%"))
     if status.engine:
         engine, reason = f"engine {status.engine}", sanitize(status.engine_reason)
         why = (f"{engine}: {reason}",) if reason else ()
-        parts.append(Figure((*why, engine, status.engine), "$foreground 60%"))
+        texts = (*why, engine, status.engine) if is_wide else (status.engine,)
+        parts.append(Figure(texts, "$foreground 60%", stays=True))
     return parts
 
 
-def _context(status: Status) -> Figure:
-    length, used = f"{status.context_length:,}", f"{status.context_used:,}"
+def _context(status: Status, *, is_wide: bool) -> Figure:
+    about = "≈" if status.is_estimate else ""
+    length, used = f"{status.context_length:,}", f"{about}{status.context_used:,}"
     numbers, shortest = f"{used} / {length}", f"{used}/{length}"
     if n := status.dropped_messages:
         left = f"{n:,} message{'' if n == 1 else 's'} left out", f"{n:,} left out"
@@ -104,7 +118,9 @@ def _context(status: Status) -> Figure:
     whole = status.context_length
     bar = meter(status.context_used / whole, reused=status.reused_tokens / whole)
     numbers = numbers.ljust(2 * len(length) + 3)
-    wordings = [f"context ▕{bar}▏ {numbers}", f"context {numbers}", shortest.ljust(2 * len(length) + 1)]
+    wordings = [f"context {numbers}", shortest.ljust(2 * len(length) + 1)]
+    if is_wide:
+        wordings.insert(0, f"context ▕{bar}▏ {numbers}")
     is_near = status.context_used >= NEAR_SHARE * whole
     return Figure(tuple(wordings), "$text-warning" if is_near else "$foreground 60%", action="context")
 
@@ -115,9 +131,9 @@ def _fitting(figure: Figure, others: Sequence[Figure], free: int) -> str | None:
     First with all its spaces and room for those of the others that can be short, so that the wording does
     not change while a number grows; then as it just fits, which is not for the lesser ones of one wording.
     """
-    kept = 0 if figure.is_warning else sum(cell_len(f.texts[-1]) + GAP for f in others if len(f.texts) > 1)
+    kept = 0 if figure.is_warning else sum(cell_len(f.texts[-1]) + GAP for f in others if not f.is_lesser)
     whole = (text for text in figure.texts if cell_len(text) <= free - kept)
-    most = free if len(figure.texts) > 1 else free - kept
+    most = free - kept if figure.is_lesser else free
     fitting = (text for text in figure.texts if cell_len(text.rstrip()) <= most)
     text = next(whole, None) or next(fitting, None)
     return None if text is None else text.rstrip().ljust(min(len(text), free))
@@ -194,7 +210,7 @@ class StatusBar(Widget):
         state = sanitize(state)[:width]
         left = Content.assemble((state[:1], colour), (state[1:], "$foreground 80%"))
         room = width - cell_len(state)
-        shown = figures(self.status)
+        shown = figures(self.status, width)
         self._places = {}
         for n, figure in enumerate(shown):
             text = _fitting(figure, shown[n + 1 :], room - GAP - min(KEYS_CELLS, width // 5))

@@ -16,7 +16,6 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from llama_chat.chat.branches.tree import TreeRow, facts, first_words, speaker
-from llama_chat.conversation import Conversation
 from llama_chat.ui.palette import Palette
 from llama_chat.ui.widgets.two_ends import TwoEnds
 
@@ -63,9 +62,8 @@ class TreeLines(ScrollView, can_focus=True):
             super().__init__()
             self.message_id = message_id
 
-    def __init__(self, conversation: Conversation) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self._conversation = conversation
         self._rows: Sequence[TreeRow] = ()
         self._cursor = 0
         self._has_rails = True
@@ -74,7 +72,12 @@ class TreeLines(ScrollView, can_focus=True):
     @property
     def cursor_id(self) -> str | None:
         """Of the message under the cursor."""
-        return self._rows[self._cursor].message_id if self._rows else None
+        return self.cursor_row.message_id if self.cursor_row is not None else None
+
+    @property
+    def cursor_row(self) -> TreeRow | None:
+        """The line under the cursor."""
+        return self._rows[self._cursor] if self._rows else None
 
     def show_rows(self, rows: Sequence[TreeRow], marked: str | None, *, has_rails: bool = True) -> None:
         """Show these, the cursor on the marked one, or on the last."""
@@ -104,15 +107,11 @@ class TreeLines(ScrollView, can_focus=True):
 
     def action_sibling(self, step: int) -> None:
         """To the sibling before or behind, wherever its line is."""
-        if not self._rows:
+        if (here := self.cursor_row) is None:
             return
-        siblings = [
-            sibling.id for sibling in self._conversation.siblings(self._rows[self._cursor].message_id)
-        ]
-        at = siblings.index(self._rows[self._cursor].message_id) + step
-        if 0 <= at < len(siblings):
-            wanted = siblings[at]
-            self._go(next((n for n, row in enumerate(self._rows) if row.message_id == wanted), self._cursor))
+        wanted = (here.message.parent_id, here.place + step)
+        places = ((row.message.parent_id, row.place) for row in self._rows)
+        self._go(next((n for n, place in enumerate(places) if place == wanted), self._cursor))
 
     def _go(self, place: int) -> None:
         place = max(0, min(len(self._rows) - 1, place))
@@ -162,7 +161,7 @@ class TreeLines(ScrollView, can_focus=True):
         return strip.adjust_cell_length(width, base.rich_style)
 
     def _line(self, row: TreeRow, width: int) -> Content:
-        message = self._conversation.messages[row.message_id]
+        message = row.message
         rails = _fitting_rails(row.rails, width) if self._has_rails else ""
         mark = "● " if row.is_on_path else "○ "
         words = first_words(message)
@@ -174,7 +173,7 @@ class TreeLines(ScrollView, can_focus=True):
         )
         clock = _short_time(message.created_at)
         room = width - 1 - len(rails) - len(mark) - SPEAKER_CELLS - FEWEST_WORDS_CELLS
-        right = _fitting_facts([*facts(message, row), clock], room)
+        right = _fitting_facts([*facts(row), clock], room)
         return TwoEnds(Content(" ") + left, Content.styled(right and f"{right} ", "meta")).line(width)
 
 
