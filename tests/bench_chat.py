@@ -33,6 +33,8 @@ from make_big_store import fill
 from llama_chat.catalogue import DEFAULT, pull
 from llama_chat.sessions import SessionStore
 
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+"""As an installed program has it: its modules are compiled once, not at every start."""
 COMMAND = str(Path(sys.executable).with_name("llama-chat"))
 LETTERS = "жщюяђљњџґїєӂӝӟӣӥӧөӫӭӯӱӳӵӹ"
 """Typed one by one: no reply of the model contains them, so their bytes on the terminal are the echo."""
@@ -48,7 +50,7 @@ class Chat:
 
     def __init__(self, home: Path, *arguments: str, command: Sequence[str] = (COMMAND,)) -> None:
         self.started_s = time.perf_counter()
-        environment = {**os.environ, "LLAMA_CHAT_HOME": str(home), "TERM": "xterm-256color"}
+        environment = {**ENVIRONMENT, "LLAMA_CHAT_HOME": str(home), "TERM": "xterm-256color"}
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
             size = {"COLUMNS": "120", "LINES": "36"}
@@ -230,14 +232,14 @@ def measure_reply(home: Path) -> float:
 def measure_run_speed(home: Path) -> float:
     """Tokens a second of the same reply by `run`."""
     command = [COMMAND, "run", "--json", *REPLY, STORY]
-    environment = {**os.environ, "LLAMA_CHAT_HOME": str(home)}
+    environment = {**ENVIRONMENT, "LLAMA_CHAT_HOME": str(home)}
     done = subprocess.run(command, capture_output=True, check=True, stdin=subprocess.DEVNULL, env=environment)
     return float(json.loads(done.stdout)["timings"]["decode_tok_per_s"])
 
 
 def measure_run(home: Path) -> float:
     """Seconds from `llama-chat run` to the first bytes of its answer."""
-    environment = {**os.environ, "LLAMA_CHAT_HOME": str(home)}
+    environment = {**ENVIRONMENT, "LLAMA_CHAT_HOME": str(home)}
     started = time.perf_counter()
     command = [COMMAND, "run", "--max-new-tokens", "2", "What is two plus two?"]
     with subprocess.Popen(
