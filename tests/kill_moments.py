@@ -95,6 +95,8 @@ def in_another_answer(run: Run) -> None:
     run.ask()
     run.wait_for_rest()
     run.chat.send(CTRL_R)
+    run.chat.sees("2/2 ›")
+    run.wait_for_tokens()
     run.live(0.6)
 
 

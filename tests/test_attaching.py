@@ -61,7 +61,7 @@ async def attach(prompt: Prompt, path: str) -> None:
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The working folder, with a file or two."""
-    folder = tmp_path / "work"
+    folder = tmp_path / "papers"
     (folder / "src").mkdir(parents=True)
     (folder / "notes.md").write_text(NOTES)
     (folder / "src" / "ask it.py").write_text("def ask(): ...\n")
@@ -169,7 +169,7 @@ def test_nothing_waits_for_a_pipe_a_socket_or_a_device(tmp_path: Path) -> None:
         lambda path: shlex.quote(str(path)) + "\n",
         lambda path: str(path).replace(" ", "\\ "),
         lambda path: path.as_uri() + "\r\n",
-        lambda path: f"~/work/{path.relative_to(Path.cwd())}",
+        lambda path: f"~/papers/{path.relative_to(Path.cwd())}",
     ],
 )
 @pytest.mark.skipif(os.name == "nt", reason="paths are written otherwise there")
@@ -194,7 +194,7 @@ def test_a_typed_path_goes_on_with_what_is_there(folder: Path) -> None:
     assert [entry.path for entry in entries_of("./N")] == ["./notes.md", "./picture.png"]
     assert [entry.path for entry in entries_of("src/")] == ["src/ask it.py"]
     assert [entry.path for entry in entries_of(".h")] == [".hidden"]
-    assert [entry.path for entry in entries_of("~/wo")] == ["~/work/"]
+    assert [entry.path for entry in entries_of("~/pa")] == ["~/papers/"]
     assert entries_of("nowhere/") == []
 
 
@@ -671,4 +671,4 @@ def test_a_file_dropped_on_a_real_terminal_is_a_chip_with_its_tokens(folder: Pat
         terminal.wait_for(r"\[ask it\.py +\d+ tok\]")
         terminal.wait_for(r"\d+ tok ↵")
         terminal.send("\x1f")
-        terminal.wait_for("work/src/ask it.py' ")
+        terminal.wait_for("papers/src/ask it.py' ")

@@ -27,8 +27,10 @@ def test_nothing_that_was_seen_is_lost_in_20_runs() -> None:
     halves = [start("--runs", "10", "--seed", seed) for seed in ("1000", "2000")]
     said = [half.communicate(timeout=240)[0] for half in halves]
     assert [half.returncode for half in halves] == [0, 0], "\n".join(said)
-    found = [re.search(r"10 runs, (\d+) with a reply on the screen", text) for text in said]
-    assert sum(int(half[1]) for half in found if half) >= 13, "\n".join(said)
+    for text in said:
+        found = re.search(r"10 runs, (\d+) with a reply on the screen", text)
+        assert found is not None
+        assert int(found[1]) >= 8, text
 
 
 def test_a_recorder_that_lets_paint_before_it_keeps_is_found_out() -> None:

@@ -17,7 +17,7 @@ from llama_chat.chat.picks.seeds import SEED_WORDS
 from llama_chat.cli import plain_attaching, plain_context, plain_sessions, plain_settings, plain_tree
 from llama_chat.cli.plain_device import run_on_device
 from llama_chat.cli.plain_input import tell_how_to_paste
-from llama_chat.cli.plain_words import excerpt, without_keys
+from llama_chat.cli.plain_words import end_words, excerpt, without_keys
 from llama_chat.cli.talk import say
 from llama_chat.errors import UsageError
 from llama_chat.events import Sampling
@@ -141,18 +141,13 @@ def _sibling(step: int) -> Run:
 def _undo(plain: PlainChat, _rest: str) -> None:
     with plain.view.silent():
         plain.chat.steps.undo()
-    _tell_place(plain)
+    say(end_words(plain.chat.conversation.path()))
 
 
 def _redo(plain: PlainChat, _rest: str) -> None:
     with plain.view.silent():
         plain.chat.steps.redo()
-    _tell_place(plain)
-
-
-def _tell_place(plain: PlainChat) -> None:
-    path = plain.chat.conversation.path()
-    say(f"The chat now ends with {excerpt(path[-1])}" if path else "The chat is at its beginning.")
+    say(end_words(plain.chat.conversation.path()))
 
 
 def _show(plain: PlainChat, _rest: str) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from llama_chat.chat.branches.tree import TreeRow, facts, first_words, speaker, tree_rows
 from llama_chat.chat.finding import Needle, fold_case
-from llama_chat.cli.plain_words import excerpt
+from llama_chat.cli.plain_words import end_words
 from llama_chat.cli.talk import say
 from llama_chat.editor import edit_text
 from llama_chat.errors import UsageError
@@ -26,7 +26,7 @@ def tree(plain: PlainChat, rest: str) -> None:
     if rest:
         with plain.view.silent():
             plain.chat.steps.show_message(_numbered(plain, rest).message_id)
-        _tell_end(plain)
+        say(end_words(plain.chat.conversation.path()))
         return
     rows = tree_rows(plain.chat.conversation)
     for number, row in enumerate(rows, 1):
@@ -47,7 +47,7 @@ def branch(plain: PlainChat, rest: str) -> None:
     with plain.view.silent():
         plain.chat.steps.show_message(row.message_id)
         plain.chat.branching.branch(row.message_id)
-    _tell_end(plain)
+    say(end_words(plain.chat.conversation.path()))
 
 
 def delete(plain: PlainChat, rest: str) -> None:
@@ -60,7 +60,7 @@ def delete(plain: PlainChat, rest: str) -> None:
     with plain.view.silent():
         plain.chat.steps.show_message(row.message_id)
         plain.chat.branching.delete_from(row.message_id)
-    _tell_end(plain)
+    say(end_words(plain.chat.conversation.path()))
 
 
 def find(plain: PlainChat, rest: str) -> None:
@@ -105,8 +105,3 @@ def _numbered(plain: PlainChat, words: str) -> TreeRow:
     if not words.isdecimal() or not 1 <= int(words) <= len(rows):
         raise UsageError("That is no number of a message.", hint="/tree lists them.")
     return rows[int(words) - 1]
-
-
-def _tell_end(plain: PlainChat) -> None:
-    path = plain.chat.conversation.path()
-    say(f"The chat now ends with {excerpt(path[-1])}" if path else "The chat is at its beginning.")

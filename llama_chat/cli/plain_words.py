@@ -33,6 +33,11 @@ def _keys() -> tuple[re.Pattern[str], Mapping[str, str]]:
     return re.compile(rf"(?<![\w+])(?:{names})(?![\w+])"), commands
 
 
+def end_words(path: Sequence[Message]) -> str:
+    """Where the chat ends now."""
+    return f"The chat now ends with {excerpt(path[-1])}" if path else "The chat is at its beginning."
+
+
 def excerpt(message: Message) -> str:
     """Who said it, and its first words."""
     words = one_line(in_short(message.text) if message.role is Role.USER else message.text)

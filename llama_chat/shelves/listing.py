@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -162,9 +162,3 @@ def _type_by_name(model: FoundModel) -> str:
     entry = model.file.entry if model.file else None
     groups = gguf_groups([entry.file_name]) if entry else []
     return groups[0].label if groups else ""
-
-
-def shelves_in(models: Sequence[FoundModel]) -> list[tuple[Shelf, list[FoundModel]]]:
-    """The models by shelf, in order; empty shelves are left out."""
-    groups = [(shelf, [model for model in models if model.shelf == shelf]) for shelf in SHELF_TITLES]
-    return [(shelf, group) for shelf, group in groups if group]

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
-from llama_chat.chat.backstage.counting import TokenCounter
+from llama_chat.chat.backstage.counting import AskEngine, TokenCounter
 from llama_chat.errors import LlamaChatError
 from llama_chat.ui.widgets.chips import Chip
 from llama_chat.ui.widgets.prompt import Prompt
 
 if TYPE_CHECKING:
     from llama_chat.chat.talk import Talk
-    from llama_chat.events import Engine
 
-T = TypeVar("T")
 
 WAIT_S = 0.08
 """Words are counted once the fingers rest for so long, or every so often while they do not."""
@@ -34,7 +31,7 @@ class PromptFigures:
         ask: calls something with the engine that is loaded, on the caller's thread; None without one.
     """
 
-    def __init__(self, prompt: Prompt, talk: Talk, ask: Callable[[Callable[[Engine], T]], T | None]) -> None:
+    def __init__(self, prompt: Prompt, talk: Talk, ask: AskEngine) -> None:
         self._prompt = prompt
         self._talk = talk
         self._counter = TokenCounter(ask, lambda: prompt.call_later(self._counted))

@@ -8,7 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from llama_chat.conversation import Message, Role
 from llama_chat.errors import LlamaChatError
@@ -37,6 +37,13 @@ class Overhead:
     """Behind a reply, with what ends that."""
 
 
+class AskEngine(Protocol):
+    """Asks the engine that is loaded, as `Worker.ask` does."""
+
+    def __call__(self, function: Callable[[Engine], T], /) -> T | None:
+        """What the function says of it, called on the caller's thread; None without an engine."""
+
+
 @dataclass(slots=True)
 class _Progress:
     """A text that is being counted."""
@@ -53,8 +60,8 @@ class TokenCounter:
         told: called on the thread of the counter when something is counted.
     """
 
-    def __init__(self, ask: Callable[[Callable[[Engine], T]], T | None], told: Callable[[], object]) -> None:
-        self._ask: Callable[[Callable[[Engine], int | Overhead]], int | Overhead | None] = ask  # type: ignore[assignment]  # one of its types
+    def __init__(self, ask: AskEngine, told: Callable[[], object]) -> None:
+        self._ask = ask
         self._told = told
         self._changed = threading.Condition()
         self._wanted: tuple[str, ...] = ()
@@ -129,7 +136,7 @@ class TokenCounter:
         with self._changed:
             if tokens is None:
                 self._wanted, self._system = (), None
-            if model != self._model or not isinstance(tokens, int):
+            if model != self._model or tokens is None:
                 return False
             progress = _Progress(end, progress.tokens + tokens)
             if end < len(text):
@@ -144,7 +151,7 @@ class TokenCounter:
     def _count_overhead(self, system: str, model: int) -> bool:
         overhead = self._ask(lambda engine: template_overhead(engine, system))
         with self._changed:
-            if not isinstance(overhead, Overhead):
+            if overhead is None:
                 self._system = None
             elif model == self._model:
                 self._overheads[system] = overhead

@@ -134,11 +134,6 @@ class MessageEntry(Entry):
         return self.message.role is Role.USER and has_files(self.text)
 
     @property
-    def has_pending(self) -> bool:
-        """Whether some of the text is not drawn yet."""
-        return bool(self._pending)
-
-    @property
     def tail_length(self) -> int:
         """How many characters the next `draw_pending` will parse again."""
         return self._body.tail_length if self._body else 0
