@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -96,7 +97,9 @@ from textual.app import App
 from llama_chat.ui.driver import driver_class
 
 class Echo(App):
-    def on_ready(self): self.say("ready")
+    def on_ready(self):
+        self.app_resume_signal.subscribe(self, lambda _app: self.say("resumed"))
+        self.say("ready")
     def on_key(self, event): self.say("key " + event.key)
     def on_paste(self, event): self.say("paste " + ascii(event.text))
     def say(self, words): print(words, file=log, flush=True)
@@ -150,6 +153,46 @@ def test_on_a_real_terminal(tmp_path: Path) -> None:
         os.close(terminal)  # whoever looked at it has gone
         wait_for("exit 129", log, None)
         assert child.wait(timeout=20) == 0
+
+
+def threads_of(child: subprocess.Popen[bytes]) -> int:
+    return len(list(Path(f"/proc/{child.pid}/task").iterdir()))
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="counts threads where Linux lists them")
+@pytest.mark.parametrize("is_stopped_first", [True, False])
+def test_going_on_after_a_stop_from_outside(tmp_path: Path, is_stopped_first: bool) -> None:
+    """Each key is read once: nothing is left of the threads that were there before."""
+    log = tmp_path / "log"
+    with child_on_terminal(log) as (terminal, child):
+        wait_for("ready", log, terminal)
+        os.write(terminal, b"a")
+        wait_for("key a", log, terminal)
+        threads = threads_of(child)
+        if is_stopped_first:
+            child.send_signal(signal.SIGSTOP)
+        child.send_signal(signal.SIGCONT)
+        wait_for("resumed", log, terminal)  # what is typed before may be lost, as at `fg`
+        for key in "bcdefghi":
+            os.write(terminal, key.encode())
+            wait_for(f"key {key}", log, terminal)
+        assert threads_of(child) == threads
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pseudo-terminals are POSIX")
+def test_a_terminal_that_has_gone_is_written_to_without_an_error() -> None:
+    import pty
+
+    from llama_chat.ui.driver import HangupProof
+
+    ours, theirs = pty.openpty()
+    terminal = HangupProof(theirs)
+    assert terminal.write(b"seen") == 4
+    assert os.read(ours, 99) == b"seen"
+    os.close(ours)
+    for _ in range(100):
+        assert terminal.write(b"unseen" * 1000) == 6000
+    os.close(theirs)
 
 
 def test_other_platforms_keep_their_driver() -> None:

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING, Any
 
 from textual.driver import Driver
+
+if TYPE_CHECKING:
+    from textual.app import App
+    from typing_extensions import Buffer
 
 CLOSED_TERMINAL_EXIT_CODE = 129
 """128 + SIGHUP, as shells report it."""
@@ -16,8 +21,10 @@ if sys.platform == "win32":
         return None
 
 else:
+    import io
     import os
     import selectors
+    import termios
     from codecs import getincrementaldecoder
 
     from textual.drivers.linux_driver import LinuxDriver
@@ -29,8 +36,74 @@ else:
     WAITING_S = 0.02
     """While an ESC waits for what may follow it; Textual always takes 0.1 s, which is felt at the Esc key."""
 
+    class HangupProof(io.RawIOBase):
+        """The terminal to write to; what is written after it has gone is dropped.
+
+        Textual's writer thread would end with the first error, and the app then wait for ever for room in
+        its queue of 30 writes.
+
+        Args:
+            terminal: a file descriptor, which stays open.
+        """
+
+        def __init__(self, terminal: int) -> None:
+            self._terminal = terminal
+            self._is_gone = False
+
+        def writable(self) -> bool:
+            """Always."""
+            return True
+
+        def fileno(self) -> int:
+            """The terminal's file descriptor."""
+            return self._terminal
+
+        def write(self, data: Buffer, /) -> int:
+            """The number of bytes taken, which may be fewer than there are."""
+            if not self._is_gone:
+                try:
+                    return os.write(self._terminal, data)
+                except OSError:
+                    self._is_gone = True
+            return memoryview(data).nbytes
+
     class SafeDriver(LinuxDriver):
         """Textual's driver for Linux and macOS with `SafeParser`, and an end when the terminal is closed."""
+
+        def __init__(
+            self,
+            app: App[Any],
+            *,
+            debug: bool = False,
+            mouse: bool = True,
+            size: tuple[int, int] | None = None,
+        ) -> None:
+            super().__init__(app, debug=debug, mouse=mouse, size=size)
+            if self._file is not None:
+                screen = io.BufferedWriter(HangupProof(self._file.fileno()))
+                self._file = io.TextIOWrapper(screen, encoding="utf-8", errors="backslashreplace")
+
+        def _sigcont_application(self, *_: object) -> None:
+            """Go on after a stop.
+
+            Textual starts its threads again whatever stopped the process. But a terminal that is closed sends
+            SIGCONT, too, and `kill -STOP` leaves them running: then there would be two that read keys.
+            """
+            if not self._auto_restart:
+                return
+            if not self._must_signal_resume:
+                if not self._has_terminal():
+                    return
+                self.suspend_application_mode()
+                self._must_signal_resume = True
+            self.resume_application_mode()
+
+        def _has_terminal(self) -> bool:
+            try:
+                termios.tcgetattr(self.fileno)
+            except termios.error:
+                return False
+            return True
 
         def run_input_thread(self) -> None:
             """Read until the driver stops or the terminal is gone, in which case the app exits.
