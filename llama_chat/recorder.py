@@ -53,7 +53,7 @@ class Recorder:
         deliver: called on the recorder's thread with events and whether they are kept: `([], False)` says
             that something waits for the store, `([], True)` that everything is kept again. It must not wait
             for the thread that calls `close`.
-        frame_s: tokens are collected for at most this long, and committed at most once in it.
+        frame_s: tokens are collected for at most this long, and committed at most once in it; may be changed.
         patience_s: how long events wait for the store.
     """
 
@@ -61,7 +61,7 @@ class Recorder:
         self, store: SessionStore, deliver: Deliver, frame_s: float = 1 / 30, patience_s: float = 0.25
     ) -> None:
         self._store = store
-        self._frame_s = frame_s
+        self.frame_s = frame_s
         self._patience_s = patience_s
         self._writer = PatientWriter(deliver, patience_s)
         self._inbox: queue.SimpleQueue[_Item] = queue.SimpleQueue()
@@ -161,7 +161,7 @@ class Recorder:
         except queue.Empty:
             pass
         if items and isinstance(items[0], Token):
-            self._frame_end = time.monotonic() + self._frame_s
+            self._frame_end = time.monotonic() + self.frame_s
         return items
 
     def _plan(self, items: Iterable[_Item]) -> Iterator[Write]:

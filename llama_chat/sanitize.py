@@ -43,6 +43,11 @@ def sanitize(text: str) -> str:
     return UNSAFE.sub(_picture, text.replace("\r\n", "\n"))
 
 
+def one_line(text: str) -> str:
+    """The text safe and in one line, with single spaces for every run of blanks and line breaks."""
+    return " ".join(sanitize(text).split())
+
+
 def complete_length(text: str) -> int:
     """How many characters of an unfinished text can be sanitised already: a last CR or joiner must wait."""
     return len(text) - 1 if text.endswith(("\r", "\u200d")) else len(text)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from llama_chat.conversation import Message, Reply, Role
 from llama_chat.errors import PromptError
 from llama_chat.events import Engine, ModelInfo, Piece, Prefilled, Text
-from llama_chat.template import ChatTemplate, render_raw
-from llama_chat.template_sandbox import render_budget
+from llama_chat.template.chat_template import ChatTemplate, render_raw
+from llama_chat.template.sandbox import render_budget
 
 if TYPE_CHECKING:
     from llama_chat.sessions import ModelRecord

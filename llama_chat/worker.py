@@ -27,6 +27,7 @@ from llama_chat.events import (
     Loading,
     Prefilled,
 )
+from llama_chat.giving_way import Gate, GivesWay
 from llama_chat.listener import Listener, Turn
 
 if TYPE_CHECKING:
@@ -67,6 +68,8 @@ class Worker:
         self._listener = listener
         self._sampling = sampling
         self._pull = pull
+        self.gate = Gate()
+        """Closed while a key is echoed: the engine rests meanwhile."""
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._waiting: list[Turn] = []
         self._current: Turn | None = None
@@ -182,6 +185,12 @@ class Worker:
             engine, self._engine = self._engine, None
             engine.close()
 
+    def _take(self, engine: Engine) -> Engine:
+        self._engine = engine
+        if isinstance(engine, GivesWay):
+            engine.give_way_at(self.gate)
+        return engine
+
     def _load_instead(self, model: ModelToLoad) -> None:
         if self._engine is None:
             self._loader, self._pull = model.loader, model.pull
@@ -195,8 +204,8 @@ class Worker:
             if self._pull is not None:
                 self._pull(self._listener.pulling, cancel)
                 self._pull = None
-            self._engine = self._loader(self._listener.loading, cancel)
-            self._listener.loaded(self._engine.info)
+            engine = self._take(self._loader(self._listener.loading, cancel))
+            self._listener.loaded(engine.info)
         except Exception as error:  # whatever a broken file or torch raises: the chat must say it and live on
             _forget_locals(error)
             self._load_error = _as_error(error, "The model could not be loaded")
@@ -212,9 +221,9 @@ class Worker:
             if cancel.is_set():
                 raise Interrupted("Loading was stopped.")
             self._unload()
-            self._engine = model.loader(self._listener.loading, cancel)
+            engine = self._take(model.loader(self._listener.loading, cancel))
             self._loader, self._pull = model.loader, None
-            self._listener.loaded(self._engine.info)
+            self._listener.loaded(engine.info)
         except Exception as error:  # as above; the model that ran before runs again
             _forget_locals(error)
             with self._lock:

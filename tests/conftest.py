@@ -1,11 +1,13 @@
-"""Fixtures that many tests share."""
+"""Fixtures that many tests share, and how a run of all tests is shared by two processes."""
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import threading
 from pathlib import Path
+from typing import Any
 
 import platformdirs
 import pytest
@@ -13,8 +15,51 @@ from fake_hub import fake_hub  # noqa: F401  (a fixture for all)
 
 from llama_chat.catalogue import DEFAULT, pull
 
+# What waits for another thread sleeps: with two threads on busy cores torch spends most of its time waiting
+# (`llama-chat run` with 12 tokens: 4.4 s of processor time, else 6 to 15; 2026-11-22). Read when torch loads.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
 TEST_MODELS = "LLAMA_CHAT_TEST_MODELS"
 """Names the folder that keeps the default model between test runs."""
+
+
+# --- two processes ----------------------------------------------------------------------------------------
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """All tests are shared by two processes, named ones run in this one; `-n 0` runs all in this one."""
+    is_whole_suite = config.args_source is pytest.Config.ArgsSource.TESTPATHS
+    return 2 if is_whole_suite and (os.cpu_count() or 1) > 1 else 0
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    from sharing import AloneAtTheEnd
+
+    return AloneAtTheEnd(config, log)
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    if item.get_closest_marker("alone"):
+        item.add_marker(pytest.mark.xdist_group("alone"))
+
+
+def pytest_collection_finish() -> None:
+    """What has been imported is not looked through for garbage again and again (0.1 s a time; 2026-11-22)."""
+    gc.collect()
+    gc.freeze()
+
+
+# --- fixtures ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session", autouse=True)
+def pilots_settle_soon() -> None:
+    """Textual's pilots do not sleep more than they must."""
+    from settling import settle_soon
+
+    settle_soon()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -9,6 +9,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+from hostile_newcomer import model_row
 from hostile_stage import RUNS, Stage, close_cards
 from textual import events
 from textual.content import Content
@@ -20,10 +21,6 @@ from llama_chat.errors import ModelError
 from llama_chat.pull_progress import PullProgress
 from llama_chat.sessions import SessionInfo
 from llama_chat.sessions.search import SearchHit
-from llama_chat.shelves.facts import Facts
-from llama_chat.shelves.fit import ShortFit
-from llama_chat.shelves.listing import FoundModel
-from llama_chat.ui.model_rows import ModelRow
 from llama_chat.ui.screens import openers
 from llama_chat.ui.screens.download import DownloadScreen
 from llama_chat.ui.screens.models import ModelsScreen
@@ -52,8 +49,10 @@ async def titles_in_a_card(stage: Stage, count: int) -> None:
 
 
 async def titles_in_the_list(stage: Stage, count: int) -> None:
-    await stage.pilot.press("ctrl+s")
-    await stage.until(lambda: stage.chat.query(SessionList), "the list")
+    await stage.press("ctrl+s")
+    await stage.until(lambda: stage.chat.query("SessionList Input"), "the list")
+    await stage.frame()
+    await stage.frame()  # it has shown the sessions that there are
     for lines in stage.batches(count, 35, 24):
         stage.chat.query_one(SessionList).show_sessions(list(map(session, lines)), None)
         await stage.frame()
@@ -110,20 +109,7 @@ async def names_of_sessions(stage: Stage, count: int) -> None:
 async def models(stage: Stage, count: int) -> None:
     async with stage.card(ModelsScreen(stage.chat)):
         for n, lines in enumerate(stage.batches(count, 25)):
-            rows = [
-                ModelRow(
-                    FoundModel(
-                        line,
-                        ("models", "recent", "ollama")[n % 3],
-                        Path("/x") / line.replace("/", "|"),
-                        10**9,
-                        line if n % 3 == 2 else "",
-                    ),
-                    Facts(line, line[-7:], 4096, line, engine="hf", problem=line if n % 3 == 1 else ""),
-                    ShortFit("fits", 1, 2, line),
-                )
-                for line in lines
-            ]
+            rows = [model_row(line, n) for line in lines]
             stage.app.screen.post_message(ModelsScreen.Learned(rows))
             await stage.frame()
 
@@ -141,7 +127,7 @@ async def paths(stage: Stage, count: int) -> None:
             stage.app.screen.query_one(Input).value = typed
             await stage.frame()
             for _ in range(count // 20 + 1):
-                await stage.pilot.press("pagedown")
+                await stage.press("pagedown")
                 await stage.frame()
 
 
@@ -167,12 +153,12 @@ async def system_prompts(stage: Stage, count: int) -> None:
 async def settings(stage: Stage, count: int) -> None:
     """The system prompt among all settings, and in the card where it is typed."""
     before = stage.chat.settings
-    for n, line in enumerate(stage.lines(count)):
+    for n, line in enumerate(stage.lines(max(2, count))):
         stage.chat.settings = replace(before, chat=replace(before.chat, system=line))
         async with stage.card(SettingsScreen(stage.chat) if n % 2 else ValueScreen("model", line)):
             await stage.frame()
             if not n % 2:
-                await stage.pilot.press("enter")
+                await stage.press("enter")
     stage.chat.settings = before
 
 
@@ -221,7 +207,7 @@ NO_TOUR = (
 
 
 async def all_actions(stage: Stage, count: int) -> None:
-    """Every action that has a key, on a chat with hostile words, personas and files to complete."""
+    """Every action that has a key (of few texts: every third), on hostile words, personas and files."""
     home = Path(os.environ["LLAMA_CHAT_HOME"])
     folder = home / "config" / "prompts"
     for place in (folder, home / "attached"):
@@ -247,15 +233,13 @@ async def all_actions(stage: Stage, count: int) -> None:
         )
         assert stage.chat.chat.send(lines[0])
         await stage.until(lambda: not stage.chat.chat.is_replying, "the reply")
-    for action in stage.chat.keys.actions:
+    for action in stage.chat.keys.actions[:: 1 if count > 1 else 3]:
         if action.action.partition("(")[0] in NO_TOUR:
             continue
         for key in action.keys[:1]:
-            await stage.pilot.press(key)
-            for _ in range(3):
-                await stage.frame()
-            await stage.pilot.press("k", "down")
+            await stage.press(key)
             await stage.frame()
+            await stage.press("k", "down")
             await close_cards(stage)
             await stage.until(lambda: not stage.chat.chat.is_replying, "the end of a reply")
             stage.chat.prompt.focus()
@@ -264,9 +248,9 @@ async def all_actions(stage: Stage, count: int) -> None:
         stage.chat.prompt.clear_all()
         stage.chat.prompt.insert(typed)
         await stage.frame()
-        await stage.pilot.press("k")
+        await stage.press("k")
         await stage.frame()
-        await stage.pilot.press("backspace", "tab")
+        await stage.press("backspace", "tab")
         await stage.frame()
         await close_cards(stage)
     stage.chat.prompt.clear_all()

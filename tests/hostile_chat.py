@@ -18,9 +18,12 @@ from pathlib import Path
 
 import fake_engine
 import hostile_cards as cards
+import hostile_newcomer as newcomer
+import hostile_picks as picks
 import hostile_places as places
 import hostile_screens as screens
 from fake_engine import FakeEngine, loader_of
+from hostile_seen import Seen
 from hostile_stage import RUNS, Place, Stage
 from hostile_text import HostileTexts
 from rich.segment import Segment
@@ -71,8 +74,30 @@ PLACES: dict[Place, float] = {
     cards.a_model_that_fails: 0.1,
     cards.all_actions: 0.05,
     **screens.SHARES,
+    **picks.SHARES,
+    **newcomer.SHARES,
 }
 """Where foreign text is shown, and how many of a hundred texts go there."""
+LARGE, USUAL, SMALL = (160, 100), (120, 36), (90, 28)
+"""Sizes of the terminal."""
+ONE_BY_ONE = {
+    places.cut_everywhere,
+    places.pasted,
+    places.refused_commands,
+    places.hints,
+    places.header_and_status,
+    places.welcome,
+    cards.names_of_sessions,
+    cards.settings,
+    cards.downloads,
+    cards.a_model_that_fails,
+    cards.all_actions,
+    cards.a_crash,
+    *screens.SHARES,
+    *(picks.SHARES.keys() - {picks.said_before, picks.folded}),
+    *newcomer.SHARES,
+}
+"""Where few texts stand at once: there the terminal is of the usual size, drawn in a third of the time."""
 
 
 class Parrot(FakeEngine):
@@ -102,8 +127,16 @@ class Second:
         SafeLineFilter.apply = watched  # type: ignore[method-assign]
 
 
+def _size_for(place: Place) -> tuple[int, int]:
+    if place is cards.all_actions:  # opens every card
+        return SMALL
+    return USUAL if place in ONE_BY_ONE else LARGE
+
+
 def main(seed: int, whole: int, result: Path, chosen: Sequence[str]) -> int:
     texts, second = HostileTexts(seed), Second()
+    seen = Seen(lambda: second.stage.place if second.stage else "")
+    seen.watch_widgets()
     wanted = {place: share for place, share in PLACES.items() if not chosen or place.__name__ in chosen}
     if cards.a_crash.__name__ in chosen:
         wanted[cards.a_crash] = 0.01
@@ -124,11 +157,15 @@ def main(seed: int, whole: int, result: Path, chosen: Sequence[str]) -> int:
         stage = second.stage = Stage(app, pilot, texts)
         try:
             await stage.until(lambda: stage.chat.chat.status.model_state == "ready", "the model")
-            for place, share in wanted.items():
+            for place, share in sorted(wanted.items(), key=lambda each: each[0] in ONE_BY_ONE):
                 stage.place = place.__name__
-                begin_s = time.monotonic()
+                await stage.resize(*_size_for(place))
+                begin_s = time.process_time()
                 await place(stage, max(1, round(whole * share / sum(wanted.values()))))
-                spent[stage.place] = round(time.monotonic() - begin_s, 2)
+                await stage.frame()
+                if place is not cards.a_crash:
+                    await stage.until(lambda: not stage.chat.chat.is_replying, "the end of a reply")
+                spent[stage.place] = round(time.process_time() - begin_s, 2)
         except asyncio.CancelledError:
             raise
         except BaseException:
@@ -138,10 +175,11 @@ def main(seed: int, whole: int, result: Path, chosen: Sequence[str]) -> int:
     os.chdir(os.environ["LLAMA_CHAT_HOME"])
     app.run(auto_pilot=act)
     if app._exception is not None and cards.a_crash not in wanted:
-        failures.append(repr(app._exception))
+        failures.append("".join(traceback.format_exception(app._exception)))
     close_bridge(app.bridge)
     farewell("f" * 16, is_kept=True, has_unsent=True, rescued=Path(texts.take("farewell")))
     kept = {"places": texts.by_place, "spent": spent, "failures": failures, "caught": second.caught}
+    kept["drawn"] = seen.as_data()
     result.write_text(json.dumps(kept))
     return bool(failures)
 

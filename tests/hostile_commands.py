@@ -15,11 +15,14 @@ from pathlib import Path
 
 import fake_engine
 from fake_engine import INFO, FakeEngine, loader_of
+from hostile_printing import MORE_PLACES, all_commands, device_access, environment
+from hostile_seen import Seen
 from hostile_text import HostileTexts
 
 from llama_chat.chat.setup import ChatSetup
 from llama_chat.cli import invoke
 from llama_chat.cli.plain import PlainChat
+from llama_chat.cli.plain_commands import PLAIN_COMMANDS
 from llama_chat.cli.plain_input import LineReader
 from llama_chat.cli.talk import exit_status, say
 from llama_chat.conversation import Message, Reply, Role, new_id, short_id
@@ -31,6 +34,7 @@ from llama_chat.settings import Settings
 
 LINES = 40
 """Texts in one message."""
+NAMES = all_commands()
 
 
 class Commands:
@@ -39,6 +43,9 @@ class Commands:
     def __init__(self, texts: HostileTexts) -> None:
         self.texts = texts
         self.place = ""
+        self.now = ""
+        """The command that runs, or the plain chat's."""
+        self.tried: set[str] = set()
         self.sessions: list[str] = []
 
     def take(self, cells: int = 60) -> str:
@@ -52,6 +59,8 @@ class Commands:
         return self.word().replace("/", "|")
 
     def run(self, *words: str) -> int:
+        self.now = next((each for each in NAMES if f" {each} " in f" {' '.join(words)} "), "llama-chat")
+        self.tried.add(self.now)
         return exit_status(lambda: invoke(words))
 
 
@@ -241,9 +250,17 @@ def errors(commands: Commands, count: int) -> None:
 class Typed(LineReader):
     """Lines as if somebody typed them."""
 
-    def __init__(self, lines: list[str]) -> None:
+    def __init__(self, lines: list[str], commands: Commands) -> None:
         super().__init__(io.StringIO("".join(f"{line}\n" for line in lines)), is_edited=False)
         self.is_terminal = True
+        self._commands = commands
+
+    def read(self, prompt: str, words: str = "") -> str:
+        line = super().read(prompt, words)
+        first = line.split(maxsplit=1)[0] if line.startswith("/") else ""
+        self._commands.now = f"plain {first}" if first in PLAIN_COMMANDS else "plain"
+        self._commands.tried.add(self._commands.now)
+        return line
 
 
 def plain(commands: Commands, count: int) -> None:
@@ -260,50 +277,48 @@ def plain(commands: Commands, count: int) -> None:
         model_label=name,
         pull=None,
         save_setting=lambda table, key, value: None,
+        devices=device_access([commands.take() for _ in range(4)]),
     )
     said = [
-        "".join(char for char in commands.word() if char not in "\n\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029")
+        "".join(char for char in commands.word() if char not in "\\\n\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029")
         for _ in range(len(answers) + 1)
     ]
-    lines = [
-        *said,
-        *(
-            f"/{word} {said[0]}"
-            for word in ("rename", "search", "system", "set", "model", "zz", "export", "sessions")
-        ),
-    ]
-    lines += [
-        "/sessions",
-        "/show",
-        "/search needle",
-        "/open 1",
-        "/show",
-        "/edit",
-        "/undo",
-        "/redo",
-        "/again",
-        "/set",
-    ]
-    PlainChat(setup, Typed(lines), is_talk=True).run()
+    word = said[0]
+    lines = [*said, *(f"{name} {word}" for name in PLAIN_COMMANDS if name != "/quit")]
+    more = ("model", "zz", "set temperature", "export md", "code 1", "preset save")
+    lines += [f"/{name} {word}" for name in more]
+    lines += ["/paste", word, "/end", word, "/resume 1", "/resume 2", "/tree 1", "/branch 1", word]
+    lines += [name for name in PLAIN_COMMANDS if name not in ("/quit", "/paste", "/editor")]
+    lines += ["/new", "/editor", "/quit"]
+    with environment(EDITOR="true"):
+        PlainChat(setup, Typed(lines, commands), is_talk=True).run()
 
 
-PLACES = {sessions: 55, models: 6, tensors: 6, settings: 3, words: 4, completions: 1, errors: 10, plain: 15}
+PLACES: dict[Callable[[Commands, int], None], float] = {
+    **{sessions: 45, models: 6, tensors: 6, settings: 3, words: 4, completions: 1, errors: 10, plain: 15},
+    **MORE_PLACES,
+}
+"""Of a hundred texts, so many."""
 
 
 def main(seed: int, whole: int, result: Path, chosen: list[str]) -> int:
     texts, failures, spent = HostileTexts(seed), [], {}
     os.chdir(os.environ["LLAMA_CHAT_HOME"])
     commands = Commands(texts)
+    seen = Seen(lambda: commands.now)
+    seen.watch_output()
     for place, share in PLACES.items():
         if chosen and place.__name__ not in chosen:
             continue
-        commands.place, begin_s = place.__name__, time.monotonic()
+        commands.place, begin_s = place.__name__, time.process_time()
         try:
-            place(commands, max(1, round(whole * share / 100)))
+            place(commands, max(1, round(whole * share / sum(PLACES.values()))))
         except BaseException:
             failures.append(f"{place.__name__}: {traceback.format_exc()}")
-        spent[place.__name__] = round(time.monotonic() - begin_s, 2)
-    result.write_text(json.dumps({"places": texts.by_place, "spent": spent, "failures": failures}))
+        spent[place.__name__] = round(time.process_time() - begin_s, 2)
+    kept = {"places": texts.by_place, "spent": spent, "failures": failures, "drawn": seen.as_data()}
+    kept["tried"] = sorted(commands.tried)
+    result.write_text(json.dumps(kept))
     return bool(failures)
 
 

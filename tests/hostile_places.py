@@ -156,9 +156,10 @@ async def refused_commands(stage: Stage, count: int) -> None:
         stage.chat.prompt.clear_all()
         stage.chat.prompt.post_message(events.Paste(f"/{commands[n % len(commands)]}{line}"))
         await stage.frame()
-        await stage.pilot.press("enter")
+        await stage.press("enter")
         await stage.frame()
         await close_cards(stage)
+        await stage.until(lambda: not stage.chat.chat.is_replying, "the reply to what is no command")
     stage.chat.prompt.clear_all()
 
 

@@ -8,10 +8,10 @@ from hostile_stage import Stage, reply, user
 from textual.widgets import Input
 
 from llama_chat.chat.backstage.own_thread import OwnThread
-from llama_chat.chat.code_files import CodeBlock
 from llama_chat.chat.machine.devices import DeviceAccess, DevicesFound
 from llama_chat.conversation import Conversation, Message
 from llama_chat.device_facts import DeviceFacts
+from llama_chat.markup.code_blocks import CodeBlock
 from llama_chat.shelves.to_load import ModelToLoad
 from llama_chat.ui.screens.chip_look import ChipScreen
 from llama_chat.ui.screens.devices import DevicesScreen
@@ -37,8 +37,8 @@ async def trees(stage: Stage, count: int) -> None:
     for lines in stage.batches(count, 20):
         async with stage.card(TreeScreen(_talk(lines), None)):
             for _ in range(3):
-                await stage.pilot.press("left", "up", "up", "up")
-            await stage.pilot.press("slash")
+                await stage.press("left", "up", "up", "up")
+            await stage.press("/")
             stage.app.screen.query_one(Input).value = lines[0]
             await stage.frame()
 
@@ -64,7 +64,7 @@ async def devices(stage: Stage, count: int) -> None:
         found = DevicesFound(line, facts, (line,))
         access = DeviceAccess(lambda found=found: found, lambda *_: None, lambda _: {}, open_model)  # type: ignore[misc]
         async with stage.card(DevicesScreen(access, None)):
-            await stage.pilot.press("down")
+            await stage.press("down")
             await stage.frame()
 
 
@@ -78,7 +78,7 @@ async def waiting_and_found_words(stage: Stage, count: int) -> None:
         stage.chat.action_find(line[:12])
         await stage.until(lambda: stage.chat.query(FindBar), "the bar")
         await stage.frame()
-        await stage.pilot.press("enter")
+        await stage.press("enter")
         await stage.frame()
     await waiting.remove()
     stage.chat.leave_finding()

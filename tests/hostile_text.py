@@ -26,6 +26,7 @@ _CHARACTERS = (
     *("\x1b", "\x9b", "\x9d", "\x90", "\x9c", "\x00", "\x07", "\x08", "\x0b", "\x0c", "\r", "\x7f", "\x85"),
     *("\u202e", "\u202a", "\u2066", "\u2069", "\u200e", "\u061c", "\u200b", "\u2060", "\ufeff", "\u00ad"),
     *("\u2028", "\u2029", "\u200d", "\u200c", "\ufe0f", "\ufffe", "\U000e0041", "\U0001d173", "\u0301"),
+    *("\u034f", "\u115f", "\u3164", "\ufe00", "\u180b", "\ufff9", "\U000e0001"),  # some count as printable
 )
 _MARKUP = (
     *(
@@ -144,6 +145,7 @@ _SEQUENCE = re.compile(
     r"|\x1b(?P<other>[^\[\]])"
 )
 _WAITS = re.compile(r"\x1b(?:\[[0-?]*[ -/]*|\][^\x07\x1b]*\x1b?)?\Z")
+_LAST_JOINERS = re.compile("\u200d+(?= )")
 _MODES = frozenset(
     ("25", "7", "1000", "1003", "1004", "1006", "1015", "1016", "1049", "2004", "2026", "2048")
 )
@@ -205,7 +207,7 @@ class TerminalCheck:
             return
         plain = text.replace("\r\n", "\n")  # as the terminal driver of the system makes it of each LF
         # A joiner that ends a foreign text may meet a space of ours: it joins nothing, and commands nothing.
-        plain = plain.replace("\u200d ", "  ")
+        plain = _LAST_JOINERS.sub(lambda found: " " * len(found[0]), plain)
         if not plain.strip("\x07"):
             self.bells += len(plain)
         elif (found := UNSAFE.search(plain)) is not None:

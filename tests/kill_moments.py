@@ -51,7 +51,7 @@ class Run:
 
     def wait_for_rest(self) -> None:
         """Until the reply has ended."""
-        self.chat.wait_for(lambda: re.search(r"tokens kept; F5", self.chat.text))
+        self.chat.wait_for(lambda: re.search(r"tokens kept\. F5", self.chat.text))
 
     def live(self, seconds: float) -> None:
         """Look on for up to this long."""
@@ -74,7 +74,7 @@ def in_mid_reply(run: Run) -> None:
 
 def at_its_end(run: Run) -> None:
     run.ask()
-    run.chat.wait_for(lambda: re.search(r"tokens kept; F5|\b(1\d\d|[23]\d\d) tokens", run.chat.text))
+    run.chat.wait_for(lambda: re.search(r"tokens kept\. F5|\b(1\d\d|[23]\d\d) tokens", run.chat.text))
     run.live(0.7)
 
 

@@ -174,7 +174,7 @@ def check_opened_again(
             lambda: (after_s := stored_text(run, before.id)) and len(after_s) > len(before.text) + 20
         )
         chat.send(ESCAPE)
-        chat.sees("tokens kept; F5")
+        chat.sees("tokens kept. F5")
         chat.send(CTRL_Q)
         if (status := chat.wait_for_end()) != 0:
             raise LossError(f"the chat that went on ended with {status}:\n{chat.text}")

@@ -25,11 +25,11 @@ from textual.pilot import Pilot
 from textual.widgets import Input, TextArea
 
 from llama_chat import conversation as conversation_module
-from llama_chat.attached import block_of
 from llama_chat.chat import talk as talk_module
 from llama_chat.chat.setup import ChatSetup
 from llama_chat.conversation import Message, Reply, Role
 from llama_chat.events import Sampling
+from llama_chat.markup.attached import block_of
 from llama_chat.sessions import SessionStore, shelf, store
 from llama_chat.settings import ChatSettings
 from llama_chat.shelves.fit import ShortFit

@@ -58,33 +58,39 @@ class Terminal:
         """All that stands on the screen."""
         return "\n".join(line.rstrip() for line in self.screen.display)
 
-    def read(self, seconds: float = 0.05) -> None:
-        """Take in what has come, waiting at most so long for the first of it."""
+    def read(self, seconds: float = 0.05) -> bool:
+        """Take in what has come, waiting at most so long for the first of it; False once no more can come."""
         try:
             data = self.process.read_nonblocking(65536, timeout=seconds)
-        except (pexpect.TIMEOUT, pexpect.EOF):
-            return
+        except pexpect.TIMEOUT:
+            return True
+        except pexpect.EOF:
+            return False
         self.raw += data
         self._stream.feed(data)
+        return True
 
     def wait_for(self, wanted: str | Callable[[], bool], within_s: float = 60.0) -> None:
         """Read until the pattern stands on the screen, or the condition holds.
 
         Raises:
-            AssertionError: it did not come in time; shows the screen.
+            AssertionError: it did not come in time, or the program has ended before; shows the screen.
         """
         holds = wanted if callable(wanted) else lambda: re.search(wanted, self.text) is not None
         deadline = time.monotonic() + within_s
         while not holds():
             if time.monotonic() > deadline:
                 raise AssertionError(f"{wanted!r} did not come within {within_s} s:\n{self.text}")
-            self.read()
+            if not self.read():
+                time.sleep(0.01)
+                assert self.process.isalive() or holds(), f"{wanted!r} never came:\n{self.text}"
 
     def wait_for_end(self, within_s: float = 15.0) -> int | None:
         """The exit status, once the process has ended; None when a signal ended it."""
         deadline = time.monotonic() + within_s
         while self.process.isalive() and time.monotonic() < deadline:
-            self.read()
+            if not self.read():
+                time.sleep(0.01)  # the terminal is closed, the process is about to end
         assert not self.process.isalive(), f"still there after {within_s} s:\n{self.text}"
         self.process.close()
         return self.process.exitstatus

@@ -22,9 +22,8 @@ from textual import events
 from textual.app import App, ComposeResult
 from textual.document._document import Selection
 
-from llama_chat.attached import AttachedFile, block_of, parts_of
 from llama_chat.chat.backstage.counting import SLICE_CHARACTERS, TokenCounter, slice_end
-from llama_chat.chat.code_files import CodeBlock, proposed_words, save_code
+from llama_chat.chat.code_files import proposed_words, save_code
 from llama_chat.chat.prompt.attaching import MOST_BYTES, AttachError, name_of, read_attachment
 from llama_chat.chat.prompt.completing import escaped
 from llama_chat.chat.prompt.pasted_paths import dropped_files, typed_files
@@ -34,6 +33,8 @@ from llama_chat.chat.prompt.written import without_controls
 from llama_chat.cli.plain import PlainChat
 from llama_chat.errors import LlamaChatError
 from llama_chat.events import Piece, Text
+from llama_chat.markup.attached import AttachedFile, block_of, parts_of
+from llama_chat.markup.code_blocks import CodeBlock
 from llama_chat.ui.model_paths import path_completions
 from llama_chat.ui.screens.attach import AttachScreen, PathList
 from llama_chat.ui.screens.chip_look import ChipScreen

@@ -18,7 +18,7 @@ from fake_engine import INFO, FakeEngine, Pace, loader_of
 from textual import events
 from textual.pilot import Pilot
 
-from llama_chat.chat.setup import ChatSetup, Puller
+from llama_chat.chat.setup import ChatSetup
 from llama_chat.conversation import Conversation
 from llama_chat.errors import Interrupted, ModelError, SettingsError
 from llama_chat.events import EngineLoader, Sampling
@@ -26,6 +26,7 @@ from llama_chat.paths import Paths
 from llama_chat.pull import PullProgress
 from llama_chat.sessions import SessionStore, StoreUnavailable
 from llama_chat.settings import ChatSettings, Settings
+from llama_chat.shelves.to_load import Puller
 from llama_chat.ui.app import ChatApp
 from llama_chat.ui.screens import openers
 from llama_chat.ui.screens.chat import ChatScreen
@@ -39,7 +40,7 @@ from llama_chat.ui.widgets.sampling_panel import SamplingPanel
 from llama_chat.ui.widgets.slider import Slider
 from llama_chat.ui.widgets.status_bar import StatusBar
 
-TIMEOUT_S = 10
+TIMEOUT_S = 30  # until a test gives up; no promise of how soon anything comes
 NARROW, WIDE, SMALL = (80, 24), (160, 48), (40, 12)
 
 

@@ -7,16 +7,26 @@ from pathlib import Path
 import pytest
 from fake_engine import FakeEngine, Pace
 from test_chat_app import NARROW, SMALL, WIDE, Home, User, chat
-from test_chat_tree import hint, says, stopped, store_reply
+from test_chat_tree import says, stopped, store_reply
 
 from llama_chat.sessions import SessionStore
 from llama_chat.settings import ChatSettings
 from llama_chat.ui.screens.system_prompt import SystemPromptScreen
+from llama_chat.ui.widgets.action_line import ActionLine
 
 
 @pytest.fixture
 def home(tmp_path: Path) -> Home:
     return Home(tmp_path)
+
+
+def action_line(user: User) -> str:
+    return "".join(line.text for line in user.screen.query(ActionLine))
+
+
+async def names(user: User, *words: str) -> None:
+    """Wait until the line above the prompt has these words."""
+    await user.until(lambda: all(each in action_line(user) for each in words), f"{words} not named")
 
 
 async def talk(user: User, *questions: str) -> None:
@@ -59,18 +69,18 @@ async def test_the_cursor_goes_over_the_messages_and_leaves(home: Home, size: tu
         await talk(user, "first", "second")
         await user.press("alt+up")
         await chooses(user, "two")
-        await says(user, "r again", "Esc")
-        await user.press("up", "k")
+        await names(user, "r again", "Esc")
+        await user.press("up", "up")
         await chooses(user, "one")
-        await user.press("j")
+        await user.press("down")
         await chooses(user, "second")
-        await says(user, "r again · e edit · c copy · b branch · d delete", "Esc back")
+        await names(user, "r again · e edit · c copy · b branch · d delete", "Esc back")
         await user.press("alt+up", "alt+up", "alt+up", "alt+up")
         await chooses(user, "first")
         await user.press("escape")
         await user.until(lambda: user.screen.transcript.cursor_id is None)
         assert user.screen.prompt.has_focus
-        assert hint(user) == ""
+        assert action_line(user) == ""
         last = user.screen.chosen_message()
         assert last is not None
         assert last.text == "two"
@@ -101,7 +111,7 @@ async def test_the_chosen_reply_is_answered_again_and_its_siblings_are_gone_thro
     async with chat(home.setup(FakeEngine(["one", "two", "three"]))) as user:
         await talk(user, "first", "second")
         await cursor_on(user, "one")
-        await user.press("r")
+        await user.press("r", "enter")
         await user.until(lambda: user.said == [("user", "first"), ("assistant", "three")], str(user.said))
         await user.idle()
         await chooses(user, "three")
@@ -128,7 +138,7 @@ async def test_a_branch_begins_behind_a_reply_and_instead_of_words(home: Home) -
     async with chat(home.setup(engine)) as user:
         await talk(user, "first", "second")
         await cursor_on(user, "one")
-        await user.press("b")
+        await user.press("b", "b")
         await user.until(lambda: user.said == [("user", "first"), ("assistant", "one")], str(user.said))
         await says(user, "The path ends here now")
         assert user.screen.prompt.has_focus
@@ -149,7 +159,7 @@ async def test_deleting_from_here_loses_nothing(home: Home) -> None:
     async with chat(home.setup(FakeEngine(["one", "two"]))) as user:
         await talk(user, "first", "second")
         await cursor_on(user, "second")
-        await user.press("d")
+        await user.press("d", "d")
         await user.until(lambda: len(user.said) == 2, str(user.said))
         await says(user, "2 messages are off the path.", "Alt+Z brings back")
         await chooses(user, "one")
@@ -174,7 +184,7 @@ async def test_what_is_done_elsewhere_stops_the_reply_that_runs_and_keeps_it(hom
         pace.step(2)
         await user.sees("word1")
         await cursor_on(user, "one")
-        await user.press("b")
+        await user.press("b", "b")
         await user.until(lambda: user.said == [("user", "first"), ("assistant", "one")], str(user.said))
         await user.idle()
     (stored,) = home.stored()
@@ -190,9 +200,9 @@ async def test_a_reply_is_edited_and_the_model_goes_on_from_there(home: Home) ->
     async with chat(home.setup(engine)) as user:
         await talk(user, "first", "second")
         await cursor_on(user, "one two")
-        await user.press("e")
+        await user.press("e", "enter")
         await user.until(lambda: user.screen.prompt.text == "one two")
-        await user.sees("F5 goes on from their end")
+        await user.sees("F5 goes on from its end")
         await user.press("backspace", "backspace", "backspace", *"2", "enter")
         await user.until(lambda: user.said == [("user", "first"), ("assistant", "one 2")], str(user.said))
         await says(user, "F5 lets the model go on")
@@ -218,7 +228,7 @@ async def test_f5_in_the_edited_reply_goes_on_at_once(home: Home) -> None:
     async with chat(home.setup(FakeEngine(["one", " more"]))) as user:
         await talk(user, "first")
         await cursor_on(user, "one")
-        await user.press("e")
+        await user.press("e", "enter")
         await user.until(lambda: user.screen.prompt.text == "one")
         await user.press("!", "f5")
         await user.until(lambda: user.said[-1] == ("assistant", "one! more"), str(user.said))
@@ -234,7 +244,7 @@ async def test_a_reply_in_the_middle_goes_on_as_a_copy(home: Home) -> None:
         await talk(user, "next")
         pace.is_stepped = True
         await cursor_on(user, "word0 word1 word2 ")
-        await says(user, "F5 go on")
+        await names(user, "F5 go on")
         await user.press("f5")
         pace.step(2)
         await user.sees("word4")
@@ -285,8 +295,8 @@ async def test_the_system_prompt_is_chosen_and_edited_in_its_card(home: Home) ->
         await user.sees("Be brief.", "‹ 2/2 ›")
         await user.idle()
         await cursor_on(user, "Be brief.")
-        await says(user, "e edit", "c copy")
-        await user.press("r")
+        await names(user, "e edit", "c copy")
+        await user.press("r", "enter")
         await says(user, "There is nothing to answer yet.")
-        await user.press("e")
+        await user.press("e", "enter")
         await user.until(lambda: isinstance(user.app.screen, SystemPromptScreen), "no card")

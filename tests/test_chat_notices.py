@@ -129,10 +129,16 @@ async def test_what_does_not_fit_is_left_out_by_sentences(home: Home) -> None:  
     async with chat(home.setup(), SMALL) as user:
         await user.ready()
         user.screen.hint("This is one sentence. " + "This is the second one, which is long. " * 3)
-        await user.sees("This is one sentence.", "the second one")
-        assert hint_line(user).region.height == 3
-        assert user.seen.count("second one") == 2, "the last sentence has no room"
-        assert "…" not in rows(user)[hint_line(user).region.y]
+        await user.sees("This is one sentence. …")
+        assert hint_line(user).region.height == 1
+        await user.pilot.click(HintLine)
+        await user.sees("the second one")
+        await user.until(lambda: hint_line(user).region.height > 1, "still one row")
+        other = "Another one, which is long enough for two rows."
+        user.screen.hint(other)
+        await user.until(lambda: hint_line(user).region.height == 1, "still whole")
+        user.screen.hint(other)
+        await user.until(lambda: hint_line(user).region.height == 2, "not whole when it is said again")
 
 
 def test_wordings() -> None:
@@ -217,12 +223,9 @@ def test_each_reason_is_the_true_one() -> None:
     ready = Status(model_state="ready", is_replying=True)
     reasons = [
         why_not_now(replace(ready, model_state="loading", doing="torch")),
-        *(
-            why_not_now(replace(ready, doing=doing))
-            for doing in (OPENING, "stopping", "generating", "reading the prompt")
-        ),
+        why_not_now(replace(ready, doing=OPENING)),
     ]
-    assert len(set(reasons)) == 5
+    assert len(set(reasons)) == 2
     for reason in reasons:
         first = shorter_and_shorter(reason)[-1]
         assert len(first) <= 36, "what stands on a screen of 40 columns"
@@ -415,7 +418,7 @@ async def test_the_palette_ranks_names_before_helps(home: Home) -> None:  # noqa
         await user.until(lambda: listed(user)[:2] == ["regenerate", "load_model"], str(listed(user)))
         assert set(listed(user)) > {"regenerate", "load_model"}
         await user.press(*["backspace"] * 5, *"se")
-        names = ["seed", "sessions", "search", "settings"]
+        names = ["sessions", "seed", "search", "settings"]  # the footer names the first one
         await user.until(lambda: listed(user)[:4] == names, str(listed(user)))
         user.app.screen.query_one(Input).value = ""
         await user.until(lambda: listed(user) == all_of_them, "the order is another")

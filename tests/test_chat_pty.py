@@ -19,6 +19,8 @@ if sys.platform == "win32":
 
 from pty_terminal import Terminal
 
+pytestmark = pytest.mark.alone
+
 BASH = shutil.which("bash")
 TESTS = Path(__file__).parent
 WIDE = (130, 36)

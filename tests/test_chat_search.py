@@ -269,6 +269,7 @@ async def test_the_store_is_tidied_beside_the_chat(home: Home, monkeypatch: pyte
         go_on.set()
 
 
+@pytest.mark.alone
 async def test_many_sessions_are_listed_at_once(home: Home) -> None:
     store = SessionStore(home.paths.sessions_file)
     store.open()

@@ -16,9 +16,10 @@ from textual.strip import Strip
 from textual.widgets import Input
 
 from llama_chat.chat.finding import Needle, fold_case
-from llama_chat.chat.thoughts import Kind, ThoughtFigures, ThoughtMeter, ThoughtParser
+from llama_chat.chat.thoughts import ThoughtFigures, ThoughtMeter
 from llama_chat.conversation import Message, Reply, Role
 from llama_chat.events import FinishReason, Sampling
+from llama_chat.markup.thoughts import Kind, ThoughtParser
 from llama_chat.sessions import SessionStore
 from llama_chat.settings import ChatSettings
 from llama_chat.ui.markdown.line import wrap
@@ -429,6 +430,7 @@ async def test_every_row_is_as_wide_as_the_screen(home: Home, size: tuple[int, i
             header.title_text = text
             user.screen.notice(text, about="widths")
             await user.pilot.pause()
+            await user.until(lambda: view.virtual_size.width > 0)  # it is shown with the first words
             view_width = view.scrollable_content_region.width
             for y in range(view.size.height):
                 assert widths(view.render_line(y)) == (view_width, view_width), text

@@ -118,6 +118,7 @@ async def test_a_click_moves_the_cursor_and_another_shows_the_branch(home: Home)
         await user.until(lambda: user.said[-1] == ("assistant", "one"), str(user.said))
 
 
+@pytest.mark.alone
 async def test_a_large_tree_opens_at_once(home: Home) -> None:
     store = SessionStore(home.paths.sessions_file)
     store.open()
@@ -137,8 +138,8 @@ async def test_a_large_tree_opens_at_once(home: Home) -> None:
         await user.sees("answer 849 1")
         await user.press("alt+t")
         await user.sees("1,984 messages · 285 branches", "├─○ model  answer 849 0")
-        started = time.perf_counter()
+        started = time.thread_time()  # of the processor: the machine may be busy
         screen = TreeScreen(large, None)
         lines(user).show_rows(screen._rows, None)
         [lines(user).render_line(y) for y in range(lines(user).size.height)]
-        assert time.perf_counter() - started < 0.1
+        assert time.thread_time() - started < 0.1

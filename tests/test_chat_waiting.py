@@ -10,8 +10,8 @@ from fake_engine import FakeEngine, Pace
 from test_chat_app import SMALL, WIDE, Home, chat
 
 from llama_chat.chat.backstage.own_thread import OwnThread
-from llama_chat.chat.thoughts import runs_of
 from llama_chat.conversation import Role
+from llama_chat.markup.thoughts import runs_of
 
 
 @pytest.fixture

@@ -17,10 +17,10 @@ from llama_chat.cli import invoke
 from llama_chat.cli.talk import exit_status
 from llama_chat.engine import load, scratch
 from llama_chat.engine.choose import choose_engine, read_model
+from llama_chat.engine.files.model import ModelFile
 from llama_chat.engine.hf import load as hf_load
 from llama_chat.engine.hf import placement
 from llama_chat.engine.hf.other_model import OtherModel
-from llama_chat.engine.model_file import ModelFile
 from llama_chat.errors import DeviceError, LlamaChatError, ModelError, NotOursError
 
 

@@ -205,6 +205,9 @@ async def test_a_summary_that_the_end_of_the_program_cut_off_leaves_the_path_as_
     async with chat(home.setup(continue_last=True)) as user:
         await user.idle()
         await user.until(lambda: user.said == before, str(user.said))
+    (stored,) = home.stored()
+    assert len(stored.messages) == 6, "the question that nobody has said stays in the tree"
+    assert stored.path()[-1].text == "three."
 
 
 async def test_on_the_real_loop_the_new_branch_is_read_once_and_then_reused(home: Home) -> None:

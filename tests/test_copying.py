@@ -10,11 +10,11 @@ from fake_engine import STORY, FakeEngine
 from rich.cells import cell_len
 from test_chat_app import WIDE, Home, User, chat
 
-from llama_chat.chat.code_files import CodeBlock, free_path, proposed_name, write_code
+from llama_chat.chat.code_files import free_path, proposed_name, write_code
 from llama_chat.errors import StoreError
+from llama_chat.markup.code_blocks import CodeBlock, code_blocks
 from llama_chat.ui.clipboard import OSC52_MOST_BYTES, Tool, Ways, terminal_sequence, ways_to_copy
 from llama_chat.ui.copying import Copier, run_tool
-from llama_chat.ui.markdown.code_blocks import code_blocks
 from llama_chat.ui.screens.save_code import SaveCodeScreen
 
 TWO_BLOCKS = "One:\n\n```python\nprint('one')\n```\n\n- two:\n\n  ~~~sh\n  echo two\n  ~~~\n\nOver."
@@ -263,11 +263,11 @@ async def test_letters_of_the_transcript_copy_the_chosen_message_and_its_code(ho
             await user.say(words)
             await user.idle()
         user.screen.transcript.focus()
-        await user.press("k", "k", "k")
+        await user.press("up", "up", "up")
         await user.until(lambda: (chosen := user.screen.chosen_message()) and chosen.text == TWO_BLOCKS)
         await user.press("2")
         await user.until(lambda: user.app.clipboard == "echo two")
-        await user.press("c")
+        await user.press("c", "c")
         await user.until(lambda: user.app.clipboard == TWO_BLOCKS)
 
 

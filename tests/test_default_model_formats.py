@@ -14,9 +14,10 @@ from tiny_meta import TinyMeta
 
 from llama_chat.engine.files.meta import MetaCheckpoint
 from llama_chat.engine.files.meta_params import config_from_meta
+from llama_chat.engine.files.model import ModelFile
 from llama_chat.engine.files.pth import PthFile
 from llama_chat.engine.load import build_engine
-from llama_chat.engine.model_file import ModelFile, read_model_file
+from llama_chat.engine.model_file import read_model_file
 from llama_chat.events import LiveSampling, Sampling, Special, Text, Token
 from llama_chat.settings import ModelSettings
 

@@ -8,6 +8,7 @@ import pytest
 from fake_engine import INFO, FakeEngine, Pace
 from test_chat_app import WIDE, Home, User, chat
 from test_chat_branches import talk
+from test_chat_stumbles import LONG
 from test_chat_tree import says, stopped
 from test_chat_tree_screen import open_tree
 
@@ -27,7 +28,7 @@ async def edited(user: User, text: str) -> None:
     """`text` stands in the place of the last reply."""
     await user.press("alt+up")
     await user.until(lambda: user.screen.transcript.cursor_id is not None, "nothing is chosen")
-    await user.press("e")
+    await user.press("e", "enter")
     await user.until(lambda: user.screen.editing.is_reply, "the reply is not edited")
     user.screen.prompt.load_text(text)
     await user.press("enter")
@@ -63,7 +64,7 @@ async def test_words_without_a_reply_count_in_the_context(home: Home) -> None:
         whole = user.screen.chat.status.context_used
         await user.press("alt+up")
         await user.until(lambda: user.screen.transcript.cursor_id is not None, "nothing is chosen")
-        await user.press("d")
+        await user.press("d", "enter")
         await user.until(lambda: user.said[-1] == ("user", "second"), str(user.said))
         status = user.screen.chat.status
         assert status.is_estimate
@@ -77,9 +78,30 @@ async def test_how_a_reply_was_stopped_is_said_of_that_one_only(home: Home) -> N
     pace = Pace(is_stepped=True)
     async with chat(home.setup(FakeEngine([None, "two"], pace=pace))) as user:
         await stopped(user, pace, 3)
-        await says(user, "F5 goes on")
+        await user.sees("Stopped. 3 tokens kept. F5 goes on.")
+        assert user.screen._hint_line.text == "", "said twice"
         pace.is_stepped = False
         pace.step(100)
+        await user.press("ctrl+r")
+        await user.until(lambda: user.said[-1] == ("assistant", "two"), str(user.said))
+        await user.until(lambda: "3 tokens kept" not in user.seen, "it is still said")
+
+
+async def test_how_a_reply_ended_out_of_sight_is_said_as_long_as_it_is_true(home: Home) -> None:
+    pace = Pace()
+    async with chat(home.setup(FakeEngine([LONG, None, "two"], pace=pace))) as user:
+        await talk(user, "first")
+        pace.is_stepped = True
+        await user.say("count")
+        pace.step(3)
+        await user.sees("word2")
+        await user.press("pageup")
+        await user.until(lambda: not user.screen.transcript.follows_end, "not scrolled")
+        await user.press("escape")
+        await says(user, "Stopped. 3 tokens kept; F5 goes on from there.")
+        pace.is_stepped = False
+        pace.step(100)
+        await user.idle()
         await user.press("ctrl+r")
         await user.until(lambda: user.said[-1] == ("assistant", "two"), str(user.said))
         await user.until(lambda: "kept; F5" not in user.screen._hint_line.text, "it is still said")

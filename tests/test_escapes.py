@@ -15,6 +15,10 @@ if sys.platform == "win32":
     pytest.skip("pseudo-terminals are POSIX", allow_module_level=True)
 
 from escape_runs import Result, run
+from hostile_printing import all_commands
+from hostile_seen import NO_FOREIGN_TEXT, drawing_classes
+
+from llama_chat.cli.plain_commands import PLAIN_COMMANDS
 
 NOT_SHOWN = {"a_note_on_the_desktop", "copied", "completions", "links"}
 """Places whose texts leave otherwise than as text; and a link shows its words, not where it leads."""
@@ -31,16 +35,46 @@ def check(result: Result) -> None:
     assert {place for place in many if result.seen_share(place) < LEAST_SEEN} <= NOT_SHOWN
 
 
-def test_nothing_that_the_chat_shows_commands_the_terminal(tmp_path: Path) -> None:
-    result = run("hostile_chat", 1, 500, tmp_path)
-    check(result)
-    assert result.check.sequences["?h"] == result.check.sequences["?l"] > 0, "every mode is given back"
-    assert result.check.noted
-    assert any("[" in text for text in result.check.copied)
+@pytest.fixture(scope="module")
+def chat(tmp_path_factory: pytest.TempPathFactory) -> Result:
+    return run("hostile_chat", 1, 500, tmp_path_factory.mktemp("chat"))
 
 
-def test_nothing_that_a_command_prints_commands_the_terminal(tmp_path: Path) -> None:
-    check(run("hostile_commands", 1, 1500, tmp_path))
+@pytest.fixture(scope="module")
+def commands(tmp_path_factory: pytest.TempPathFactory) -> Result:
+    return run("hostile_commands", 1, 1500, tmp_path_factory.mktemp("commands"))
+
+
+@pytest.fixture(scope="module")
+def replay(tmp_path_factory: pytest.TempPathFactory) -> Result:
+    return run("hostile_replay", 1, 150, tmp_path_factory.mktemp("replay"))
+
+
+def test_nothing_that_the_chat_shows_commands_the_terminal(chat: Result) -> None:
+    check(chat)
+    assert chat.check.sequences["?h"] == chat.check.sequences["?l"] > 0, "every mode is given back"
+    assert chat.check.noted
+    assert any("[" in text for text in chat.check.copied)
+
+
+def test_nothing_that_a_command_prints_commands_the_terminal(commands: Result) -> None:
+    check(commands)
+
+
+def test_nothing_that_a_replay_shows_commands_the_terminal(replay: Result) -> None:
+    check(replay)
+
+
+def test_every_class_that_draws_was_seen_with_a_hostile_text(chat: Result, replay: Result) -> None:
+    """A new widget or screen is put on the stage (`hostile_*.py`), or among those that show none."""
+    seen = {name: [*chat.drawn.get(name, ()), *replay.drawn.get(name, ())] for name in drawing_classes()}
+    table = "\n".join(f"{name:42} {', '.join(places)}" for name, places in seen.items())
+    assert {name for name, places in seen.items() if not places} == set(NO_FOREIGN_TEXT), table
+
+
+def test_every_command_printed_a_hostile_text(commands: Result) -> None:
+    assert set(all_commands()) <= set(commands.drawn), commands.drawn
+    assert {f"plain {name}" for name in PLAIN_COMMANDS} <= set(commands.tried)
 
 
 def test_a_crash_shows_no_sequence_of_what_crashed_it(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from llama_chat.engine.model_file import read_model_file
 from llama_chat.errors import ModelError, NotOursError
 from llama_chat.events import Event, Failed, LiveSampling, Sampling, Token
 from llama_chat.settings import ModelSettings
-from llama_chat.template import ChatTemplate
+from llama_chat.template.chat_template import ChatTemplate
 
 TINY = TinyModel(dim=64, n_heads=4, n_kv_heads=2, ffn_dim=96, n_layers=2, tied=False)
 LLAMA3 = {

@@ -301,6 +301,7 @@ def test_a_connection_that_never_holds_is_given_up_and_the_rest_comes_later(
     assert reports[0].what == f"Reading what is here of {ID}"
 
 
+@pytest.mark.alone
 def test_stopping_takes_less_than_a_second_even_while_the_server_hangs(
     repo: Repo,
     fake_hub: FakeHub,

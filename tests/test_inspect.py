@@ -25,7 +25,7 @@ from tiny_models import TinyModel
 from llama_chat.catalogue import DEFAULT
 from llama_chat.cli.inspect_text import histogram_lines, value_text
 from llama_chat.cli.pairs import AT_BARS, AT_ITEMS, Pair, broken, pair_lines
-from llama_chat.cli.tables import Column, Painter, cells_of, cut, one_line, painter_for, table_lines
+from llama_chat.cli.tables import Column, Painter, cells_of, cut, painter_for, pictured_line, table_lines
 from llama_chat.engine.files.gguf import GGUFFile
 from llama_chat.engine.inspect.at_path import list_path
 from llama_chat.engine.inspect.grouping import group_files
@@ -563,6 +563,7 @@ def sparse_gguf(path: Path) -> Path:
     return path
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("write", [sparse_safetensors, sparse_gguf])
 def test_a_file_of_16_gb_opens_in_under_a_second(
     write: Any, home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -585,6 +586,7 @@ def test_a_file_larger_than_the_memory_is_listed(tmp_path: Path) -> None:
     assert list_path(path).parts[0].totals.nbytes == size
 
 
+@pytest.mark.alone
 def test_a_pth_of_4_gb_opens_in_under_a_second(
     home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -891,7 +893,7 @@ def test_a_table_lines_up_whatever_is_in_it() -> None:
         " aaaaaaaaaaaaaa…  333",
     ]
     assert cut("漢字漢字", 4) == "漢 …"
-    assert one_line("a\r\n\tb\x1b") == "a␊␉b␛"
+    assert pictured_line("a\r\n\tb\x1b") == "a␊␉b␛"
 
 
 def test_values_of_metadata_are_short() -> None:

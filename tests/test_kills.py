@@ -10,7 +10,10 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.skipif(os.name == "nt", reason="pseudo-terminals and SIGKILL are POSIX")
+pytestmark = [
+    pytest.mark.alone,
+    pytest.mark.skipif(os.name == "nt", reason="pseudo-terminals and SIGKILL are POSIX"),
+]
 
 SCRIPT = Path(__file__).with_name("kill_runs.py")
 

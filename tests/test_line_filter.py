@@ -39,6 +39,15 @@ def test_the_text_is_safe_and_as_wide_as_before(text: str) -> None:
         assert cell_len(segment.text) == cell_len(text)
 
 
+def test_what_is_not_seen_goes_though_python_calls_it_printable() -> None:
+    unseen = [each for each in map(chr, range(0x30000)) if each.isprintable() and not is_safe(each)]
+    assert "\u3164" in unseen
+    for character in unseen:
+        (segment,) = apply(Segment(f"a{character}b"))
+        assert is_safe(segment.text)
+        assert cell_len(segment.text) == cell_len(f"a{character}b")
+
+
 def test_joiners_that_meet_a_letter_when_what_was_between_is_gone_go_too() -> None:
     (segment,) = apply(Segment("a\u200d\x1b\u200d\u061cb"))
     assert segment.text == "ab"

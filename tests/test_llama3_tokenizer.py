@@ -25,7 +25,7 @@ from llama_chat.engine.vocabulary.llama3_template import LLAMA3_TEMPLATE
 from llama_chat.engine.vocabulary.tokenizer import Tokenizer
 from llama_chat.errors import ModelError
 from llama_chat.events import Ids, Sampling, Special, Text
-from llama_chat.template import ChatTemplate
+from llama_chat.template.chat_template import ChatTemplate
 
 TOKENIZER_MODEL = Path(meta_package.__file__).with_name("tokenizer.model")
 CORPUS_TEXTS: list[str] = [text for text, _ in json.loads(CORPUS.read_text(encoding="utf-8"))]

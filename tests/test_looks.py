@@ -19,11 +19,11 @@ from replay_records import fox_session
 from test_chat_app import NARROW, SMALL, WIDE, Home, User, chat
 from test_first_run import Machine
 
-from llama_chat.chat.setup import Puller
 from llama_chat.errors import Interrupted
 from llama_chat.pull import PullProgress
 from llama_chat.replay import Player, build_timeline
 from llama_chat.settings import ChatSettings
+from llama_chat.shelves.to_load import Puller
 from llama_chat.ui.first_run.model_step import ModelStep
 from llama_chat.ui.replay.app import ReplayApp, ReplayLooks
 from llama_chat.ui.replay.help import ReplayHelp

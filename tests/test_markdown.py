@@ -10,9 +10,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
+from llama_chat.markup.parser import parse_blocks
 from llama_chat.ui.markdown import Document, Line
 from llama_chat.ui.markdown.blocks import BLANK, BlockRenderer
-from llama_chat.ui.markdown.parser import parse_blocks
 
 WORD = re.compile(r"[a-z0-9]{3,}")
 
@@ -233,10 +233,10 @@ def test_a_fence_is_never_lost() -> None:
 def test_what_may_become_the_closing_fence_waits() -> None:
     document = Document(30)
     document.append("```\na\n``")
-    assert [line.plain for line in document.lines] == [" a"]
+    assert [line.plain for line in document.lines] == [" ", " a"]
     document.append("b")
-    assert [line.plain for line in document.lines] == [" a", " ``b"]
-    assert plain("```\na\n``") == [" a", " ``"]
+    assert [line.plain for line in document.lines] == [" ", " a", " ``b"]
+    assert plain("```\na\n``") == [" ", " a", " ``"]
 
 
 def test_an_entity_cannot_bring_back_what_was_made_visible() -> None:

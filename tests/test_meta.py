@@ -26,8 +26,8 @@ from llama_chat.engine.files.gguf import GGUFFile
 from llama_chat.engine.files.gguf_model import GGUFCheckpoint, config_from_gguf
 from llama_chat.engine.files.meta import canonical_name
 from llama_chat.engine.files.meta_folder import read_meta_folder
+from llama_chat.engine.files.model import ModelFile
 from llama_chat.engine.load import load_engine
-from llama_chat.engine.model_file import ModelFile
 from llama_chat.engine.scratch import ScratchNetwork, load_scratch
 from llama_chat.engine.vocabulary.llama3_template import LLAMA3_TEMPLATE
 from llama_chat.engine.weights import Precision

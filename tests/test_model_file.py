@@ -30,6 +30,7 @@ def test_weights_with_equal_headers_are_told_apart(tmp_path: Path, from_end: boo
     assert fingerprint_of(other) != before
 
 
+@pytest.mark.alone
 def test_the_default_model_takes_milliseconds(default_model: Path) -> None:
     checkpoint = GGUFCheckpoint([GGUFFile(default_model)])
     taken_s = []

@@ -18,7 +18,7 @@ from llama_chat.engine.model import Llama
 from llama_chat.engine.scratch import ScratchNetwork
 from llama_chat.events import Finished, LiveSampling, Piece, Sampling, Token
 from llama_chat.settings import ModelSettings
-from llama_chat.template import ChatTemplate
+from llama_chat.template.chat_template import ChatTemplate
 
 QUALITY_TEXT = Path(__file__).parent / "data" / "quality_text.txt"
 QUESTIONS = (

@@ -180,6 +180,16 @@ def test_what_a_script_sets_is_not_kept(piped):
     assert path_texts()[-1] == "word0 word1 word2 word3 word4 word5 "
 
 
+def test_a_preset_of_a_script_is_there_until_its_end(piped):
+    engine = FakeEngine([None])
+    piped(
+        "/set max_new_tokens 3\n/preset save mine\n/set max_new_tokens 9\n/preset mine\nHello\n",
+        engine=engine,
+    )
+    assert path_texts()[-1] == "word0 word1 word2 "
+    assert not user_paths().settings_file.exists()
+
+
 def test_another_model_goes_on_without_a_question(piped):
     assert piped("Hello\n", engine=FakeEngine(["Hi."]))[0] == 0
     other = FakeEngine(["Hi again."], info=replace(INFO, name="Other", fingerprint="other"))

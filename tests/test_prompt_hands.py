@@ -320,6 +320,7 @@ def test_an_editor_that_fails_is_told_of(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, why: str
 ) -> None:
     an_editor(tmp_path, script, monkeypatch)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))  # what cannot be taken stays there
     with pytest.raises(SettingsError, match=why):
         edit_text("old")
 
@@ -354,7 +355,7 @@ async def test_words_wait_for_the_end_of_the_reply_and_are_sent(home: Home) -> N
         await user.say("and on")
         await user.sees("waiting: and on · Alt+Q takes it back")
         await user.say("please")
-        await user.sees("waiting: and on please")
+        await user.sees("2 waiting, sent as one turn: and on please · Alt+Q takes them back")
         assert written(user) == ""
         pace.step(9)
         await user.sees("three")

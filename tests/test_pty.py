@@ -8,6 +8,8 @@ import sqlite3
 import pytest
 from pty_terminal import Terminal
 
+pytestmark = pytest.mark.alone
+
 CTRL_O, CTRL_Q, CTRL_S, ESCAPE, RIGHT = "\x0f", "\x11", "\x13", "\x1b", "\x1b[C"
 
 

@@ -261,6 +261,7 @@ def marker(tmp_path: Path) -> Iterator[Path]:
             os.kill(int(pid), signal.SIGKILL)
 
 
+@pytest.mark.alone
 def test_cancelling_half_way_ends_pip_and_all_its_children_at_once(tmp_path: Path, marker: Path) -> None:
     cancel, models, caught = threading.Event(), tmp_path / "models", []
 

@@ -30,6 +30,15 @@ def test_what_it_links_to_is_there(target):
     assert (README.parent / target).exists()
 
 
+def test_the_gallery_shows_every_screen():
+    """Each once, by the pictures that the tests of the looks compare the program with."""
+    gallery = README.parent / "docs" / "screens.md"
+    pictures = re.findall(r"\]\(([^)]+\.svg)\)", gallery.read_text(encoding="utf-8"))
+    snapshots = (README.parent / "tests" / "snapshots").glob("*-80x24-ember.svg")
+    assert sorted(Path(path).name for path in pictures) == sorted(path.name for path in snapshots)
+    assert all((gallery.parent / path).exists() for path in pictures)
+
+
 @pytest.mark.parametrize("line", COMMANDS)
 def test_its_commands_are_understood(line):
     """Each is parsed by the command line as it is, down to the last option; none is run."""

@@ -74,12 +74,12 @@ def test_what_is_no_key_is_refused(text: str) -> None:
 
 
 def test_one_key_several_and_none() -> None:
-    keys = keys_for(regenerate="alt+j", sessions=["alt+u", "f2"], search=[], previous="alt+x")
+    keys = keys_for(regenerate="alt+j", sessions=["alt+shift+u", "f2"], search=[], previous="alt+shift+x")
     assert keys.notices == ()
     assert keys.keys_of("regenerate") == ("alt+j",)
-    assert keys.keys_of("sessions") == ("alt+u", "f2")
+    assert keys.keys_of("sessions") == ("alt+shift+u", "f2")
     assert keys.keys_of("search") == ()
-    assert keys.keys_of("sibling(-1)") == ("alt+x",)
+    assert keys.keys_of("sibling(-1)") == ("alt+shift+x",)
     assert keys.changed == {"regenerate", "sessions", "search", "previous"}
 
 
@@ -103,9 +103,9 @@ def test_two_actions_can_change_places() -> None:
         ("regenerate", "x", "typed into the prompt"),
         ("regenerate", "shift+x", "typed into the prompt"),
         ("regenerate", "ctrl+m", "the same as Enter"),
-        ("regenerate", "ctrl+c", "only for interrupt"),
-        ("regenerate", "escape", "only for stop"),
-        ("regenerate", "enter", "only for newline and send"),
+        ("regenerate", "ctrl+c", "only for 'copy or stop'"),
+        ("regenerate", "escape", "only for 'stop'"),
+        ("regenerate", "enter", "only for 'new line' and 'send'"),
         ("regenerate", ["alt+j", "ctrl+gg"], "there is no key 'ctrl+gg'"),
         ("send", "", "nothing could be sent"),
         ("interrupt", "f4", "a way out"),
@@ -132,11 +132,11 @@ def test_an_unknown_action_is_told_with_the_nearest() -> None:
 def test_a_key_given_twice_names_both_and_the_defaults_stay() -> None:
     keys = keys_for(regenerate="alt+j", search="alt+j")
     assert len(keys.notices) == 2
-    assert all("'regenerate'" in notice or "keys.regenerate" in notice for notice in keys.notices)
+    assert all("'again'" in notice or "keys.regenerate" in notice for notice in keys.notices)
     assert all("'search'" in notice or "keys.search" in notice for notice in keys.notices)
     assert keys.actions == KEY_ACTIONS
     (notice,) = keys_for(regenerate="ctrl+n").notices
-    assert "Ctrl+N is given to 'new_chat', too. Ctrl+R stays." in notice
+    assert "Ctrl+N is given to 'new chat', too. Ctrl+R stays." in notice
 
 
 def test_a_wish_that_falls_takes_along_what_stood_on_its_default() -> None:
@@ -227,3 +227,68 @@ async def test_an_action_without_keys_leaves_the_footer_and_stays_in_the_palette
 async def test_refused_wishes_are_said_in_the_chat(home: Home) -> None:  # noqa: F811
     async with chat(with_keys(home, FakeEngine(["One."]), regenerate="ctrl+b"), NARROW) as user:
         await user.sees("Ctrl+B is the prefix of tmux", "Ctrl+R stays.")
+
+
+def test_every_action_has_a_key_of_its_own_without_any_wish() -> None:
+    given = [key for action in KEY_ACTIONS for key in action.keys]
+    assert [action.name for action in KEY_ACTIONS if not action.keys] == []
+    assert len(given) == len(set(given))
+    as_wishes = {action.name: list(action.keys) for action in KEY_ACTIONS}
+    assert keys_for(**as_wishes).notices == ()
+
+
+async def test_a_key_that_is_changed_counts_at_once_and_is_named_everywhere(home: Home) -> None:  # noqa: F811
+    replies = ["One.", "Two.", "Three.", "Four."]
+    async with chat(with_keys(home, FakeEngine(replies), search="alt+j"), (190, 48)) as user:
+        await user.sees("^R again")
+        user.screen.take_keys(
+            (
+                KeyWish("regenerate", ("alt+shift+j",), "settings"),
+                KeyWish("quit", ("f11",), "settings"),
+                KeyWish("send", ("alt+j",), "settings"),
+                KeyWish("newline", ("enter",), "settings"),
+            )
+        )
+        await user.sees("Alt+Shift+J again")
+        await user.press("a", "enter", "b", "alt+j")
+        await user.sees("One.")
+        await user.idle()
+        await user.press("ctrl+r", "ctrl+q", "alt+shift+j")
+        await user.sees("Two.")
+        await user.idle()
+        assert "Three." not in user.seen
+        await user.press("f1")
+        await user.until(lambda: isinstance(user.app.screen, KeyHelpScreen))
+        await user.sees("Alt+Shift+J", "F3")
+        await user.press("escape")
+        await user.until(lambda: user.app.screen is user.screen)
+        await user.press("ctrl+p", *"again")
+        await user.until(lambda: isinstance(user.app.screen, PickScreen))
+        await user.sees("Alt+Shift+J")
+        await user.press("escape")
+        await user.until(lambda: user.app.screen is user.screen)
+        user.screen.take_keys(())
+        await user.sees("^R again")
+        await user.press("ctrl+r")
+        await user.sees("Three.")
+        await user.idle()
+        user.screen.prompt.text = "again"
+        await user.press("enter")
+        await user.sees("Four.")
+        await user.press("ctrl+q")
+        await user.until(lambda: not user.app.is_running)
+
+
+async def test_keys_that_are_written_into_the_settings_file_count_at_once(home: Home) -> None:  # noqa: F811
+    file = home.paths.settings_file
+    async with chat(home.setup(FakeEngine(["One."])), (190, 48)) as user:
+        await user.ready()
+        await user.until(lambda: hasattr(user.app, "_key_watch"))
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text('[keys]\nregenerate = "alt+j"\nsearch = "ctrl+n"\n')
+        await user.sees("Alt+J again", "Ctrl+N is given to 'new chat', too. F3 stays.")
+        file.write_text("[keys\n")
+        user.app._look_at_keys()
+        assert user.screen.keys.keys_of("regenerate") == ("alt+j",)
+        file.unlink()
+        await user.sees("^R again")

@@ -32,6 +32,8 @@ from llama_chat.events import Event, Finished, Forward, Loading, Token
 from llama_chat.recorder import Recorder, ReplyBuilder
 from llama_chat.sessions import SessionStore, StoreUnavailable
 
+pytestmark = pytest.mark.alone
+
 DATE = "2026-11-22"
 
 

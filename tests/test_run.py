@@ -179,6 +179,7 @@ def test_a_session_goes_on_and_is_kept(run_here, home):
     store.close()
 
 
+@pytest.mark.alone
 def test_ctrl_c_stops_at_the_next_token_and_says_so(home_with_model):
     command = [COMMAND, "run", "--max-new-tokens", "4000", "Write a very long story."]
     with subprocess.Popen(

@@ -111,6 +111,7 @@ def test_a_file_without_tensors(tmp_path: Path) -> None:
     assert opened(tmp_path, image({})).tensors == {}
 
 
+@pytest.mark.alone
 def test_sixteen_gigabytes_open_at_once_without_torch(tmp_path: Path) -> None:
     """A hole in the file takes no place; nothing of it is read."""
     path = tmp_path / "large.safetensors"

@@ -23,7 +23,7 @@ from llama_chat.engine.vocabulary.from_gguf import tokenizer_from_gguf
 from llama_chat.engine.vocabulary.tokenizer import Tokenizer
 from llama_chat.errors import ModelError
 from llama_chat.events import Ids, Piece, Sampling, Special, Text
-from llama_chat.template import ChatTemplate
+from llama_chat.template.chat_template import ChatTemplate
 
 CORPUS_TEXTS: list[str] = [text for text, _ in json.loads(CORPUS.read_text(encoding="utf-8"))]
 

@@ -286,6 +286,7 @@ def test_a_pipe_gets_utf_8_whatever_the_locale_says_and_may_close(store: Session
     assert process.returncode == 0
 
 
+@pytest.mark.alone
 def test_list_loads_neither_torch_nor_a_screen_and_is_quick(store: SessionStore) -> None:
     build_session(store)
     code = (

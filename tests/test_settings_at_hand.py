@@ -25,6 +25,7 @@ from llama_chat.ui.screens.presets import PresetScreen
 from llama_chat.ui.screens.preview import PreviewCard
 from llama_chat.ui.screens.settings import SettingsScreen
 from llama_chat.ui.screens.system_prompt import SystemPromptScreen
+from llama_chat.ui.transcript.entries import NoticeEntry
 from llama_chat.ui.widgets.filter_list import FilterList
 from llama_chat.ui.widgets.panel_title import PanelTitle
 from llama_chat.ui.widgets.seed_row import SeedRow
@@ -166,7 +167,7 @@ async def test_the_panel_counts_what_is_changed_and_names_the_preset(home: Home,
         await user.sees("own ▾", "•")
         if size != SMALL:
             await user.sees("sampling · 1 changed", "How adventurous")
-        await user.press("d")
+        await user.press("delete")
         await user.until(lambda: now(user) == Sampling())
         await user.until(lambda: "changed" not in user.seen)
 
@@ -227,10 +228,10 @@ async def test_a_seed_is_typed_stepped_and_dropped_in_its_row(home: Home, size) 
         await user.sees("43 locked")
         await user.press(*"9999999999", "enter")
         await says(user, "is outside -1 to 4,294,967,295.")
-        await user.press("d")
+        await user.press("delete")
         await user.until(lambda: user.screen.chat.seed == -1)
         await user.until(lambda: "locked" not in str(row.render()))
-        await user.press("l")
+        await user.press("enter")
         await says(user, "There is no reply yet")
 
 
@@ -487,8 +488,13 @@ async def test_a_folder_that_cannot_be_written_is_told_in_the_card(home: Home) -
         await user.press(*"Cook", "enter")
         await opened(user, SystemPromptScreen)
         await user.press(*"Salt", "ctrl+s")
+        await user.sees("The persona was not saved: ", "Salt")
+        assert user.app.screen.query_one(TextArea).text == "Salt", "what was written is lost"
+        home.paths.prompts.unlink()
+        await user.press("ctrl+s")
         await opened(user, PersonaScreen)
-        await user.sees("The persona was not saved: ")
+        await user.sees("Cook is saved.")
+        assert not [each for each in user.screen.transcript._entries if isinstance(each, NoticeEntry)]
 
 
 # --- keys in the screen of the settings -----------------------------------------------------------------
@@ -505,7 +511,7 @@ async def test_a_key_is_pressed_for_an_action_and_a_conflict_is_named(home: Home
         await user.press("enter")
         await opened(user, KeyScreen)
         await user.press("ctrl+r")
-        await user.sees("Ctrl+R is given to 'regenerate'")
+        await user.sees("Ctrl+R is given to 'again'")
         await user.press("ctrl+a")
         await user.sees("is the prefix of screen")
         await user.press("x")

@@ -10,6 +10,7 @@ from test_chat_app import NARROW, SMALL, WIDE, Home, User, chat, home  # noqa: F
 from textual.widgets import Input
 
 from llama_chat.chat.keys import KEY_ACTIONS
+from llama_chat.errors import SettingsError
 from llama_chat.settings import ChatSettings, ModelSettings, Settings, setting_fields
 from llama_chat.ui.screens.pick import PickScreen
 from llama_chat.ui.screens.setting_value import ValueScreen, shown_in_list, typed_value
@@ -70,6 +71,17 @@ async def test_a_switch_is_turned_and_counts_at_once(home: Home) -> None:  # noq
         await user.press("delete")
         await user.until(lambda: home.saved[1:] == [("chat", "enter_sends", True)])
         assert user.screen.prompt.enter_sends is True
+
+
+async def test_a_disk_that_refuses_is_told_of_where_saved_would_stand(home: Home) -> None:  # noqa: F811
+    def refuse(table: str, key: str, value: object) -> None:
+        raise SettingsError("settings.toml cannot be written.")
+
+    async with chat(replace(home.setup(), save_setting=refuse)) as user:
+        await open_at(user, "enter_sends")
+        await user.press("enter")
+        await user.sees("Not saved: settings.toml cannot be written. It counts from now on.")
+        assert "Saved." not in user.seen
 
 
 async def test_a_number_is_typed_checked_and_moves_its_slider(home: Home) -> None:  # noqa: F811

@@ -84,6 +84,7 @@ def test_every_cut_is_a_problem_and_no_error(tiny: Path, tmp_path: Path) -> None
         assert read_facts(path).problem, length
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("at", [4, 8, 16, 24])
 def test_numbers_that_lie_are_refused_at_once(tiny: Path, tmp_path: Path, at: int) -> None:
     content, path = bytearray(tiny.read_bytes()), tmp_path / "lies.gguf"

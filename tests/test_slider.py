@@ -108,7 +108,7 @@ def test_typed_values_that_do_not_fit_are_refused(setting: str, text: str, why: 
 async def test_arrows_page_and_end_keys_move_and_tell() -> None:
     app = SliderApp("temperature")
     async with app.run_test() as pilot:
-        await pilot.press("right", "pageup", "home", "end", "left", "d")
+        await pilot.press("right", "pageup", "home", "end", "left", "delete")
     assert [value for _, value in app.moves] == pytest.approx([0.75, 1.0, 0.0, 2.0, 1.95, 0.7])
 
 

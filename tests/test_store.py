@@ -394,6 +394,7 @@ def test_a_reply_of_a_dead_process_is_interrupted_and_stays_so(store: SessionSto
     assert last.id == later.id, "looking at a session does not make it the last one"
 
 
+@pytest.mark.alone
 def test_an_interrupted_reply_is_seen_though_the_store_is_locked(store: SessionStore, path: Path) -> None:
     session, _, reply = keep_turn(store)
     store.append_tokens(reply.id, build_tokens(2))

@@ -348,6 +348,7 @@ def test_a_large_file_is_written_anew_when_nobody_else_has_it_open(
     assert deletions_of(store) == []
 
 
+@pytest.mark.alone
 def test_others_write_while_much_is_deleted(store: SessionStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """Many small steps: the write that waited longest waited for one step."""
     monkeypatch.setattr(deleting, "_STEP_S", 0.01)

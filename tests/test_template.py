@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from tiny_models import CHATML, SPECIALS
 from transformers.utils.chat_template_utils import render_jinja_template
 
-from llama_chat import template_sandbox
 from llama_chat.conversation import Message, Reply, Role
 from llama_chat.engine.files.gguf import GGUFFile
 from llama_chat.engine.load import load_engine
@@ -20,8 +19,9 @@ from llama_chat.engine.vocabulary.from_gguf import tokenizer_from_gguf
 from llama_chat.errors import TemplateError
 from llama_chat.events import Ids, Piece, Sampling, Special, Text
 from llama_chat.settings import ModelSettings
-from llama_chat.template import ChatTemplate, render_raw
-from llama_chat.template_sandbox import SandboxedTemplate
+from llama_chat.template import sandbox as template_sandbox
+from llama_chat.template.chat_template import ChatTemplate, render_raw
+from llama_chat.template.sandbox import SandboxedTemplate
 
 TODAY, DATE = "2026-11-22", "22 Nov 2026"
 LLAMA3_SPECIALS = (

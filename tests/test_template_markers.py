@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tiny_models import CHATML, SPECIALS
 
-from llama_chat.template_markers import MAX_MARKERS, forgeable_markers, forgery_notice
+from llama_chat.template.markers import MAX_MARKERS, forgeable_markers, forgery_notice
 
 ZEPHYR = """\
 {% for message in messages %}

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers.utils.chat_template_utils import render_jinja_template
 
-from llama_chat import template_sandbox
 from llama_chat.errors import TemplateError
-from llama_chat.template_sandbox import SandboxedTemplate, render_budget
+from llama_chat.template import sandbox as template_sandbox
+from llama_chat.template.sandbox import SandboxedTemplate, render_budget
 
 BIG = "{% set x = 'x' * 1000000 %}"
 MACRO_END = "{% endfor %}{% endmacro %}{{ m() }}"
@@ -85,6 +85,7 @@ BAD = {
 }  # fmt: skip
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("source", BAD.values(), ids=BAD)
 def test_bad_templates_end_soon_and_small(source: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(template_sandbox, "RENDER_LIMIT_S", 0.3)
@@ -120,6 +121,7 @@ def test_powers_are_small() -> None:
     assert SandboxedTemplate("{{ 2 ** 10 }}").render() == "1024"
 
 
+@pytest.mark.alone
 def test_the_time_limit_is_two_seconds() -> None:
     started = time.monotonic()
     with pytest.raises(TemplateError, match="takes more than 2 s"):
@@ -127,6 +129,7 @@ def test_the_time_limit_is_two_seconds() -> None:
     assert 2 <= time.monotonic() - started < 3
 
 
+@pytest.mark.alone
 def test_renders_can_share_their_time() -> None:
     slow = SandboxedTemplate("{% for i in range(20000) %}{% if i is odd %}{% endif %}{% endfor %}")
     slow.render()

@@ -110,7 +110,9 @@ async def test_a_reply_streams_and_is_replaced_by_its_record() -> None:
         await pilot.pause()
         streamed = rows(view)
         assert streamed[3].endswith("99 tok/s")
-        assert streamed[4:9] == ["▍ Hello", "▍", "▍  py", "▍  x = 1", "▍"]
+        assert streamed[4:9] == [
+            "▍ Hello", "▍", f"▍  py{'1 · copy ⧉':>71}", "▍  x = 1", "▍",
+        ]  # fmt: skip
         view.replace(message("a", "# Hello\n\n```py\nx = 1\n```\nbye", finish_reason="end", model="M"))
         await pilot.pause()
         assert rows(view)[4:] == streamed[4:]

@@ -118,9 +118,9 @@ def test_a_deep_and_wide_tree_is_quick() -> None:
         last = say(talk, "Q", "a")
         if n % 3 == 0:
             talk.add_sibling(last.id, "b")
-    started = time.perf_counter()
+    started = time.thread_time()  # of the processor: the machine may be busy
     assert len(tree_rows(talk)) == len(talk.messages)
-    assert time.perf_counter() - started < 0.1
+    assert time.thread_time() - started < 0.1
 
 
 def test_words_are_found_in_whole_messages_whatever_their_case() -> None:

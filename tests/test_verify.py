@@ -24,9 +24,9 @@ from llama_chat.cli.talk import exit_status
 from llama_chat.cli.verify import as_data, as_lines, parse_positions
 from llama_chat.engine import load as loading
 from llama_chat.engine.choose import read_model
+from llama_chat.engine.files.model import ModelFile
 from llama_chat.engine.hf import build
 from llama_chat.engine.memory import estimate
-from llama_chat.engine.model_file import ModelFile
 from llama_chat.engine.precision import choose_precision
 from llama_chat.engine.verify import plan as planning
 from llama_chat.engine.verify import verify as verifying

@@ -16,6 +16,7 @@ from llama_chat.chat.context.compacting import Compacting
 from llama_chat.chat.machine.switching import Switching
 from llama_chat.chat.opening import Opening
 from llama_chat.chat.prompt.waiting import Waiting
+from llama_chat.chat.replying import Request
 from llama_chat.chat.talk import Talk
 from llama_chat.chat.view import ChatView
 from llama_chat.conversation import Message, Reply, Role, new_seed, title_of
@@ -76,7 +77,7 @@ class Chat(Talk):
             self.view.drop_notices(notices.ABOUT_END)
             self.view.add_message(words)
             self.view.add_message(reply)
-        self.answer(reply, [words], leaf_before=leaf_before, words=words)
+        self.answer(Request(reply, leaf_before, words), [words])
         return True
 
     def edit(self, message_id: str, text: str) -> bool:
@@ -103,11 +104,15 @@ class Chat(Talk):
         words = self.conversation.add_sibling(message_id, text)
         reply = self.conversation.append(Role.ASSISTANT, "", reply=self.new_reply())
         self.show()
-        self.answer(reply, [words], leaf_before=leaf_before, words=words)
+        self.answer(Request(reply, leaf_before, words, edited=path[message_id]), [words])
         return True
 
     def _edit_or_give_back(self, message_id: str, text: str) -> None:
-        if not self.edit(message_id, text):
+        if self.edit(message_id, text):
+            return
+        if (edited := self.conversation.messages.get(message_id)) is not None:
+            self.view.edit_again(edited, text)
+        else:
             self.view.give_back(text)
 
     def last_words(self) -> Message | None:
@@ -117,7 +122,10 @@ class Chat(Talk):
 
     def set_system(self, text: str) -> None:
         """Give the chat another system prompt, from the next reply on."""
-        if text == self.conversation.system:
+        if self.opening.is_going_on:
+            self.opening.when_open(lambda: self.set_system(text))
+            self.view.hint(notices.SYSTEM_WAITS)
+        elif text == self.conversation.system:
             self.view.hint(notices.SYSTEM_UNCHANGED)
         else:
             told = f"{notices.STOPPED} {notices.system_kept(text)}"
@@ -185,7 +193,7 @@ class Chat(Talk):
             self.conversation.leaf_id = at.id
             reply = self.conversation.append(Role.ASSISTANT, "", reply=self.new_reply())
         self.show()
-        self.answer(reply, leaf_before=leaf_before)
+        self.answer(Request(reply, leaf_before))
 
     def go_on(self, message_id: str | None = None) -> None:
         """Let the last reply, or the one of that id, go on from its last token, as if it had never been cut.
@@ -215,7 +223,7 @@ class Chat(Talk):
             self.conversation.update(begun)
             self.view.drop_notices(notices.ABOUT_END)
             self.view.replace_message(begun)
-            self.answer(going_on, leaf_before=leaf_before, is_going_on=True, is_copy=not is_last)
+            self.answer(Request(going_on, leaf_before, is_continuation=True, is_copy=not is_last))
 
     def _make_room(self, reply: Reply) -> None:
         most = room_to_go_on(reply, self.bridge.sampling.current)
@@ -231,7 +239,7 @@ class Chat(Talk):
         self.conversation.begin_step(notices.step_name("it went on with", message))
         reply = self.conversation.add_sibling(message.id, "", reply=self.new_reply())
         self.show()
-        self.answer(reply, leaf_before=leaf_before, given=message.text)
+        self.answer(Request(reply, leaf_before, prefill=message.text))
 
     def stop(self) -> None:
         """End the reply; what it says so far is kept. Words that wait are given back."""

@@ -6,12 +6,12 @@ import contextlib
 import os
 import re
 import secrets
-from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
 from llama_chat.chat.prompt.typed_path import is_folder, typed_path
 from llama_chat.errors import StoreError
+from llama_chat.markup.code_blocks import CodeBlock
 
 LONGEST_NAME = 80
 DEFAULT_STEM = "code"
@@ -39,31 +39,6 @@ _NAME_IN_COMMENT = re.compile(
 )
 _UNSAFE = re.compile(r"[^\w.+-]+")
 _DEVICES = re.compile(r"(?:con|prn|aux|nul|com\d|lpt\d)(?:\.|$)", re.IGNORECASE)
-
-
-@dataclass(frozen=True, slots=True)
-class CodeBlock:
-    """A fence, or a block that is indented."""
-
-    code: str
-    """With the line break at its end that the fence begins a line with."""
-    info: str = ""
-    """What stands behind the opening fence."""
-
-    @property
-    def language(self) -> str:
-        """The first word of the info; empty without one."""
-        return re.split(r"[\s{:,]", self.info.strip(), maxsplit=1)[0]
-
-    @property
-    def to_copy(self) -> str:
-        """Without the last line break: a shell that is given it would run the last line at once."""
-        return self.code.removesuffix("\n")
-
-    @property
-    def line_count(self) -> int:
-        """How many lines of code."""
-        return len(self.to_copy.split("\n")) if self.code else 0
 
 
 def proposed_name(block: CodeBlock) -> str:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from llama_chat.attached import in_short
 from llama_chat.chat.context.summaries import SUMMARY_MESSAGES, summarised_messages
 from llama_chat.chat.view import ChatView
-from llama_chat.chat.words import format_tokens, one_line
+from llama_chat.chat.words import format_tokens
 from llama_chat.conversation import Conversation, Message, Reply
 from llama_chat.errors import Interrupted, LlamaChatError, StoreError
 from llama_chat.events import ModelInfo
-from llama_chat.sanitize import sanitize
+from llama_chat.markup.attached import in_short
+from llama_chat.sanitize import one_line, sanitize
 from llama_chat.sessions import ModelRecord, StoreUnavailable
 
 ABOUT_CONTEXT, ABOUT_MODEL, ABOUT_PROMPT, ABOUT_STORE = "context", "model", "prompt", "store"
@@ -47,6 +47,7 @@ STOPPED_BEFORE = Interrupted("Stopped before the reply began.")
 SYSTEM_UNCHANGED = "The system prompt is as it was."
 
 
+SYSTEM_WAITS = "The session is still being read. The system prompt is for it."
 SYSTEM_STEP = "the change of the system prompt"
 CHOICE_STEP = "the choice of another branch"
 SUMMARY_STEP = "the summary"
@@ -99,8 +100,10 @@ def more_tokens(most: int) -> str:
 
 
 def tell_how_to_go_on(view: ChatView, message: Message, holds: Callable[[], bool]) -> None:
-    """How a reply goes on that has ended before its end, as long as that `holds`."""
+    """How a reply goes on that broke off, as long as that `holds`; not where its end is in sight."""
     reply = message.reply
+    if view.shows_end():
+        return
     if reply is not None and reply.token_ids and reply.finish_reason in ("stopped", "length", "failed"):
         ended = "Stopped." if reply.finish_reason == "stopped" else "Cut."
         ended = "It broke off." if reply.finish_reason == "failed" else ended

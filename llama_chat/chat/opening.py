@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from llama_chat.chat.backstage.saved import SavedSession
-from llama_chat.chat.context.summaries import leave_unfinished
+from llama_chat.chat.context.summaries import take_out_unfinished
 from llama_chat.conversation import Conversation
 from llama_chat.errors import LlamaChatError
 from llama_chat.sessions import ModelRecord, SessionInfo, SessionStore
@@ -55,6 +56,7 @@ class Opening:
     def __init__(self, chat: Chat) -> None:
         self._chat = chat
         self.is_going_on = False
+        self._then: list[Callable[[], None]] = []
         self.unsent = ""
         """Words that wait for a session that is being read."""
 
@@ -63,13 +65,24 @@ class Opening:
         self.give_back()
         self.is_going_on = True
 
+    def when_open(self, action: Callable[[], None]) -> None:
+        """Do it once the session is there that is expected, before the words go into it that wait.
+
+        If it cannot be read, it is done in the chat that stays; a new one is begun without it.
+        """
+        self._then.append(action)
+
+    def _do_what_waits(self) -> None:
+        waiting, self._then = self._then, []
+        for action in waiting:
+            action()
+
     def hold(self, text: str) -> None:
         """Let words wait for the session that is expected."""
         chat = self._chat
         self.unsent = text
         doing = chat.status.doing if chat.status.model_state == "loading" else OPENING
-        chat.status = replace(chat.status, is_replying=True, doing=doing)
-        chat.view.status_changed()
+        chat.set_status(replace(chat.status, is_replying=True, doing=doing))
 
     def open(self, opened: Opened, message_id: str | None = None) -> None:
         """Go on with the session that was expected, unless another chat was begun meanwhile.
@@ -84,7 +97,7 @@ class Opening:
     def _open(self, opened: Opened, message_id: str | None) -> None:
         chat, info = self._chat, opened.info
         had_turns = chat.has_words
-        leave_unfinished(opened.conversation)
+        unfinished = take_out_unfinished(opened.conversation)
         saved = SavedSession(
             chat.bridge.store,
             date=info.date,
@@ -94,6 +107,8 @@ class Opening:
         )
         is_branch = message_id is not None and _take_branch(opened.conversation, message_id)
         chat.go_to(opened.conversation, saved, info.title)
+        if unfinished:
+            chat.bridge.take_back_unfinished(saved, unfinished, opened.conversation.leaf_id)
         if is_branch:
             chat.bridge.choose(saved, opened.conversation.leaf_id)
         chat.show(keep_notices=not had_turns)  # what was said at the start is still to be read
@@ -105,6 +120,7 @@ class Opening:
     def open_none(self) -> None:
         """No session is expected any more; what waited for one goes into the chat that is there."""
         self.is_going_on = False
+        self._do_what_waits()
         held, self.unsent = self.unsent, ""
         if held and not self._chat.send(held):
             self._chat.waiting.give_back()
@@ -115,11 +131,13 @@ class Opening:
         """The session that was expected cannot be read: say so, and give back what waited for it."""
         self.is_going_on = False
         self._chat.view.notice(str(error), "error")
+        self._do_what_waits()
         self.give_back()
 
     def give_up(self) -> None:
         """The session is not wanted any more."""
         self.is_going_on = False
+        self._then.clear()
         self.give_back()
 
     def give_back(self) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
+from llama_chat.chat.backstage.saved import SavedSession
 from llama_chat.chat.live import LiveFigures
 from llama_chat.chat.thoughts import ThoughtMeter
 from llama_chat.chat.words import format_figures
@@ -18,19 +20,44 @@ if TYPE_CHECKING:
     from llama_chat.turn import Prompt  # brings jinja2, which the first paint need not wait for
 
 
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is asked of the model, and what is undone if it does not take the turn."""
+
+    reply: Message
+    """The message at the end of the path, empty or as far as it goes."""
+    leaf_before: str | None
+    """Where the path goes back to, if the model does not take the turn."""
+    words: Message | None = None
+    """The user's message that it answers, when that is new."""
+    edited: Message | None = None
+    """The message that those words take the place of."""
+    prefill: str = ""
+    """What a new reply begins with, in the user's words."""
+    is_continuation: bool = False
+    """Whether the reply is there already, and goes on from its last token."""
+    is_copy: bool = False
+    """Whether it was copied to be gone on with: then it goes again."""
+
+    def turn(self, path: Sequence[Message], saved: SavedSession) -> Turn:
+        """The turn for the worker.
+
+        Args:
+            path: what stands before the reply.
+            saved: where the reply is kept.
+        """
+        if self.is_continuation:
+            written_by = partial(saved.model_of_reply, self.reply.id)
+            return Turn.going_on(self.reply, path, saved.date, written_by)
+        return Turn(self.reply, tuple(path), saved.date, given=self.prefill)
+
+
 @dataclass(slots=True)
 class Replying:
     """One reply from the moment that it is wanted to its last event."""
 
     turn: Turn
-    leaf_before: str | None
-    """Where the conversation goes back to, if the model does not take the turn."""
-    words: Message | None
-    """The user's message that it answers, when that is new."""
-    is_going_on: bool = False
-    """Whether the message was there before, and goes on."""
-    is_copy: bool = False
-    """Whether it is a copy that was made for going on."""
+    request: Request
     figures: LiveFigures = field(default_factory=LiveFigures)
     thoughts: ThoughtMeter = field(default_factory=ThoughtMeter)
     _builder: ReplyBuilder | None = None
@@ -62,17 +89,18 @@ class Replying:
 
         A reply that should have gone on is what it was.
         """
-        if self.is_going_on and not self.is_copy:
+        request = self.request
+        if request.is_copy:
+            conversation.remove(self.id)
+            conversation.leaf_id = request.leaf_before
+            return [self.turn.reply]
+        if request.is_continuation:
             conversation.update(self.turn.reply)
             return []
-        if self.is_copy:
-            conversation.remove(self.id)
-            conversation.leaf_id = self.leaf_before
-            return [self.turn.reply]
-        words = [] if self.words is None else [self.words]
+        words = [] if request.words is None else [request.words]
         for message_id in (self.id, *(message.id for message in words)):
             conversation.remove(message_id)
-        conversation.leaf_id = self.leaf_before
+        conversation.leaf_id = request.leaf_before
         return words
 
     def begin(self, prompt: Prompt, *, model: str) -> None:
@@ -82,7 +110,7 @@ class Replying:
         reply = self.turn.reply.reply
         assert reply is not None
         record = replace(reply, model=model, context_start=prompt.context_start)
-        if self.is_going_on:
+        if self.request.is_continuation:
             self.thoughts = ThoughtMeter(self.turn.reply.text)
         self._builder = ReplyBuilder(replace(self.turn.reply, reply=record))
 
@@ -94,7 +122,11 @@ class Replying:
             self.figures.feed(event)
             if isinstance(event, Token):
                 self.thoughts.feed(event.text, event.seconds)
-            if isinstance(event, Prefilled) and event.forced_text is not None and self.is_going_on:
+            if (
+                isinstance(event, Prefilled)
+                and event.forced_text is not None
+                and self.request.is_continuation
+            ):
                 self._is_rewritten |= event.forced_text != self.turn.reply.text
         return self.figures.take_text()
 

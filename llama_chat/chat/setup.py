@@ -7,15 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from llama_chat.events import EngineLoader
 from llama_chat.paths import Paths
 from llama_chat.settings import Settings, SettingValue
-from llama_chat.shelves.fit import ShortFit
-from llama_chat.shelves.to_load import ModelToLoad
-from llama_chat.shelves.to_load import Puller as Puller
 
 if TYPE_CHECKING:
     from llama_chat.chat.machine.devices import DeviceAccess
+    from llama_chat.events import EngineLoader
+    from llama_chat.shelves.fit import ShortFit
+    from llama_chat.shelves.to_load import ModelToLoad, Puller
 
 
 @dataclass(frozen=True, slots=True)

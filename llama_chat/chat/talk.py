@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import date
-from functools import partial
 
 from llama_chat.chat import notices
 from llama_chat.chat.backstage import notes
@@ -14,13 +13,12 @@ from llama_chat.chat.backstage.saved import SavedSession
 from llama_chat.chat.branches.siblings import forks, shown_path
 from llama_chat.chat.context.figures import ContextWatch
 from llama_chat.chat.live import Status
-from llama_chat.chat.replying import Replying
+from llama_chat.chat.replying import Replying, Request
 from llama_chat.chat.view import ChatView
 from llama_chat.conversation import Conversation, Message, Role
 from llama_chat.errors import LlamaChatError
 from llama_chat.events import Failed, Finished, ModelInfo
 from llama_chat.settings import ChatSettings
-from llama_chat.worker import Turn
 
 
 class Talk:
@@ -94,7 +92,7 @@ class Talk:
             self.view.set_place(fork.message_id, fork.place, len(fork.siblings))
         if path and self.is_foreign(path[-1]):
             self.view.set_head(path[-1].id, notices.WRITTEN_ELSEWHERE)
-        self._update(self.status.of_path(path))
+        self.set_status(self.status.of_path(path))
         notices.mark_context(self.view, self.conversation, self.status.dropped_messages)
         notices.mark_summary(self.view, self.conversation)
         self.view.session_changed()
@@ -127,48 +125,34 @@ class Talk:
 
     def answer(
         self,
-        reply: Message,
+        request: Request,
         new: Sequence[Message] = (),
         *,
-        leaf_before: str | None,
-        words: Message | None = None,
-        is_going_on: bool = False,
-        is_copy: bool = False,
-        given: str = "",
         afterwards: Callable[[], None] | None = None,
     ) -> None:
         """Have the reply at the end of the path written.
 
         Args:
-            reply: the message, empty or as far as it goes.
+            request: the reply.
             new: messages before it that are not kept yet.
-            leaf_before: where the path goes back to, if the model does not take the turn.
-            words: the user's message that it answers, when that is new.
-            is_going_on: the reply is there already.
-            is_copy: it was copied for this, and goes again if the model does not take the turn.
-            given: what a new reply begins with, in the user's words.
             afterwards: called when the reply is over or was not taken, before anything else follows.
         """
-        path = self.conversation.path()[:-1]
-        if is_going_on:
-            written_by = partial(self.saved.model_of_reply, reply.id)
-            turn, leaf_id = Turn.going_on(reply, path, self.saved.date, written_by), reply.id
-        else:
-            turn, leaf_id = Turn(reply, tuple(path), self.saved.date, given=given), path[-1].id
+        turn = request.turn(self.conversation.path()[:-1], self.saved)
+        leaf_id = request.reply.id if request.is_continuation else request.reply.parent_id
         kept = self.bridge.keep(self.saved, [*self._unkept, *new], leaf_id)
         self._unkept = []
-        self._replying = Replying(turn, leaf_before, words, is_going_on, is_copy)
+        self._replying = Replying(turn, request)
         self._afterwards = afterwards
         self.load_again()
         self.bridge.answer(turn, self.saved, kept)
         self._set_live_head(self._replying)
-        self._update(replace(self.status, is_replying=True, first_token_s=None))
+        self.set_status(replace(self.status, is_replying=True, first_token_s=None))
 
     def load_again(self) -> None:
         """Try to load the model once more, if it could not be."""
         if self.status.model_state == "failed":
             self.view.drop_notices(notices.ABOUT_MODEL)
-            self._update(replace(self.status, model_state="loading", doing="loading", fraction=None))
+            self.set_status(replace(self.status, model_state="loading", doing="loading", fraction=None))
             self.bridge.worker.load()
 
     def stop(self) -> None:
@@ -178,7 +162,7 @@ class Talk:
         if self.bridge.stop(replying.turn):
             self._refused(replying.id, notices.STOPPED_BEFORE)
         else:
-            self._update(replace(self.status, doing="stopping"))
+            self.set_status(replace(self.status, doing="stopping"))
 
     def when_idle(self, action: Callable[[], None], *, told: str = "") -> None:
         """Do it now, or once the reply that runs was stopped and kept, which is then `told`.
@@ -202,7 +186,7 @@ class Talk:
         """Nothing runs any more."""
         doing = {"ready": "ready", "failed": "no model"}.get(self.status.model_state, self.status.doing)
         fraction = self.status.fraction if self.status.model_state == "loading" else None
-        self._update(replace(self.status, is_replying=False, doing=doing, fraction=fraction))
+        self.set_status(replace(self.status, is_replying=False, doing=doing, fraction=fraction))
 
     def _ended(self, finish_reason: str | None = None) -> None:  # noqa: ARG002  (for `Chat`)
         self._replying = None
@@ -215,7 +199,8 @@ class Talk:
         for then in waiting:
             self.when_idle(then)
 
-    def _update(self, status: Status) -> None:
+    def set_status(self, status: Status) -> None:
+        """Show what the program is at; a context that fills up is told of."""
         self.status = status
         self.view.status_changed()
         if words := self._context_watch.words(status):
@@ -230,7 +215,7 @@ class Talk:
                 self.view.pulling(note)
             case notes.LoadingNote(progress):
                 self.view.pull_ended()
-                self._update(replace(self.status, doing=progress.what, fraction=progress.fraction))
+                self.set_status(replace(self.status, doing=progress.what, fraction=progress.fraction))
             case notes.Loaded(info):
                 self._loaded(info)
             case notes.NotLoaded(error):
@@ -242,7 +227,7 @@ class Talk:
             case notes.Happened():
                 self._happened(note)
             case notes.Kept(is_saved, can_be):
-                self._update(replace(self.status, is_saved=is_saved, can_be_saved=can_be))
+                self.set_status(replace(self.status, is_saved=is_saved, can_be_saved=can_be))
                 if is_saved:
                     self.view.drop_notices(notices.ABOUT_STORE)
             case notes.NotKept(error):
@@ -259,7 +244,7 @@ class Talk:
             self.saved.model = info.name
         self.view.pull_ended()
         self.view.drop_notices(notices.ABOUT_MODEL)
-        self._update(self.status.with_model(info))
+        self.set_status(self.status.with_model(info))
         notices.tell_of_model(self.view, info)
         self.tell_other_model()
 
@@ -271,7 +256,7 @@ class Talk:
     def _not_loaded(self, error: LlamaChatError) -> None:
         self.load_error = error
         self.view.pull_ended()
-        self._update(replace(self.status, model_state="failed", doing="no model", fraction=None))
+        self.set_status(replace(self.status, model_state="failed", doing="no model", fraction=None))
         if self._replying is None:  # else its turn is refused next, and says so
             notices.tell_refusal(self.view, error, is_model_missing=True)
 
@@ -285,9 +270,9 @@ class Talk:
         replying.begin(prompt, model=self.model_label)
         self.view.drop_notices(notices.ABOUT_PROMPT)
         status = replace(self.status, dropped_messages=prompt.dropped_messages)
-        self._update(replying.figures.status(status))
+        self.set_status(replying.figures.status(status))
         notices.mark_context(self.view, self.conversation, prompt.dropped_messages)
-        if replying.is_going_on and self.info is not None:
+        if replying.request.is_continuation and self.info is not None:
             notices.tell_where_it_goes_on(self.view, replying.turn.reply, self.info)
 
     def _refused(self, reply_id: str, error: LlamaChatError) -> None:
@@ -296,7 +281,7 @@ class Talk:
         refused = replying.take_back(self.conversation)
         for words in refused:
             if words.role is Role.USER:
-                self.view.give_back(words.text)
+                self._give_back(words.text, replying.request.edited)
         self.bridge.take_back(
             self.saved, refused, self.conversation.leaf_id, is_everything=not self.has_words
         )
@@ -309,6 +294,12 @@ class Talk:
             notices.tell_refusal(self.view, error, is_model_missing=is_missing)
         self._ended()
 
+    def _give_back(self, text: str, edited: Message | None) -> None:
+        if edited is None:
+            self.view.give_back(text)
+        else:
+            self.view.edit_again(edited, text)
+
     def _happened(self, note: notes.Happened) -> None:
         if (replying := self._current(note.reply_id)) is None:
             return
@@ -319,7 +310,7 @@ class Talk:
             self.view.append_text(note.reply_id, text)
         if figures := replying.thoughts.take_figures():
             self.view.set_thoughts(note.reply_id, figures)
-        self._update(replying.figures.status(self.status))
+        self.set_status(replying.figures.status(self.status))
         if isinstance(note.events[-1], Finished | Failed):
             self.conversation.update(replying.message)
             self.view.replace_message(replying.message)

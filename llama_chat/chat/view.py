@@ -53,6 +53,9 @@ class ChatView(Protocol):
     def show_beginning(self, message_id: str) -> None:
         """Scroll no further than is needed to see where the message begins."""
 
+    def shows_end(self) -> bool:
+        """Whether the end of the chat is in sight, with what stands below the last message."""
+
     def sampling_changed(self) -> None:
         """The settings of the sampling were changed elsewhere than on the sliders."""
 
@@ -68,6 +71,9 @@ class ChatView(Protocol):
 
     def give_back(self, text: str) -> None:
         """The words could not be sent: they belong into the prompt again."""
+
+    def edit_again(self, message: Message, text: str) -> None:
+        """The words could not take the place of the message: they belong into the prompt again, for it."""
 
     def pulling(self, note: notes.Pulling) -> None:
         """The model's file is being fetched."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from llama_chat.chat.context.summaries import summarised_messages
 from llama_chat.conversation import Message, Reply, Role
-from llama_chat.sanitize import sanitize
+from llama_chat.sanitize import one_line, sanitize
 
 
 def name_of(message: Message) -> str:
@@ -61,8 +61,3 @@ def format_figures(tokens: int, tok_per_s: float) -> str:
     its left: nothing jumps, and nothing is filled up with spaces.
     """
     return f"{format_tokens(tokens)} · {format_speed(tok_per_s)}"
-
-
-def one_line(text: str) -> str:
-    """Foreign words as one safe line."""
-    return " ".join(sanitize(text).split())

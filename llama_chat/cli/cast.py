@@ -17,6 +17,7 @@ from llama_chat.cli.talk import say
 from llama_chat.errors import StoreError, UsageError
 from llama_chat.paths import Paths, replacing
 from llama_chat.replay import Player, Timeline, clock
+from llama_chat.sanitize import one_line
 from llama_chat.settings import LoadedSettings
 from llama_chat.units import bytes_text
 
@@ -66,7 +67,7 @@ def write_cast(
     header = {
         **{"version": 2, "width": columns, "height": lines, "timestamp": int(timeline.info.created_at)},
         **{"duration": total_s},
-        **{"title": " ".join(timeline.info.title.split()), "env": {"TERM": "xterm-256color"}},
+        **{"title": one_line(timeline.info.title), "env": {"TERM": "xterm-256color"}},
     }
     looks = ReplayLooks(loaded.settings.chat.theme, paths.user_themes, loaded.notices)
     with _written(target) as file, _Progress(sys.stderr, total_s) as progress:

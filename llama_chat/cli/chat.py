@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
-import threading
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from llama_chat.catalogue import PullProgress, fetch, find_model
 from llama_chat.cli.device_access import device_access
 from llama_chat.cli.engines import engine_loader, fetched_path
-from llama_chat.cli.other_models import ModelOpener, fit_finder, label_of
+from llama_chat.cli.other_models import ModelOpener, fetcher, fit_finder, label_of
 from llama_chat.errors import UsageError
+from llama_chat.model_names import find_model
 from llama_chat.paths import Paths
 from llama_chat.settings import LoadedSettings, save_setting
 
@@ -50,6 +49,16 @@ def open_chat(
     if not is_plain:
         _check_terminal()
         is_plain = os.environ.get("TERM") in DUMB_TERMINALS
+    gc.disable()  # until the first paint, imports too: 50 of 450 ms (2026-11-22)
+    try:
+        return _open_chat(loaded, paths, resume, continue_last, is_plain)
+    finally:
+        gc.enable()
+
+
+def _open_chat(
+    loaded: LoadedSettings, paths: Paths, resume: str | None, continue_last: bool, is_plain: bool
+) -> int:
     notices: tuple[str, ...] = ()
     if resume is not None:
         resume, notices = _found_session(paths.sessions_file, resume)
@@ -61,6 +70,7 @@ def open_chat(
     if is_plain:
         from llama_chat.cli.plain import run_plain_chat
 
+        gc.enable()
         return run_plain_chat(setup)
     os.environ.setdefault("TEXTUAL_FPS", str(FRAMES_PER_S))  # read when textual is imported
     from llama_chat.ui.app import run_chat
@@ -97,10 +107,6 @@ def build_setup(
     found = find_model(settings.model.model, paths.models)
     missing = None if isinstance(found, Path) else found
 
-    def pull(report: Callable[[PullProgress], None], cancel: threading.Event) -> object:
-        assert missing is not None, "only asked for when the model is not at hand"
-        return fetch(missing, paths.models, report, cancel)
-
     def path() -> Path:
         return found if isinstance(found, Path) else fetched_path(settings.model.model, paths.models)
 
@@ -111,7 +117,7 @@ def build_setup(
         paths=paths,
         loader=engine_loader(path, settings.model),
         model_label=label_of(found) if isinstance(found, Path) else found.title,
-        pull=pull if missing is not None else None,
+        pull=fetcher(missing, paths.models) if missing is not None else None,
         save_setting=lambda table, key, value: save_setting(paths.settings_file, table, key, value),
         resume=resume,
         continue_last=continue_last,

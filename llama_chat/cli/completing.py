@@ -68,7 +68,7 @@ def complete_sessions(_ctx: click.Context, _param: click.Parameter, incomplete: 
         return []
     found = recent_titles(path, incomplete, SESSIONS)
     return [
-        CompletionItem(max(short_id(session_id), incomplete, key=len), help=_one_line(title))
+        CompletionItem(max(short_id(session_id), incomplete, key=len), help=_short(title))
         for session_id, title in found
     ]
 
@@ -94,8 +94,8 @@ def _fitting(words: Iterable[str], incomplete: str) -> _Items:
     return [CompletionItem(w) for w in words if w.startswith(incomplete) and _PLAIN.fullmatch(w)]
 
 
-def _one_line(title: str) -> str:
-    from llama_chat.sanitize import sanitize
+def _short(title: str) -> str:
+    from llama_chat.sanitize import one_line
 
-    words = " ".join(sanitize(title).split())
+    words = one_line(title)
     return words if len(words) <= HELP_LETTERS else f"{words[: HELP_LETTERS - 1]}…"

@@ -18,6 +18,7 @@ from llama_chat.editor import edit_file
 from llama_chat.errors import SettingsError
 from llama_chat.key_wishes import KEYS_TABLE, KeyWish
 from llama_chat.paths import user_paths
+from llama_chat.sanitize import sanitize
 from llama_chat.setting_origins import Origin, make_first_file, setting_origins
 from llama_chat.settings import read_layers
 
@@ -54,7 +55,8 @@ def show_command(ctx: click.Context, as_json: bool) -> None:
 @config.command("path")
 def path_command() -> None:
     """Where the settings file is, or would be."""
-    click.echo(str(user_paths().settings_file))
+    path = str(user_paths().settings_file)
+    click.echo(sanitize(path) if sys.stdout.isatty() else path)  # a script gets the exact name
 
 
 @config.command("edit", short_help="Open the settings file in an editor, then check it.")

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from llama_chat.chat.machine.devices import DeviceAccess, DevicesFound
 from llama_chat.cli.other_models import ModelOpener
 from llama_chat.settings import ModelSettings
-from llama_chat.shelves.fit import ShortFit
+
+if TYPE_CHECKING:
+    from llama_chat.shelves.fit import ShortFit
 
 
 def device_access(opener: ModelOpener) -> DeviceAccess:

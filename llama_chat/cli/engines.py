@@ -9,9 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TextIO
 
-from llama_chat.catalogue import find_model
 from llama_chat.errors import ModelError
 from llama_chat.events import Engine, EngineLoader, Loading
+from llama_chat.model_names import find_model
 from llama_chat.paths import Paths
 from llama_chat.settings import ModelSettings, Settings
 
@@ -87,11 +87,11 @@ class LoadingLine:
         """Show how far it is; before the weights come, that it has begun."""
         if not self._is_terminal:
             return
-        from llama_chat.cli.tables import cut, one_line
+        from llama_chat.cli.tables import cut, pictured_line
 
         percent = f" {int(100 * loading.fraction)} %" if loading.what == "weights" else ""
         cells = shutil.get_terminal_size().columns - 1
-        self._draw(cut(one_line(f"Loading {self._name}…{percent}"), cells))
+        self._draw(cut(pictured_line(f"Loading {self._name}…{percent}"), cells))
 
     def _draw(self, text: str) -> None:
         """Put the text in the place of what is shown."""

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from llama_chat.cli.pairs import AT_BARS, Pair, pair_lines
-from llama_chat.cli.tables import Column, Painter, cells_of, count_text, cut, one_line, table_lines
+from llama_chat.cli.tables import Column, Painter, cells_of, count_text, cut, pictured_line, table_lines
 from llama_chat.units import bytes_text
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def listing_lines(listing: Listing, painter: Painter, width: int | None, *, show
     for part in listing.parts:
         yield from _part_lines(part, listing.path, painter, width, shows_all=shows_all)
     for name, document in listing.documents.items():
-        yield painter.bold(one_line(name))
+        yield painter.bold(pictured_line(name))
         yield from _pairs(document, width)
         yield ""
     for facts in listing.tokenizers:
@@ -46,12 +46,12 @@ def statistics_lines(found: Chosen, painter: Painter, width: int | None = None) 
     """One tensor with the figures of its values."""
     row = found.row
     shape = " × ".join(map(str, row.shape)) or "one value"
-    facts = one_line(f"{shape}{INDENT}{row.type_name}{INDENT}{bytes_text(row.nbytes)}")
+    facts = pictured_line(f"{shape}{INDENT}{row.type_name}{INDENT}{bytes_text(row.nbytes)}")
     yield from _head_lines(row.name, facts, painter, width)
     in_gguf = f"; in GGUF: {row.gguf_name}" if row.gguf_name != row.name else ""
     yield INDENT + painter.dim(_cut(row.file + _shares(row) + in_gguf, width))
     if found.statistics is None:
-        yield INDENT + one_line(found.problem)
+        yield INDENT + pictured_line(found.problem)
     else:
         yield from _figures(found.statistics, width)
     yield ""
@@ -63,7 +63,7 @@ def _shares(row: TensorRow) -> str:
 
 def _head_lines(name: str, facts: str, painter: Painter, width: int | None) -> Iterator[str]:
     """What it is called, and what it is: below that where one line has no room for both."""
-    name = one_line(name)
+    name = pictured_line(name)
     if width and cells_of(name) + len(INDENT) + cells_of(facts) > width:
         yield painter.bold(cut(name, width))
         yield INDENT + facts
@@ -72,7 +72,7 @@ def _head_lines(name: str, facts: str, painter: Painter, width: int | None) -> I
 
 
 def _cut(text: str, width: int | None) -> str:
-    text = one_line(text)
+    text = pictured_line(text)
     return cut(text, width - len(INDENT)) if width else text
 
 
@@ -155,10 +155,10 @@ def value_text(value: Any) -> str:
         kind = {"bytes": "texts", "str": "texts", "dict": "objects"}.get(kinds.pop(), "numbers")
         return f"[{len(value):,} {kind if not kinds else 'values'}]"
     if isinstance(value, str):
-        return cut(one_line(value), VALUE_CELLS)
+        return cut(pictured_line(value), VALUE_CELLS)
     if isinstance(value, float):
         value = _shortest(value)
-    return cut(one_line(json.dumps(value, ensure_ascii=False, default=_text)), LIST_CELLS)
+    return cut(pictured_line(json.dumps(value, ensure_ascii=False, default=_text)), LIST_CELLS)
 
 
 def _shortest(value: float) -> float:
@@ -177,7 +177,7 @@ def _text(value: Any) -> str:
 
 
 def _tokenizer_lines(facts: TokenizerFacts, painter: Painter, width: int | None) -> Iterator[str]:
-    yield painter.bold("tokenizer") + f"{INDENT}{one_line(facts.file)}"
+    yield painter.bold("tokenizer") + f"{INDENT}{pictured_line(facts.file)}"
     text_of = {i: text for text, i in facts.special_tokens.items()}
 
     def named(token_id: int) -> str:

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import sys
-import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from llama_chat.catalogue import PullProgress, fetch, find_model
 from llama_chat.cli.engines import fetched_path
 from llama_chat.events import Engine, Loading
-from llama_chat.hub.names import snapshot_name
+from llama_chat.model_names import Fetchable, find_model
 from llama_chat.paths import Paths
 from llama_chat.settings import ModelSettings
-from llama_chat.shelves.fit import ShortFit
 from llama_chat.shelves.to_load import ModelToLoad, Puller
 
 if TYPE_CHECKING:
+    import threading
+
+    from llama_chat.engine.files.model import ModelFile
     from llama_chat.engine.hf.other_model import OtherModel
-    from llama_chat.engine.model_file import ModelFile
+    from llama_chat.pull_progress import PullProgress
+    from llama_chat.shelves.fit import ShortFit
 
 
 class ModelOpener:
@@ -61,11 +62,7 @@ class ModelOpener:
         if isinstance(found, Path):
             opened = _Opened(lambda: found, settings, self._note)
             return ModelToLoad(label_of(found), opened.load, check=opened.check)
-
-        def pull(report: Callable[[PullProgress], None], cancel: threading.Event) -> object:
-            return fetch(found, self._paths.models, report, cancel)
-
-        fetching: Puller = pull
+        fetching = fetcher(found, self._paths.models)
         opened = _Opened(lambda: fetched_path(name, self._paths.models), settings, self._note)
         return ModelToLoad(found.title, opened.load, fetching, opened.check)
 
@@ -82,8 +79,22 @@ def model_opener(settings: ModelSettings, paths: Paths) -> Callable[[str], Model
     return ModelOpener(settings, paths).open
 
 
+def fetcher(model: Fetchable, models_folder: Path) -> Puller:
+    """What brings the model here when it is called."""
+
+    def pull(report: Callable[[PullProgress], None], cancel: threading.Event) -> object:
+        from llama_chat.catalogue import fetch
+
+        return fetch(model, models_folder, report, cancel)
+
+    return pull
+
+
 def label_of(path: Path) -> str:
     """The model's name before its file is opened."""
+    if path.suffix == ".gguf" and path.is_file():  # neither the Hub's snapshots nor Ollama's blobs end so
+        return path.stem
+    from llama_chat.hub.names import snapshot_name
     from llama_chat.shelves.ollama import blob_name
 
     return snapshot_name(path) or blob_name(path) or (path.name if path.is_dir() else path.stem)
@@ -144,7 +155,7 @@ class _Opened:
 
 def _fitting(settings: ModelSettings, model: ModelFile | OtherModel) -> ModelSettings:
     """Without a `--context` that was meant for a model with a longer one."""
-    from llama_chat.engine.model_file import ModelFile
+    from llama_chat.engine.files.model import ModelFile
 
     if isinstance(model, ModelFile) and settings.context > model.config.context_length:
         return replace(settings, context=0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from llama_chat.cli.tables import GAP, anywhere, cells_of, cut, one_line
+from llama_chat.cli.tables import GAP, anywhere, cells_of, cut, pictured_line
 
 _LEAST_VALUE = 24
 _LEAST_LABEL = 12
@@ -33,14 +33,14 @@ def pair_lines(pairs: Sequence[Pair], width: int | None, indent: str) -> Iterato
         width: of the terminal; None: every pair stands in one line.
         indent: stands before every line.
     """
-    labels = max((cells_of(one_line(pair.label)) for pair in pairs), default=0)
+    labels = max((cells_of(pictured_line(pair.label)) for pair in pairs), default=0)
     room = None
     if width:
         most = width - cells_of(indent + GAP)
         labels = min(labels, max(_LEAST_LABEL, most - _LEAST_VALUE))
         room = max(1, most - labels)
     for pair in pairs:
-        label, text = cut(one_line(pair.label), labels), one_line(pair.text)
+        label, text = cut(pictured_line(pair.label), labels), pictured_line(pair.text)
         if room and not pair.breaks:
             text = cut(text, room)
         first, *rest = broken(text, room, pair.breaks) if room and pair.breaks else [text]

@@ -1,6 +1,6 @@
 """`llama-chat --plain`: the chat line by line, for screen readers, pipes and terminals that only print.
 
-It is the same chat as on the screen (`ui.chat`, which knows its view by its methods): the same store, the
+It is the same chat as on the screen (`chat.chat`, which knows its view by its methods): the same store, the
 same branches, the same refusals. Nothing here draws: what was printed stays as it is.
 """
 
@@ -22,7 +22,6 @@ from llama_chat.chat.machine.model_name import name_and_type
 from llama_chat.chat.picks.preset_shelf import PresetShelf
 from llama_chat.chat.prompt.attaching import Attachment
 from llama_chat.chat.setup import ChatSetup
-from llama_chat.chat.words import one_line
 from llama_chat.cli.plain_attaching import with_files
 from llama_chat.cli.plain_commands import run_command
 from llama_chat.cli.plain_input import LineReader
@@ -32,6 +31,7 @@ from llama_chat.cli.plain_view import PlainView
 from llama_chat.cli.talk import say
 from llama_chat.conversation import short_id
 from llama_chat.errors import Interrupted, LlamaChatError, StoreError, UsageError
+from llama_chat.sanitize import one_line
 from llama_chat.settings import SettingValue
 from llama_chat.shelves.to_load import ModelToLoad
 
@@ -68,7 +68,9 @@ class PlainChat:
         self.view = PlainView(is_talk=is_talk, model_name=self._model_name)
         self.chat = Chat(self.bridge, self.view, setup.settings.chat, name_and_type(setup.model_label)[0])
         self.paths = setup.paths
-        self.presets = PresetShelf(self.bridge, setup.settings.presets, setup.paths.settings_file)
+        # What a script sets is for the script.
+        kept_in = setup.paths.settings_file if reader.is_terminal else None
+        self.presets = PresetShelf(self.bridge, setup.settings.presets, kept_in)
         self.interruptions = Interruptions(self._wake)
         self.editing: str | None = None
         """The id of the message that the next words take the place of."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from llama_chat.attached import AttachedFile, parts_of
 from llama_chat.chat.backstage.counting import tokens_of
 from llama_chat.chat.prompt.attaching import Attachment, read_attachment
 from llama_chat.chat.prompt.pasted_paths import typed_files
 from llama_chat.cli.talk import say
+from llama_chat.markup.attached import AttachedFile, parts_of
 from llama_chat.units import bytes_text
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from llama_chat.chat import notices
 from llama_chat.chat.branches.siblings import last_fork
-from llama_chat.chat.commands import parse_setting
 from llama_chat.chat.keys import COMMANDS, KEY_ACTIONS
+from llama_chat.chat.picks.one_setting import set_by_words
 from llama_chat.chat.picks.preset_shelf import PRESET_WORDS
 from llama_chat.chat.picks.seeds import SEED_WORDS
 from llama_chat.cli import plain_attaching, plain_context, plain_sessions, plain_settings, plain_tree
@@ -181,13 +181,7 @@ def _set(plain: PlainChat, rest: str) -> None:
             value_text = setting_value(field.name, getattr(now, field.name))
             say(f"{field.name} is {value_text}. {field.metadata['help']}")
         return
-    name, value = parse_setting(rest)
-    if value is None:
-        say(f"{name} is {setting_value(name, getattr(now, name))}. /set {name} 1 would change it.")
-        return
-    plain.bridge.sampling.change(**{name: value})
-    plain.bridge.save_setting("sampling", name, value)
-    say(f"{name} is {setting_value(name, value)} from the next token on.")
+    say(set_by_words(plain.bridge, rest))
 
 
 def _model(plain: PlainChat, rest: str) -> None:

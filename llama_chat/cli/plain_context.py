@@ -11,8 +11,8 @@ from llama_chat.cli.talk import say
 from llama_chat.conversation import Role
 
 if TYPE_CHECKING:
-    from llama_chat.chat.code_files import CodeBlock
     from llama_chat.cli.plain import PlainChat
+    from llama_chat.markup.code_blocks import CodeBlock
 
 
 def save_code(plain: PlainChat, rest: str) -> None:
@@ -33,7 +33,7 @@ def save_code(plain: PlainChat, rest: str) -> None:
 
 
 def _last_blocks(plain: PlainChat) -> list[CodeBlock]:
-    from llama_chat.ui.markdown.code_blocks import code_blocks  # with textual: 0.15 s, for this command only
+    from llama_chat.markup.code_blocks import code_blocks  # with markdown-it, for this command only
 
     replies = (each for each in reversed(plain.chat.conversation.path()) if each.role is Role.ASSISTANT)
     return next((found for reply in replies if (found := code_blocks(reply.text))), [])

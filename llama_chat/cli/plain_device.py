@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from llama_chat.chat.machine.devices import DevicesFound, is_same, parse_device
 from llama_chat.cli.talk import say
 from llama_chat.errors import UsageError
-from llama_chat.sanitize import sanitize
+from llama_chat.sanitize import one_line, sanitize
 
 if TYPE_CHECKING:
     from llama_chat.cli.plain import PlainChat
@@ -29,7 +29,7 @@ def run_on_device(plain: PlainChat, words: str) -> None:
         return
     device = parse_device(words)
     if info is not None and is_same(device, info.device):
-        say(f"{info.name} runs on {info.device} already.")
+        say(f"{one_line(info.name)} runs on {info.device} already.")
         return
     name = info.path if info is not None else plain.setup.settings.model.model
     plain.switch_to(access.open_model(name, device))
@@ -43,10 +43,10 @@ def _list(plain: PlainChat, found: DevicesFound) -> None:
         if device.fast:
             parts.append(f"fast: {' '.join(device.fast)}")
         if info is not None and device.name == info.device:
-            parts.append(f"{info.name} runs there")
+            parts.append(f"{one_line(info.name)} runs there")
         elif info is not None and not device.problem:
             fit = access.fit(Path(info.path), device.name, 0)
-            parts += [f"{info.name} {fit.verdict}"] if fit is not None else []
+            parts += [f"{one_line(info.name)} {fit.verdict}"] if fit is not None else []
         say("; ".join([*parts, sanitize(device.problem)] if device.problem else parts) + ".")
     for line in found.missing:
         say(sanitize(line))

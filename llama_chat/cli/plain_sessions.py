@@ -11,8 +11,9 @@ from llama_chat.cli.tables import count_text
 from llama_chat.cli.talk import say
 from llama_chat.conversation import short_id
 from llama_chat.errors import LlamaChatError, UsageError
+from llama_chat.sanitize import one_line
 from llama_chat.sessions import SessionInfo
-from llama_chat.sessions.words import WHO, one_line, when_text
+from llama_chat.sessions.words import WHO, when_text
 
 if TYPE_CHECKING:
     from llama_chat.cli.plain import PlainChat

@@ -47,7 +47,8 @@ def persona(plain: PlainChat, rest: str) -> None:
     Raises:
         UsageError: there is none of that name.
     """
-    from llama_chat.personas import load_personas, one_line
+    from llama_chat.personas import load_personas
+    from llama_chat.sanitize import one_line
 
     loaded = load_personas(plain.paths.prompts)
     if rest:

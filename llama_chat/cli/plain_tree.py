@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from llama_chat.chat.branches.tree import TreeRow, facts, first_words, speaker, tree_rows
@@ -43,11 +44,7 @@ def branch(plain: PlainChat, rest: str) -> None:
     Raises:
         UsageError: there is no such message.
     """
-    row = _numbered(plain, rest)
-    with plain.view.silent():
-        plain.chat.steps.show_message(row.message_id)
-        plain.chat.branching.branch(row.message_id)
-    say(end_words(plain.chat.conversation.path()))
+    _do_there(plain, rest, plain.chat.branching.branch)
 
 
 def delete(plain: PlainChat, rest: str) -> None:
@@ -56,10 +53,15 @@ def delete(plain: PlainChat, rest: str) -> None:
     Raises:
         UsageError: there is no such message.
     """
-    row = _numbered(plain, rest)
+    _do_there(plain, rest, plain.chat.branching.delete_from)
+
+
+def _do_there(plain: PlainChat, number: str, action: Callable[[str], None]) -> None:
+    """Go to the message of that number, act there, and say where the chat ends now."""
+    row = _numbered(plain, number)
     with plain.view.silent():
         plain.chat.steps.show_message(row.message_id)
-        plain.chat.branching.delete_from(row.message_id)
+        action(row.message_id)
     say(end_words(plain.chat.conversation.path()))
 
 

@@ -169,6 +169,10 @@ class PlainView:
     def show_beginning(self, message_id: str) -> None:
         """Nothing scrolls here."""
 
+    def shows_end(self) -> bool:
+        """No: lines do not say how the reply before them ended."""
+        return False
+
     def go_to_message(self, message_id: str) -> None:
         """The end of the path is printed anyway."""
 
@@ -189,6 +193,10 @@ class PlainView:
     def give_back(self, text: str) -> None:
         """Keep the words for the next line."""
         self.given_back = text
+
+    def edit_again(self, message: Message, text: str) -> None:  # noqa: ARG002  (said anew, at the end)
+        """Keep the words for the next line."""
+        self.give_back(text)
 
     # --- the model ------------------------------------------------------------------------------------
 

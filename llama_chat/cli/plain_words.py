@@ -6,11 +6,11 @@ import functools
 import re
 from collections.abc import Mapping, Sequence
 
-from llama_chat.attached import in_short
 from llama_chat.chat.keys import KEY_ACTIONS, key_name
-from llama_chat.chat.words import name_of, one_line
+from llama_chat.chat.words import name_of
 from llama_chat.conversation import Message, Role
-from llama_chat.sanitize import sanitize
+from llama_chat.markup.attached import in_short
+from llama_chat.sanitize import one_line, sanitize
 
 _OTHERWISE = {
     "Esc": "Ctrl+C",  # nothing can be typed while a reply is written

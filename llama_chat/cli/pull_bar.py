@@ -10,6 +10,7 @@ from typing import TextIO
 
 from llama_chat.catalogue import Fetchable, fetch
 from llama_chat.pull_progress import PullProgress
+from llama_chat.sanitize import one_line
 from llama_chat.units import bytes_text
 
 BAR_CELLS = 24
@@ -35,7 +36,7 @@ class ProgressTeller:
         is_new = self._last is None or self._last.what != progress.what
         if is_new:
             self.end()
-            self._write(f"{progress.what}…\n")
+            self._write(f"{one_line(progress.what)}…\n")
             self._last = progress
         if is_new and progress.is_complete:
             return  # the bytes were told before

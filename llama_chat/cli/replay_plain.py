@@ -10,7 +10,7 @@ from llama_chat.cli.talk import say
 from llama_chat.conversation import Message, Role, title_of
 from llama_chat.events import Sampling
 from llama_chat.replay import Moment, Player, Timeline, sampling_moves
-from llama_chat.sanitize import sanitize
+from llama_chat.sanitize import one_line
 from llama_chat.sessions.words import end_words
 
 
@@ -120,7 +120,7 @@ class PlainReplay:
 def speaker(message: Message) -> str:
     """`you`, `system`, or the model's name where that is known."""
     if message.role is Role.ASSISTANT:
-        return " ".join(sanitize(message.reply.model if message.reply else "").split()) or "model"
+        return one_line(message.reply.model if message.reply else "") or "model"
     return "you" if message.role is Role.USER else "system"
 
 

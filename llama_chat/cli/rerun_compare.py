@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any, Protocol
 
 from llama_chat.cli.answer import Printer
-from llama_chat.cli.tables import at_words, cells_of, cut, one_line, painter_for, width_of, wrapped
+from llama_chat.cli.tables import at_words, cells_of, cut, painter_for, pictured_line, width_of, wrapped
 from llama_chat.conversation import Message
 from llama_chat.errors import Interrupted, PromptError
 from llama_chat.events import Engine, Finished, ModelInfo, Token
@@ -119,9 +119,9 @@ class _Below:
         """Print the question and the recorded answer."""
         bold = self._painter.bold
         print(bold(f"{question.number}. you:"), sanitize(question.message.text), sep="\n")
-        print(bold(f"recorded, {one_line(recorded_label(self._record, question))}:"))
+        print(bold(f"recorded, {pictured_line(recorded_label(self._record, question))}:"))
         print(sanitize(question.answer.text) if question.answer is not None else _NO_ANSWER)
-        print(bold(f"now, {one_line(self._label)}:"), flush=True)
+        print(bold(f"now, {pictured_line(self._label)}:"), flush=True)
         self._printer = Printer()
 
     def write(self, text: str) -> None:
@@ -155,7 +155,7 @@ class _Columns:
         self._left = iter(lines_of(recorded, self._cells))
         self._open = self._raw = ""
         heads = (f"recorded, {recorded_label(self._record, question)}", f"now, {self._label}")
-        left, right = (cut(one_line(head), self._cells) for head in heads)
+        left, right = (cut(pictured_line(head), self._cells) for head in heads)
         print(self._painter.dim(self._row(left, right)), flush=True)
 
     def write(self, text: str) -> None:

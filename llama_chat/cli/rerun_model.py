@@ -81,7 +81,7 @@ def load_recorded(
 
     with mapping_torch():
         from llama_chat.engine.choose import read_model
-        from llama_chat.engine.model_file import ModelFile
+        from llama_chat.engine.files.model import ModelFile
     for path in _places(model, settings, paths):
         try:
             found = read_model(path, wanted.engine)

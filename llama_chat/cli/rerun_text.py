@@ -7,7 +7,7 @@ import sys
 from dataclasses import asdict
 from typing import Any, TextIO
 
-from llama_chat.cli.tables import cells_of, count_text, one_line, painter_for, width_of, wrapped
+from llama_chat.cli.tables import cells_of, count_text, painter_for, pictured_line, width_of, wrapped
 from llama_chat.rerun import Difference, Pick, Progress, ReplyVerdict, worst
 from llama_chat.sessions import SessionRecord
 
@@ -176,7 +176,7 @@ class ProgressLine:
         """Tell how far it is."""
         self._begun.add(progress.number)
         self._draw(
-            one_line(
+            pictured_line(
                 f"Reply {len(self._begun)} of {self._of_replies}: "
                 f"{progress.tokens:,} of {progress.of_tokens:,} tokens"
             )

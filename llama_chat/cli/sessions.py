@@ -20,8 +20,8 @@ from llama_chat.cli.tables import (
     at_words,
     count_text,
     cut,
-    one_line,
     painter_for,
+    pictured_line,
     table_lines,
     width_of,
 )
@@ -202,11 +202,11 @@ def _row(info: SessionInfo) -> Sequence[str]:
 def _hit_lines(hit: SearchHit, painter: Painter, width: int | None = None) -> list[str]:
     """Where it was said, and the text, which wraps at words."""
     about = f"{short_id(hit.session.id)}  {when_text(hit.created_at)}  {WHO[hit.role]}"
-    title = f"  {one_line(hit.session.title)}"
+    title = f"  {pictured_line(hit.session.title)}"
     if width is not None:
         about = cut(about, width)
         title = cut(title, width - len(about)) if len(about) + _LEAST_TITLE_CELLS <= width else ""
-    parts = [(one_line(text), is_match) for text, is_match in hit.snippet]
+    parts = [(pictured_line(text), is_match) for text, is_match in hit.snippet]
     lines = _painted_lines(parts, painter, width and max(1, width - len(_INDENT)))
     return [f"{painter.dim(about)}{title}".rstrip(), *(f"{_INDENT}{line}" for line in lines)]
 

@@ -158,8 +158,8 @@ def _parts(store: SessionStore, ids: Iterable[str], form: str, branches: bool) -
 
 def _text_parts(record: SessionRecord) -> Iterator[str]:
     from llama_chat.cli.tables import count_text
-    from llama_chat.sanitize import sanitize
-    from llama_chat.sessions.words import name_of, one_line, when_text
+    from llama_chat.sanitize import one_line, sanitize
+    from llama_chat.sessions.words import name_of, when_text
 
     info, conversation = record.info, record.conversation
     model = f"  {one_line(info.model)}" if info.model else ""

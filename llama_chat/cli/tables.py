@@ -85,7 +85,7 @@ def table_lines(
         width: of the terminal; columns that shrink are cut, and others wrap, so that a line fits it.
         indent: stands before every line.
     """
-    cells = [[one_line(text) for text in row] for row in rows]
+    cells = [[pictured_line(text) for text in row] for row in rows]
     most = (width - len(indent)) if width else None
     columns, cells = _without_what_goes(columns, cells, most)
     titles = [column.title for column in columns]
@@ -98,7 +98,7 @@ def table_lines(
     return found + [indent + line for row in cells for line in _lines(row, columns, widths)]
 
 
-def one_line(text: str) -> str:
+def pictured_line(text: str) -> str:
     """Any text as one safe line: line breaks and tabs are seen as control pictures."""
     return sanitize(text).replace("\n", "␊").replace("\t", "␉")
 
@@ -136,7 +136,7 @@ def at_words(text: str, cells: int | None) -> list[str]:
 
 def wrapped(text: str, width: int | None, *, indent: str = GAP) -> list[str]:
     """Words for a terminal of that width, in safe lines; those that go on are indented."""
-    lines = at_words(one_line(text), width and width - len(indent))
+    lines = at_words(pictured_line(text), width and width - len(indent))
     return [lines[0], *(indent + line for line in lines[1:])]
 
 

@@ -12,7 +12,7 @@ from llama_chat.cli.tables import (
     at_words,
     cells_of,
     count_text,
-    one_line,
+    pictured_line,
     table_lines,
 )
 
@@ -107,4 +107,4 @@ def token_text(piece: bytes) -> str:
 
     A joiner is spelled out: it would join what stands behind it, which is another token.
     """
-    return one_line(piece.decode("utf-8", "backslashreplace").replace("\u200d", "\\u200d"))
+    return pictured_line(piece.decode("utf-8", "backslashreplace").replace("\u200d", "\\u200d"))

@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from llama_chat.engine.model_file import ModelFile, read_model_file
+from llama_chat.engine.files.model import ModelFile
+from llama_chat.engine.model_file import read_model_file
 from llama_chat.errors import NotOursError
-from llama_chat.template_markers import forgeable_markers, forgery_notice
+from llama_chat.template.markers import forgeable_markers, forgery_notice
 
 if TYPE_CHECKING:
     from llama_chat.engine.hf.other_model import OtherModel

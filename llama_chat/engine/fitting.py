@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from llama_chat.engine.config import check_context
 from llama_chat.engine.device_report import DeviceFacts
 from llama_chat.engine.devices import device_label, find_device
+from llama_chat.engine.files.model import ModelFile
 from llama_chat.engine.load import FEW_BITS, library_dtype
 from llama_chat.engine.memory import Need, estimate, largest_context, plan_precision, verdict
-from llama_chat.engine.model_file import ModelFile
 from llama_chat.engine.precision import Precision, choose_precision
 from llama_chat.errors import DeviceError
 from llama_chat.settings import DTYPES, ModelSettings

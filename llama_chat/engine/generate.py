@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 import traceback
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -36,6 +36,7 @@ from llama_chat.events import (
     Usage,
     digest_of,
 )
+from llama_chat.giving_way import GivesWay
 from llama_chat.turn import prompt_too_long
 
 GIVEN_CHUNK = 64
@@ -60,6 +61,11 @@ class LocalEngine:
     def count_tokens(self, pieces: Sequence[Piece]) -> int:
         """How many ids the pieces become."""
         return len(self.tokenizer.encode_pieces(pieces))
+
+    def give_way_at(self, gate: Callable[[], None]) -> None:
+        """Call the gate before every layer, where the network has such a place."""
+        if isinstance(self.network, GivesWay):
+            self.network.give_way_at(gate)
 
     def close(self) -> None:
         """Free the weights and the cache."""

@@ -23,11 +23,11 @@ from llama_chat.engine.devices import (
     threads_notices,
     torch_build,
 )
+from llama_chat.engine.files.model import ModelFile
 from llama_chat.engine.freeing import give_memory_back
 from llama_chat.engine.generate import LocalEngine
 from llama_chat.engine.hf.placement import free_places
 from llama_chat.engine.memory import Plan, out_of_memory, plan_precision
-from llama_chat.engine.model_file import ModelFile
 from llama_chat.engine.network import Network
 from llama_chat.engine.precision import choose_precision
 from llama_chat.engine.scratch import ScratchNetwork, load_scratch

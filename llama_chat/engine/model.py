@@ -9,6 +9,8 @@ SwiGLU (arXiv:2002.05202), RMSNorm (arXiv:1910.07467).
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F  # noqa: N812  (the name that every PyTorch reader expects)
 from torch import Tensor, nn
@@ -198,6 +200,7 @@ class Llama(nn.Module):
         self.norm = norm
         self.head = head
         self.rotary = rotary
+        self.before_layer: Callable[[], None] | None = None
 
     def reserve(self, cache: KVCache, length: int) -> None:
         """Have room and rotations for that many positions, so that a forward up to there allocates neither.
@@ -216,6 +219,8 @@ class Llama(nn.Module):
         x_TD: Tensor = self.embedding(ids_T)
         mask_TS = causal_mask(start, stop, x_TD.dtype, x_TD.device)
         for block in self.blocks:
+            if self.before_layer is not None:
+                self.before_layer()
             x_TD = block(x_TD, rotations_TP, mask_TS, cache)
         cache.advance(len(ids_T))
         return x_TD

@@ -54,6 +54,11 @@ class ScratchNetwork:
             return self.llama.logits(x_TD[-1:])[0]
         return self.llama.logits(x_TD)
 
+    def give_way_at(self, gate: Callable[[], None]) -> None:
+        """Call the gate before every layer, where the processor computes them."""
+        if self.precision.device.type == "cpu":
+            self.llama.before_layer = gate
+
     def close(self) -> None:
         """Free the weights."""
         del self.llama

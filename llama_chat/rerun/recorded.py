@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from llama_chat.conversation import Message, Reply, Role
 from llama_chat.events import Forward, ModelInfo, Piece, Sampling, Token
 from llama_chat.sessions import ModelRecord, SessionRecord
-from llama_chat.template import ChatTemplate, render_raw
-from llama_chat.template_sandbox import render_budget
+from llama_chat.template.chat_template import ChatTemplate, render_raw
+from llama_chat.template.sandbox import render_budget
 from llama_chat.turn import TEMPLATE_LIMIT_S
 
 

@@ -9,7 +9,7 @@ from dataclasses import fields
 from llama_chat.conversation import Message, Reply, Role
 from llama_chat.events import Sampling, Token
 from llama_chat.sampling import setting_label, setting_value
-from llama_chat.sanitize import sanitize
+from llama_chat.sanitize import one_line
 from llama_chat.sessions.records import SessionRecord
 
 WHO = {Role.USER: "you", Role.ASSISTANT: "model", Role.SYSTEM: "system"}
@@ -96,11 +96,6 @@ def _cut_words(reply: Reply, sampling: Sampling) -> str:
     # The slider may have gone below the count after the last token: then no token tells of it.
     used = reply.prompt_tokens + count
     return f"cut: the context was full ({used:,} tokens), or max new tokens was set lower"
-
-
-def one_line(text: str) -> str:
-    """Safe text without line breaks."""
-    return " ".join(sanitize(text).split())
 
 
 def when_text(seconds: float) -> str:

@@ -140,6 +140,8 @@ def label_of(model: FoundModel) -> str:
     """The name below the heading of its shelf; of a path its last part."""
     if model.shelf in ("ollama", "lmstudio"):
         return model.name.partition("/")[2]
+    if model.shelf == "catalogue":
+        return model.name.rpartition("/")[2]
     if model.shelf == "recent" and model.path is not None:
         return snapshot_name(model.path) or model.path.name
     return model.name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from llama_chat.catalogue import DEFAULT
@@ -105,3 +106,9 @@ OFFERS = (
         is_gated=True,
     ),
 )
+
+
+def offers_beside(names: Iterable[str]) -> list[Offer]:
+    """Those whose names are not among these."""
+    known = {name.casefold() for name in names}
+    return [offer for offer in OFFERS if offer.name.casefold() not in known]

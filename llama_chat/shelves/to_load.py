@@ -7,9 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
-from llama_chat.events import EngineLoader
-
 if TYPE_CHECKING:
+    from llama_chat.events import EngineLoader
     from llama_chat.pull import PullProgress
 
 Puller: TypeAlias = "Callable[[Callable[[PullProgress], None], threading.Event], object]"

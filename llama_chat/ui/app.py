@@ -19,25 +19,35 @@ from llama_chat.chat.backstage.bridge import Bridge
 from llama_chat.chat.farewell import close_bridge, farewell
 from llama_chat.chat.setup import ChatSetup
 from llama_chat.chat.view import NoticeKind
-from llama_chat.ui.driver import driver_class
-from llama_chat.ui.rebinding import lay_over
+from llama_chat.sanitize import sanitize
+from llama_chat.ui.driver import driver_class, hear_keys
+from llama_chat.ui.key_watch import KeyWatch
+from llama_chat.ui.pacing import FrameBudget
+from llama_chat.ui.rebinding import laid_over
 from llama_chat.ui.safe_app import SafeApp
 from llama_chat.ui.screens.chat import ChatScreen
 from llama_chat.ui.theme_watch import ThemeWatch
+from llama_chat.ui.warm_up import WarmUp
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
     from llama_chat.chat.chat import Chat
 
 FRAME_S = 1 / 30
 """The screen takes in what happened at most so often."""
-TYPING_FRAME_S = 1 / 12
-"""And so often while somebody types: to draw new words takes 4 ms, and a key that comes then waits for it."""
+LONGEST_FRAME_S = 1 / 8
+"""And so often while somebody types, or where the processor computes the model, too, and frames would take
+more than their share of it: while one is drawn the model stands still, and a key waits."""
+FRAME_SHARE = 0.03
 TYPING_S = 0.5
 """Who pressed a key so short a time ago still types."""
 SECOND_PRESS_S = 2.0
 UNSAVED_PRESS_S = 10.0
 NOT_SAVED = "Not everything is saved yet. Quit again to leave: the chat is then written to a file."
 THEME_LOOK_S = 1.0
+FIRST_KEY_S = 0.03
+"""The model is loaded so much after the first paint: a key that waits by then need not compete with it."""
 GC_THRESHOLDS = (5_000, 20, 50)
 """With the objects of the start frozen, the old need no collection; one of 5,000 young objects takes 2 ms, of
 50,000 it takes 24 (2026-11-22), and a key waits for it."""
@@ -66,8 +76,11 @@ class ChatApp(SafeApp):
         self._copied_file = setup.paths.cache / self._copied_file.name
         self.bridge = Bridge(setup, self._wake)
         self._chat_screen = ChatScreen(setup, self.bridge)
-        lay_over(self._bindings, self._chat_screen.keys)
+        self._own_bindings = self._bindings
+        self._take_keys()
         self._last_drain_s = self._last_key_s = 0.0
+        self._budget = FrameBudget(FRAME_SHARE, FRAME_S, LONGEST_FRAME_S)
+        self._is_key_to_paint = False
         self._is_drain_due = False
         self._last_press_s = -SECOND_PRESS_S
         self._last_quit_s = -UNSAVED_PRESS_S
@@ -84,34 +97,50 @@ class ChatApp(SafeApp):
     def on_mount(self) -> None:
         """Begin the work after the first paint."""
         self._chat_screen.call_after_refresh(self._after_first_paint)
+        hear_keys(self._driver, self.bridge.worker.gate.close)
 
     def _after_first_paint(self) -> None:
+        """Let a key that waits already be echoed; then all else begins."""
+        asyncio.get_running_loop().call_later(FIRST_KEY_S, self._begin)
+
+    def _begin(self) -> None:
+        if not self.is_running:  # whoever left at once
+            return
         self._chat_screen.start(self.theme_notices)
-        gc.collect()
-        gc.freeze()
+        gc.freeze()  # without a collection: 35 ms for 4,000 small objects (2026-11-22)
         gc.set_threshold(*GC_THRESHOLDS)
         gc.enable()
+        WarmUp(self._is_somebody_typing).start()
         self._theme_watch = ThemeWatch(self.setup.paths.user_themes)
+        self._key_watch = KeyWatch(self.setup.paths.settings_file)
         self.set_interval(THEME_LOOK_S, self._look_at_themes)
 
     # --- keys ---------------------------------------------------------------------------------------------
 
     async def on_event(self, event: events.Event) -> None:
-        """What is typed while nothing has the focus, as at the start, goes straight to the prompt.
+        """What is typed while no prompt has the focus, as at the start, goes to the chat's screen at once.
 
         Textual would send it by way of the screen, where keys that come after the focus overtake it: on a
         busy machine an Enter was there before its words, and nothing was sent (2026-11-22).
         """
         if isinstance(event, events.Key):
             self._last_key_s = time.monotonic()
-        is_early = isinstance(event, events.Key) and not event.is_forwarded and self._has_no_focus
-        if not (is_early and isinstance(event, events.Key) and self._chat_screen.take_early_key(event)):
+        is_new = isinstance(event, events.Key) and not event.is_forwarded and self._is_at_chat
+        if not (is_new and isinstance(event, events.Key) and self._chat_screen.take_key(event)):
             await super().on_event(event)
+        self._is_key_to_paint |= isinstance(event, events.Key)
+
+    def _display(self, screen: Screen[object], renderable: RenderableType | None) -> None:
+        """Paint; then the model goes on, which rests while a key is echoed."""
+        super()._display(screen, renderable)
+        if self._is_key_to_paint and renderable is not None:
+            self._is_key_to_paint = False
+            self.bridge.worker.gate.open()
 
     @property
-    def _has_no_focus(self) -> bool:
+    def _is_at_chat(self) -> bool:
         try:
-            return self.screen is self._chat_screen and self.focused is None
+            return self.screen is self._chat_screen
         except ScreenStackError:  # no screen is there yet
             return True
 
@@ -124,8 +153,7 @@ class ChatApp(SafeApp):
     @on(Wake)
     def _drain_in_time(self) -> None:
         now_s = time.monotonic()
-        frame_s = TYPING_FRAME_S if now_s - self._last_key_s < TYPING_S else FRAME_S
-        rest_s = self._last_drain_s + frame_s - now_s
+        rest_s = self._last_drain_s + self._frame_s() - now_s
         if rest_s <= 0:
             self._drain()
         elif not self._is_drain_due:
@@ -134,14 +162,36 @@ class ChatApp(SafeApp):
             self._is_drain_due = True
             asyncio.get_running_loop().call_later(rest_s, self._drain_soon)
 
+    def _is_somebody_typing(self) -> bool:
+        return time.monotonic() - self._last_key_s < TYPING_S
+
     def _drain_soon(self) -> None:
         self._is_drain_due = False
         self._wake()
 
+    def _frame_s(self) -> float:
+        """Seconds from one frame to the next."""
+        if self._is_somebody_typing():
+            return LONGEST_FRAME_S
+        is_shared = self._chat_screen.chat.is_replying and not self._is_on_gpu
+        return self._budget.frame_s if is_shared else FRAME_S
+
+    @property
+    def _is_on_gpu(self) -> bool:
+        """Whether the model leaves the processor to the screen."""
+        info = self._chat_screen.chat.info
+        return info is not None and info.device != "cpu"
+
     def _drain(self) -> None:
         self._last_drain_s = time.monotonic()
+        self._budget.frame() if self._chat_screen.chat.is_replying else self._budget.rest()
+        self.bridge.recorder.frame_s = self._frame_s()  # what is not painted yet need not be kept yet
+        if self._is_somebody_typing():
+            self.bridge.worker.gate.close()
+            self._is_key_to_paint = True
         if self._chat_screen.is_mounted:
             self._chat_screen.drain()
+            self.hold_cursor(self._chat_screen.chat.is_replying)
 
     # --- looks ----------------------------------------------------------------------------------------------
 
@@ -153,6 +203,7 @@ class ChatApp(SafeApp):
         """Show the user's themes as they were saved; not while a reply is written, which comes first."""
         if self._chat_screen.chat.is_replying:
             return
+        self._look_at_keys()
         themes, notices = self._theme_watch.look()
         for theme in themes:
             self.register_theme(theme)
@@ -160,6 +211,23 @@ class ChatApp(SafeApp):
                 self.mutate_reactive(ChatApp.theme)
         for notice in notices:
             self._chat_screen.hint(notice, "warning")
+
+    # --- keys that are given anew ---------------------------------------------------------------------------
+
+    @on(ChatScreen.KeysChanged)
+    def _take_keys(self) -> None:
+        self._bindings = laid_over(self._own_bindings, self._chat_screen.keys)
+
+    def _look_at_keys(self) -> None:
+        """Let keys count that were written into the settings file."""
+        screen, wishes = self._chat_screen, self._key_watch.look()
+        if wishes is None or {w.action: w.keys for w in wishes} == {
+            w.action: w.keys for w in screen.settings.keys
+        }:
+            return
+        screen.take_keys(wishes)
+        for notice in screen.keys.notices:
+            screen.notice(sanitize(notice), "warning")
 
     # --- the end --------------------------------------------------------------------------------------------
 
@@ -193,12 +261,10 @@ def rescue_chat(chat: Chat) -> Path | None:
 
 def run_chat(setup: ChatSetup) -> int:
     """Run the chat until the user leaves; the exit code of the process."""
-    gc.disable()  # until the first paint: 20 ms
     app = ChatApp(setup)
     try:
         app.run()
     finally:
-        gc.enable()
         is_kept = close_bridge(app.bridge)
     chat = app.chat_screen.chat
     farewell(

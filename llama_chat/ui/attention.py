@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from llama_chat.chat.live import Status
-from llama_chat.sanitize import sanitize
+from llama_chat.sanitize import one_line
 
 LONG_REPLY_S = 10.0
 """A shorter reply is waited for."""
@@ -27,7 +27,7 @@ def desktop_note(text: str, environment: Mapping[str, str]) -> str:
     the note, but marks the window in which a bell rang.
     """
     term = environment.get("TERM", "")
-    note = " ".join(sanitize(text).split())[:TEXT_LETTERS]
+    note = one_line(text)[:TEXT_LETTERS]
     if "TMUX" in environment or "STY" in environment or term.startswith(_MULTIPLEXERS):
         return BELL
     if environment.get("TERM_PROGRAM") in _NOTE_PROGRAMS or term.startswith(_NOTE_TERMS):

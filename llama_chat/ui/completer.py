@@ -20,6 +20,7 @@ from llama_chat.chat.prompt.completing import (
     unescaped,
 )
 from llama_chat.chat.prompt.typed_path import typed_path
+from llama_chat.chat.prompt.written import without_controls
 
 if TYPE_CHECKING:
     from llama_chat.ui.screens.chat_view import ChatViewScreen
@@ -150,7 +151,12 @@ class Completer:
         if future is None:
             future = self._asked[key] = self._thread.do(read)
             future.add_done_callback(self._arrived)
-        return future.result() if future.done() and future.exception() is None else []
+        if not future.done():
+            return []
+        if future.exception() is not None:  # the store may not be open yet: the next key asks again
+            del self._asked[key]
+            return []
+        return future.result()
 
     def _arrived(self, _future: Future[list[Offer]]) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody looks any more
@@ -191,7 +197,7 @@ class Completer:
         offer, typed = self._offers[place], self._typed
         assert typed is not None
         row, column = self._prompt.cursor_location
-        text = "" if offer.path else offer.text
+        text = "" if offer.path else without_controls(offer.text)
         start = typed.start
         if typed.action in TAKES_PATHS:
             start -= len(typed.words) - len(typed.text) - self._start_in_words(typed)

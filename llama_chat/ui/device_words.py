@@ -6,23 +6,22 @@ import re
 
 from textual.content import Content
 
-from llama_chat.chat.words import one_line
 from llama_chat.device_facts import DeviceFacts
-from llama_chat.sanitize import sanitize
+from llama_chat.sanitize import one_line, sanitize
 
 _COMMAND = re.compile(r"`([^`]+)`")
 
 
 def device_content(device: DeviceFacts) -> Content:
     """A device in two or three lines."""
-    product = one_line(sanitize(device.product))
+    product = one_line(device.product)
     head = Content.assemble((device.name, "bold"), "  ", product)
     if device.problem:
         return Content("\n").join([head, Content.styled(sanitize(device.problem), "$text-warning")])
     fast = f" · fast: {' '.join(device.fast)}" if device.fast else ""
     lines = [head, Content.styled(device.memory_text + fast, "$foreground 70%")]
     if device.details:
-        lines.append(Content.styled(one_line(sanitize(device.details)), "$foreground 50%"))
+        lines.append(Content.styled(one_line(device.details), "$foreground 50%"))
     return Content("\n").join(lines)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from textual.driver import Driver
@@ -20,6 +21,9 @@ if sys.platform == "win32":
         """None: Textual's own driver for this platform."""
         return None
 
+    def hear_keys(driver: Driver | None, listener: Callable[[], None]) -> None:
+        """Nothing: Textual's own driver tells nobody."""
+
 else:
     import io
     import os
@@ -28,6 +32,7 @@ else:
     from codecs import getincrementaldecoder
 
     from textual.drivers.linux_driver import LinuxDriver
+    from textual.events import Key
 
     from llama_chat.ui.safe_parser import SafeParser
 
@@ -79,6 +84,8 @@ else:
             size: tuple[int, int] | None = None,
         ) -> None:
             super().__init__(app, debug=debug, mouse=mouse, size=size)
+            self.on_key: Callable[[], None] | None = None
+            """Called on the thread that reads, before anybody else hears of the key."""
             if self._file is not None:
                 screen = io.BufferedWriter(HangupProof(self._file.fileno()))
                 self._file = io.TextIOWrapper(screen, encoding="utf-8", errors="backslashreplace")
@@ -121,6 +128,8 @@ else:
                             self._app.call_later(self._app.exit, None, CLOSED_TERMINAL_EXIT_CODE)
                             return
                         for event in parser.feed(decode(data)):
+                            if self.on_key is not None and isinstance(event, Key):
+                                self.on_key()
                             self.process_message(event)
                     for event in parser.tick():
                         self.process_message(event)
@@ -134,3 +143,8 @@ else:
     def driver_class() -> type[Driver] | None:
         """The driver to give to `App(driver_class=...)`."""
         return SafeDriver
+
+    def hear_keys(driver: Driver | None, listener: Callable[[], None]) -> None:
+        """Call the listener as soon as a key is read, on the thread that reads."""
+        if isinstance(driver, SafeDriver):
+            driver.on_key = listener

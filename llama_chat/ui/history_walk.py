@@ -50,7 +50,9 @@ class HistoryWalk:
         if key not in ("up", "down") or self._prompt.edited or not self._prompt.selection.is_empty:
             return False
         if self._walk is not None and self._prompt.text != self._shown:
-            self._walk = None  # it was changed, and is a draft of its own now
+            self._walk = None  # it was changed, and is a draft of its own now: the first one joins the list
+            if self._draft is not None:
+                self.said.add(self._draft.text)
         navigator, cursor = self._prompt.navigator, self._prompt.cursor_location
         if key == "up":
             return navigator.is_first_wrapped_line(cursor) and self._go_up()

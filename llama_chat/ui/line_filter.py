@@ -32,11 +32,24 @@ class SafeLineFilter(LineFilter):
 
 def _is_harmless(segment: Segment) -> bool:
     style = segment.style
-    return segment.text.isprintable() and (style is None or style.link is None)
+    return _is_clean(segment.text) and (style is None or style.link is None)
+
+
+def _is_clean(text: str) -> bool:
+    return text.isprintable() and (text.isascii() or not _has_unseen(text))
+
+
+@lru_cache(maxsize=4096)
+def _has_unseen(text: str) -> bool:
+    """Whether something in it is unsafe that Python calls printable: fillers, selectors (U+3164, U+FE00 ...).
+
+    To look takes 6 µs for a line of the screen; most lines were drawn before (2026-11-22).
+    """
+    return UNSAFE.search(text) is not None
 
 
 def _clean(text: str) -> str:
-    if text.isprintable():
+    if _is_clean(text):
         return text
     # Again and again: a joiner may stand before a letter only now that what was between them is gone.
     while (cleaned := _UNSAFE_IN_LINE.sub(_stand_in, text)) != text:

@@ -12,8 +12,9 @@ from llama_chat.chat.setup import ChatSetup
 from llama_chat.paths import Paths
 from llama_chat.shelves.facts import KnownFacts
 from llama_chat.shelves.listing import facts_file, facts_of, list_found
+from llama_chat.shelves.offers import offers_beside
 from llama_chat.shelves.used import UsedModels, speed_of
-from llama_chat.ui.model_rows import ModelRow
+from llama_chat.ui.model_rows import ModelRow, row_of_offer
 
 _log = logging.getLogger(__name__)
 
@@ -65,15 +66,18 @@ class ModelFinding:
 
     def _look(self, paths: Paths) -> None:
         used = self._used.list()
-        for model in list_found(paths):
+        found = list_found(paths)
+        for model in found:
             speed = speed_of(used, model.path, self._device) if model.path is not None else None
             self._rows.append(ModelRow(model, tok_per_s=speed.tok_per_s if speed else 0.0))
+        self._rows += map(row_of_offer, offers_beside(model.name for model in found))
         self._say(True)
         known = KnownFacts(facts_file(paths))
         for n, row in enumerate(self._rows):
             if self._stopped.is_set():
                 break
-            self._rows[n] = row.with_facts(facts_of(row.model, known))
+            if row.facts is None:
+                self._rows[n] = row.with_facts(facts_of(row.model, known))
             self._say(False)
         known.save()
         self._say(True)
@@ -91,6 +95,18 @@ class ModelFinding:
             if row.model.path is not None and not row.problem:
                 self._rows[n] = replace(row, fit=self._setup.fit_of(row.model.path, freed_bytes))
                 self._say(False)
+        self._say(True)
+        self._find_fits_of_offers()
+
+    def _find_fits_of_offers(self) -> None:
+        """Of what is not on this disk, by its sizes."""
+        if self._setup.devices is None:
+            return
+        fits = self._setup.devices.fit_offers(self._device or "auto")
+        self._rows = [
+            replace(row, fit=row.fit or fits.get(row.model.name)) if row.model.path is None else row
+            for row in self._rows
+        ]
         self._say(True)
 
     def _say(self, must: bool) -> None:

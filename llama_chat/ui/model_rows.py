@@ -7,11 +7,11 @@ from pathlib import Path
 
 from textual.content import Content
 
-from llama_chat.chat.words import one_line
-from llama_chat.sanitize import sanitize
+from llama_chat.sanitize import one_line
 from llama_chat.shelves.facts import Facts
 from llama_chat.shelves.fit import ShortFit
 from llama_chat.shelves.listing import SHELF_TITLES, FoundModel, label_of
+from llama_chat.shelves.offers import Offer
 from llama_chat.ui.widgets.filter_list import Item
 from llama_chat.ui.widgets.fitting import cut
 from llama_chat.units import about_bytes
@@ -57,6 +57,14 @@ class ModelRow:
         return replace(self, facts=facts)
 
 
+def row_of_offer(offer: Offer) -> ModelRow:
+    """A model that can be fetched, by what is known of it without a look at its files."""
+    facts = Facts(
+        architecture="llama", quantisation=offer.type_name, context_length=offer.shape.context_length
+    )
+    return ModelRow(FoundModel(offer.name, "catalogue", None, offer.bytes_to_fetch), facts)
+
+
 def item_of(row: ModelRow, cells: int, running: Path | None = None) -> Item:
     """The row as a line of the list.
 
@@ -65,7 +73,7 @@ def item_of(row: ModelRow, cells: int, running: Path | None = None) -> Item:
         cells: room in the list.
         running: path of the model that runs.
     """
-    name = one_line(sanitize(label_of(row.model)))
+    name = one_line(label_of(row.model))
     is_running = running is not None and row.model.path == running
     mark = ("● ", "$success") if is_running else "  "
     style = "bold" if is_running else "$foreground 50%" if row.problem else ""
@@ -87,10 +95,10 @@ def _aside(row: ModelRow, cells: int) -> Content:
     if cells < ROOMY_CELLS:
         return Content.styled(size, "$foreground 60%")
     if row.problem:
-        words = one_line(sanitize(row.problem))
+        words = one_line(row.problem)
         return Content.styled(cut(words, _MOST_PROBLEM_CELLS), "$text-warning")
     facts = row.facts or Facts()
-    left = f"{one_line(sanitize(facts.quantisation))[:7]:<7} {_context(facts.context_length):>5} {size}"
+    left = f"{one_line(facts.quantisation)[:7]:<7} {_context(facts.context_length):>5} {size}"
     if cells < WIDE_CELLS:
         return Content.styled(left, "$foreground 60%")
     return Content.assemble(

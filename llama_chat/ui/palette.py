@@ -53,6 +53,8 @@ STYLES = {
     "table.head": "bold",
     "code": "$foreground 90% on $surface",
     "code.label": "italic $muted",
+    "code.copy": "$text-primary",
+    "code.copy.hovered": "bold reverse $text-primary",
     "code.keyword": "$text-accent",
     "code.string": "$text-success",
     "code.number": "$text-warning",

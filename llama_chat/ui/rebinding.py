@@ -131,6 +131,13 @@ def screen_bindings(actions: Iterable[KeyAction] = KEY_ACTIONS) -> list[Binding]
     ]
 
 
+def laid_over(own: BindingsMap, keys: ChatKeys) -> BindingsMap:
+    """The bindings of a screen or an app, with the changed actions on their keys."""
+    bindings = own.copy()
+    lay_over(bindings, keys)
+    return bindings
+
+
 def lay_over(bindings: BindingsMap, keys: ChatKeys) -> None:
     """Give the changed actions their keys in the bindings of a screen or an app, in place."""
     from textual.binding import Binding
@@ -189,13 +196,19 @@ def _reason_against(key: str, action: str) -> str:
     if key in _SAME:
         return f"is the same as {_SAME[key]} for a terminal"
     if key in _ONLY_FOR:
-        return "" if action in _ONLY_FOR[key] else f"is only for {' and '.join(sorted(_ONLY_FOR[key]))}"
+        return "" if action in _ONLY_FOR[key] else f"is only for {_labels(_ONLY_FOR[key])}"
     if key in EDITING_KEYS:
         return "is what the prompt is edited with"
     *modifiers, last = key.split("+")
     if not set(modifiers) - {"shift"} and not _FUNCTION_KEY.fullmatch(last) and last != "insert":
         return "is typed into the prompt"
     return ""
+
+
+def _labels(names: Iterable[str]) -> str:
+    """The actions as the palette and the help call them."""
+    labels = {action.name: action.label for action in KEY_ACTIONS}
+    return " and ".join(f"'{label}'" for label in sorted(labels[name] for name in names))
 
 
 def _without_conflicts(
@@ -211,7 +224,7 @@ def _without_conflicts(
         for name, rival in ((one, other), (other, one)):
             if name in wanted:
                 del wanted[name]
-                what = f"keys.{name}: {key_name(key)} is given to '{rival}', too"
+                what = f"keys.{name}: {key_name(key)} is given to '{names[rival].label}', too"
                 notices.append(f"{where[name]}: {what}. {_stays(names[name])}")
     return notices
 

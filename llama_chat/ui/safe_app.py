@@ -49,7 +49,7 @@ class SafeApp(App[None]):
         super().__init__(driver_class=driver)
         self.theme_notices = self._take_theme(theme, user_themes)
         self._safe_filter = SafeLineFilter()
-        self._is_motion_reduced = False
+        self._is_motion_reduced = self._is_cursor_held = False
         self._copied_file = user_themes.parent / "copied.txt"
         self.copier: Copier | None = None
         """Made when something is copied for the first time."""
@@ -129,13 +129,19 @@ class SafeApp(App[None]):
         self._is_motion_reduced = is_reduced
         self._set_blink(self.focused)
 
+    def hold_cursor(self, is_held: bool) -> None:
+        """Let the cursor stand, or blink again where it may: each blink is a frame (3 ms, 2026-11-22)."""
+        if is_held != self._is_cursor_held:
+            self._is_cursor_held = is_held
+            self._set_blink(self.focused)
+
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
         """Hold its cursor still, where that is wanted."""
         self._set_blink(event.widget)
 
     def _set_blink(self, widget: Widget | None) -> None:
         if widget is not None and hasattr(widget, "cursor_blink"):
-            widget.cursor_blink = not self._is_motion_reduced
+            widget.cursor_blink = not (self._is_motion_reduced or self._is_cursor_held)
 
     def on_mount(self) -> None:
         """Catch the signals, and draw everything again after a stay in the shell."""

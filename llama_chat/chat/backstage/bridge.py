@@ -10,7 +10,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
@@ -122,9 +122,16 @@ class Bridge:
         return future
 
     def keep(self, saved: SavedSession, messages: Sequence[Message], leaf_id: str | None) -> Future[str]:
-        """Store the messages; a failure is told as a `NotKept`."""
+        """Store the messages; a failure is told as a `NotKept`.
+
+        Before they are painted, they are kept: whoever asks waits for that (some milliseconds), unless the
+        store is in trouble or does not answer in time.
+        """
         last = saved.add(messages)
-        return self._kept.watched(self.call(saved.keep, leaf_id, last), whose=saved)
+        kept = self._kept.watched(self.call(saved.keep, leaf_id, last), whose=saved)
+        if self.recorder.is_alive and not self.recorder.unsaved:
+            wait([kept], PATIENCE_S)
+        return kept
 
     def enter(self, saved: SavedSession) -> None:
         """This session is open from now on, not the one before; `OpenElsewhere` tells of another chat."""
@@ -160,18 +167,28 @@ class Bridge:
         """Forget messages that were refused; a failure is told as a `NotKept`."""
         self._kept.watched(self.call(saved.take_back, messages, leaf_id, is_everything))
 
-    def save_setting(self, table: str, key: str, value: SettingValue) -> None:
+    def take_back_unfinished(
+        self, saved: SavedSession, messages: Sequence[Message], leaf_id: str | None
+    ) -> None:
+        """Forget what an earlier run has left, unless another chat may be at it; as `take_back`."""
+        self._kept.watched(self.call(saved.take_back_unfinished, messages, leaf_id))
+
+    def save_setting(self, table: str, key: str, value: SettingValue) -> Future[None]:
         """Write a setting, on a thread of its own: the one of the store may wait for a disk for long.
 
-        A failure is told as a `NotKept`.
+        A failure is told as a `NotKept`, and by the future.
         """
         if table == "sampling":
             self._saved_sampling[key] = value
-        self._kept.watched(self._settings_writer.save(table, key, value))
+        return self._kept.watched(self._settings_writer.save(table, key, value))
 
     def write(self, function: Callable[[], T]) -> Future[T]:
         """Write a file of the user's on the thread of the settings; a failure is told as a `NotKept`."""
         return self._kept.watched(self._settings_writer.do(function))
+
+    def ask_disk(self, function: Callable[[], T]) -> Future[T]:
+        """Read or write a file of the user's, after those before; whoever asks tells how it went."""
+        return self._settings_writer.do(function)
 
     def answer(self, turn: Turn, saved: SavedSession, kept: Future[str]) -> None:
         """Let the model answer, once the words that it answers are kept."""
@@ -251,7 +268,9 @@ class Bridge:
             question = other_model(pending.saved.written_with, self._info)
             raise PromptError(question, hint="Send it again to go on.")
         assert turn.reply.reply is not None
-        reply = replace(turn.reply.reply, context_start=prompt.context_start)
+        # Whoever asks before the model is there asks it by another name.
+        model = self._info.name if self._info is not None else turn.reply.reply.model
+        reply = replace(turn.reply.reply, model=model, context_start=prompt.context_start)
         self._note_model(pending.saved)
         # The recorder writes in order: when it begins the reply, the future is done.
         self.recorder.begin(lambda: pending.kept.result(0), replace(turn.reply, reply=reply))

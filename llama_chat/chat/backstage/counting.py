@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import sys
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
+from llama_chat.chat.backstage.own_thread import give_way
 from llama_chat.conversation import Message, Role
 from llama_chat.errors import LlamaChatError
 from llama_chat.events import Engine, Text
 
 if TYPE_CHECKING:
-    from llama_chat.template import ChatTemplate
+    from llama_chat.template.chat_template import ChatTemplate
 
 T = TypeVar("T")
 
 SLICE_CHARACTERS = 4_096
 """Counted in one go: the library of SentencePiece models lets nobody else run meanwhile."""
 MOST_KEPT = 64
-_NICENESS = 5
 _DAY = "2026-01-01"
 """Any date: all are about as long."""
 
@@ -101,7 +99,7 @@ class TokenCounter:
     # --- on its thread ----------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        _give_way()
+        give_way()  # a key must be seen first
         while True:
             with self._changed:
                 while (step := self._step()) is None:
@@ -187,7 +185,7 @@ def template_overhead(engine: Engine, system: str) -> Overhead:
     Raises:
         TemplateError: it fails.
     """
-    from llama_chat.template import ChatTemplate  # brings jinja2
+    from llama_chat.template.chat_template import ChatTemplate  # brings jinja2
 
     template = ChatTemplate.of_model(engine.info)
     bare = engine.count_tokens((Text(""),))
@@ -211,9 +209,3 @@ def _rendered(engine: Engine, template: ChatTemplate, messages: Sequence[Message
 
 def _said(role: Role, text: str = "x") -> Message:
     return Message(role.value, None, role, text, 0.0)
-
-
-def _give_way() -> None:
-    """Count when nobody else has anything to do: a key must be seen first."""
-    if sys.platform == "linux":  # elsewhere a priority belongs to the whole process
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)

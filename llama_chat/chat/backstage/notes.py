@@ -1,10 +1,12 @@
-"""What reaches the screen from other threads: small frozen facts, drained in batches."""
+"""What reaches the screen from other threads: small frozen facts, drained in batches.
+
+Named tuples, not dataclasses: to make twelve of those took 7 ms of the start (2026-11-22).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from llama_chat.errors import LlamaChatError
 from llama_chat.events import Event, Loading, ModelInfo
@@ -15,36 +17,31 @@ if TYPE_CHECKING:
     from llama_chat.turn import Prompt
 
 
-@dataclass(frozen=True, slots=True)
-class Pulling:
+class Pulling(NamedTuple):
     """The model's file is being fetched."""
 
     progress: PullProgress
 
 
-@dataclass(frozen=True, slots=True)
-class LoadingNote:
+class LoadingNote(NamedTuple):
     """The model is on its way into memory."""
 
     progress: Loading
 
 
-@dataclass(frozen=True, slots=True)
-class Loaded:
+class Loaded(NamedTuple):
     """The model can answer."""
 
     info: ModelInfo
 
 
-@dataclass(frozen=True, slots=True)
-class NotLoaded:
+class NotLoaded(NamedTuple):
     """There is no model."""
 
     error: LlamaChatError
 
 
-@dataclass(frozen=True, slots=True)
-class NotSwitched:
+class NotSwitched(NamedTuple):
     """Another model was wanted, and cannot run."""
 
     error: LlamaChatError
@@ -52,32 +49,28 @@ class NotSwitched:
     """Of the model that is still there; None: it is loaded again, which is told next."""
 
 
-@dataclass(frozen=True, slots=True)
-class Begun:
+class Begun(NamedTuple):
     """The turn fits the model; its events follow."""
 
     reply_id: str
     prompt: Prompt
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(NamedTuple):
     """The turn cannot be answered."""
 
     reply_id: str
     error: LlamaChatError
 
 
-@dataclass(frozen=True, slots=True)
-class Happened:
+class Happened(NamedTuple):
     """Events of one reply, in order, kept already unless the store does not answer."""
 
     reply_id: str
     events: tuple[Event, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Kept:
+class Kept(NamedTuple):
     """Whether everything that is on the screen is on the disk too."""
 
     saved: bool
@@ -85,22 +78,19 @@ class Kept:
     """Whether what is not on the disk may still get there."""
 
 
-@dataclass(frozen=True, slots=True)
-class NotKept:
+class NotKept(NamedTuple):
     """Something could not be written; the chat goes on."""
 
     error: LlamaChatError
 
 
-@dataclass(frozen=True, slots=True)
-class OfStore:
+class OfStore(NamedTuple):
     """What the user should hear about the store: it was damaged, and what became of it."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class OpenElsewhere:
+class OpenElsewhere(NamedTuple):
     """Another chat has this session open, too."""
 
     saved: SavedSession

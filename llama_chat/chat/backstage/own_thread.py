@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import queue
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -10,15 +12,25 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+NICENESS = 5
+
+
+def give_way() -> None:
+    """Let all other threads go before the one that calls this."""
+    if sys.platform == "linux":  # elsewhere a priority belongs to the whole process
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+
 
 class OwnThread:
     """A daemon thread, begun with the first job: the process can end while the disk does not answer.
 
     Args:
         name: of the thread.
+        gives_way: whether it does its jobs when nobody else has anything to do: a key must be seen first.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, gives_way: bool = False) -> None:
+        self._gives_way = gives_way
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._starting = threading.Lock()
@@ -56,6 +68,8 @@ class OwnThread:
         return not self._thread.is_alive()
 
     def _run(self) -> None:
+        if self._gives_way:
+            give_way()
         while (job := self._jobs.get()) is not None:
             job()
             del job  # it may hold a whole screen

@@ -177,3 +177,12 @@ class SavedSession:
         else:
             self._store.delete(self.session_id)
             self.session_id = None
+
+    def take_back_unfinished(self, messages: Sequence[Message], leaf_id: str | None) -> None:
+        """Forget what was left half done when the program ended; another chat may be about to go on with it.
+
+        Raises:
+            StoreError: it could not be written.
+        """
+        if not self.is_shared:
+            self.take_back(messages, leaf_id, is_everything=False)

@@ -5,19 +5,18 @@ from __future__ import annotations
 from llama_chat.conversation import Conversation, Message, Role
 
 
-def keys_of(message: Message, conversation: Conversation) -> str:
-    """The keys that make sense for this message, by their labels, the useful first: `r again · e edit`."""
+def keys_of(message: Message, conversation: Conversation) -> list[str]:
+    """The keys that make sense for this message, with their labels, the useful first: `r again`, `e edit`."""
     has_siblings = (
         len(conversation.siblings(message.id)) > 1 if message.id in conversation.messages else False
     )
-    keys = [
+    return [
         *_keys_of_role(message),
         "b branch",
         "d delete",
         *(["[ ] other branch"] if has_siblings else []),
         "Esc back",
     ]
-    return " · ".join(keys)
 
 
 def _keys_of_role(message: Message) -> list[str]:

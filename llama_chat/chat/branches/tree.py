@@ -14,12 +14,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from llama_chat.attached import in_short
 from llama_chat.chat.branches.siblings import as_shown, edited_reply
 from llama_chat.chat.context.summaries import is_instruction
-from llama_chat.chat.thoughts import runs_of
 from llama_chat.conversation import Conversation, Message, Role
-from llama_chat.sanitize import sanitize
+from llama_chat.markup.attached import in_short
+from llama_chat.markup.thoughts import runs_of
+from llama_chat.sanitize import one_line
 
 _FIRST_CHARACTERS = 400
 """Of a message that are looked at for its first words."""
@@ -108,7 +108,7 @@ def first_words(message: Message) -> str:
     if is_instruction(message):
         return "(asks for a summary)"
     text = in_short(message.text) if message.role is Role.USER else _answer(message.text)
-    return " ".join(sanitize(text[:_FIRST_CHARACTERS]).split()) or "(empty)"
+    return one_line(text[:_FIRST_CHARACTERS]) or "(empty)"
 
 
 def _answer(text: str) -> str:

@@ -23,6 +23,7 @@ from llama_chat.chat.context.summaries import (
     summarised_messages,
     summary_text,
 )
+from llama_chat.chat.replying import Request
 from llama_chat.conversation import Conversation, Message, Reply, Role
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ class Compacting:
         going = _Going(conversation, parts, system_id, leaf_before, question, reply.id)
         chat.show()
         chat.view.hint(notices.compacting(count_of(parts.older)))
-        chat.answer(reply, [question], leaf_before=leaf_before, afterwards=lambda: self._ended(going))
+        chat.answer(Request(reply, leaf_before), [question], afterwards=lambda: self._ended(going))
 
     def _ended(self, going: _Going) -> None:
         """Put the summary in; without one, all is as it was."""

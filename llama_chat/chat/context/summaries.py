@@ -18,6 +18,8 @@ INSTRUCTION = (
     "numbers, decisions, open questions and what I asked of you; leave out greetings. Write only the "
     "summary, in the language that we speak, in at most 200 words."
 )
+_ASKED = frozenset({INSTRUCTION})
+"""In whatever words it was ever asked: another wording joins them, so that what is stored is known by it."""
 ACKNOWLEDGEMENT = "Understood. I go on from this summary."
 SUMMARY_MESSAGES = 2
 """The summary and the answer to it."""
@@ -96,16 +98,31 @@ def put_in(
 
 def is_instruction(message: Message) -> bool:
     """Whether it is the question for a summary, which the program asks and nobody has said."""
-    return message.role is Role.USER and message.text == INSTRUCTION
+    return message.role is Role.USER and message.text in _ASKED
 
 
-def leave_unfinished(conversation: Conversation) -> None:
-    """Take the path beside a summary that was never put in, because the program ended before."""
-    question = next(filter(is_instruction, conversation.path()[-2:]), None)
-    if question is not None:
-        beside = [turn for turn in conversation.siblings(question.id) if turn.id != question.id]
-        if beside:
+def take_out_unfinished(conversation: Conversation) -> list[Message]:
+    """What is taken out: questions for summaries that were never put in, as the program ended before.
+
+    Each comes behind its answer. Where the path led through one, it leads beside it. What another chat is
+    writing stays.
+    """
+    gone: list[Message] = []
+    for question in [*filter(is_instruction, conversation.messages.values())]:
+        answers = conversation.children(question.id)
+        if any(map(_is_going_on, answers)) or any(conversation.children(answer.id) for answer in answers):
+            continue
+        is_shown = conversation.leaf_id in (question.id, *(answer.id for answer in answers))
+        for message in (*answers, question):
+            conversation.remove(message.id)
+            gone.append(message)
+        if is_shown and (beside := conversation.children(question.parent_id)):
             conversation.select(beside[-1].id)
+    return gone
+
+
+def _is_going_on(answer: Message) -> bool:
+    return answer.reply is not None and answer.reply.finish_reason is None
 
 
 def _seeing_all(turn: Message, reply: Reply) -> Message:

@@ -53,20 +53,25 @@ VIEW_ACTIONS = (
     ),
     KeyAction(
         "save",
-        (),
+        ("alt+shift+s",),
         "save",
         "Everything is kept as it is said; /save NAME gives the session a name.",
         "/save",
         "[NAME]",
-        palette=False,
         group="View",
     ),
     KeyAction(
-        "rename", (), "rename", "Give this session a name; /rename NAME.", "/rename", "[NAME]", group="View"
+        "rename",
+        ("alt+g",),
+        "rename",
+        "Give this session a name; /rename NAME.",
+        "/rename",
+        "[NAME]",
+        group="View",
     ),
     KeyAction(
         "export",
-        (),
+        ("alt+w",),
         "export",
         "Write this session into a file; /export [md|jsonl|html] [PATH].",
         "/export",
@@ -144,7 +149,7 @@ VIEW_ACTIONS = (
     ),
     KeyAction(
         "welcome",
-        (),
+        ("alt+0",),
         "welcome",
         "The first screens once more: this machine, a model for it, the first words.",
         "/welcome",
@@ -152,7 +157,7 @@ VIEW_ACTIONS = (
     ),
     KeyAction(
         "load_model",
-        (),
+        ("alt+u",),
         "load again",
         "Load the model again, after it could not be.",
         "/reload",

@@ -9,8 +9,9 @@ SLIDER_KEYS = (
     ("PgUp PgDn", "a big step"),
     ("Home End", "to an end"),
     ("0…9", "type a value, Enter takes it"),
-    ("d", "back to the default"),
-    ("l", "on the seed: lock the last one, or free it"),
+    ("Del", "back to the default"),
+    ("Enter", "on the seed: lock the last one, or free it"),
+    ("a … z", "go to the prompt, and are typed there"),
 )
 
 
@@ -33,20 +34,32 @@ class TranscriptKey:
     """What is printed on them."""
     what: str
     """For the help screen."""
+    wish: str = ""
+    """What it will do, where it asks first; empty: it is done at once."""
 
 
 TRANSCRIPT_KEYS = (
-    TranscriptKey(("up", "k"), "choose(-1)", "↑ k", "the message above"),
-    TranscriptKey(("down", "j"), "choose(1)", "↓ j", "the message below"),
-    TranscriptKey(("r",), "regenerate", "r", "again: another reply, beside this one"),
-    TranscriptKey(("e",), "edit_last", "e", "edit: say it otherwise"),
-    TranscriptKey(("b",), "branch", "b", "branch: say something else here"),
-    TranscriptKey(("d", "delete"), "delete_from_here", "d Del", "delete: end the path before it"),
-    TranscriptKey(("c",), "copy_message", "c", "copy: the message"),
+    TranscriptKey(("up",), "choose(-1)", "↑", "the message above"),
+    TranscriptKey(("down",), "choose(1)", "↓", "the message below"),
+    TranscriptKey(("r",), "regenerate", "r", "again: another reply, beside this one", "answer again"),
+    TranscriptKey(("e",), "edit_last", "e", "edit: say it otherwise", "say it otherwise"),
+    TranscriptKey(("b",), "branch", "b", "branch: say something else here", "say something else here"),
+    TranscriptKey(("d",), "delete_from_here", "d", "delete: it and what follows", "delete from here"),
+    TranscriptKey(("c",), "copy_message", "c", "copy: the message", "copy it"),
+    TranscriptKey(("delete",), "delete_from_here", "Del", "end the path before it, at once"),
     TranscriptKey(tuple("123456789"), "copy_code({key})", "1…9", "copy its first, second, … code block"),
     TranscriptKey(("space",), "", "Space", "fold or unfold what the model thought"),
     TranscriptKey(("slash",), "find", "/", "find words in this chat"),
     TranscriptKey(("left_square_bracket",), "sibling(-1)", "[", "the branch before this one"),
     TranscriptKey(("right_square_bracket",), "sibling(1)", "]", "the next branch"),
 )
-"""While it has the focus, the transcript is not typed into: letters act on the chosen message."""
+"""While it has the focus, the transcript is not typed into: keys act on the chosen message.
+
+A letter only says what is wanted. The same letter once more, or Enter, does it; any other character shows
+that it was the beginning of a sentence, and all of it goes to the prompt.
+"""
+
+LETTERS_HELP = (
+    ("Enter", "do what the letter said; the same letter again does it, too"),
+    ("a … z", "with another letter behind it: it was a sentence, and goes to the prompt"),
+)

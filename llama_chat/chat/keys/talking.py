@@ -9,7 +9,7 @@ CHAT_ACTIONS = (
         "stop",
         ("escape",),
         "stop",
-        "Stop the reply and keep what it says so far.",
+        "Stop the reply and keep what it says so far; without one, twice empties the prompt.",
         "/stop",
         palette=False,
     ),
@@ -17,7 +17,7 @@ CHAT_ACTIONS = (
         "interrupt",
         ("ctrl+c",),
         "copy or stop",
-        "Copy what is selected, else stop the reply; twice quits.",
+        "Copy what is selected, else stop the reply, else empty the prompt; twice quits.",
         palette=False,
     ),
     KeyAction(
@@ -60,7 +60,7 @@ CHAT_ACTIONS = (
     ),
     KeyAction(
         "delete_from_here",
-        (),
+        ("alt+x",),
         "delete from here",
         "End the path before the chosen message; it stays in the tree, and Alt+Z brings it back.",
         "/delete",

@@ -9,11 +9,14 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from llama_chat.device_facts import DeviceFacts
 from llama_chat.errors import UsageError
-from llama_chat.shelves.fit import ShortFit
-from llama_chat.shelves.to_load import ModelToLoad
+
+if TYPE_CHECKING:
+    from llama_chat.device_facts import DeviceFacts
+    from llama_chat.shelves.fit import ShortFit
+    from llama_chat.shelves.to_load import ModelToLoad
 
 AUTO = "auto"
 DEVICE_WORDS = "auto|cpu|cuda[:N]|rocm[:N]|xpu[:N]|mps"

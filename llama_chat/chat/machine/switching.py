@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from llama_chat.chat import notices
 from llama_chat.chat.backstage import notes
-from llama_chat.chat.words import one_line
 from llama_chat.errors import Interrupted, LlamaChatError
 from llama_chat.events import ModelInfo
+from llama_chat.sanitize import one_line
 from llama_chat.shelves.to_load import ModelToLoad
 
 if TYPE_CHECKING:
@@ -37,8 +37,7 @@ class Switching:
         chat = self._chat
         self.label, self.error, chat.load_error = model.label, None, None
         chat.view.drop_notices(notices.ABOUT_MODEL)
-        chat.status = replace(chat.status, model_state="loading", doing="header", fraction=None)
-        chat.view.status_changed()
+        chat.set_status(replace(chat.status, model_state="loading", doing="header", fraction=None))
         chat.bridge.worker.load(model)
 
     def begin(self, model: ModelToLoad) -> None:
@@ -53,8 +52,7 @@ class Switching:
         self.wanted, self.label, chat.info = model, model.label, None
         chat.view.drop_notices(notices.ABOUT_MODEL)
         status = replace(chat.status, context_length=0, engine="", engine_reason="")
-        chat.status = replace(status, model_state="loading", doing="header", fraction=None)
-        chat.view.status_changed()
+        chat.set_status(replace(status, model_state="loading", doing="header", fraction=None))
         chat.bridge.worker.switch(model)
 
     def stop(self) -> None:
@@ -102,7 +100,13 @@ class Switching:
             words = f"{one_line(wanted.label)} could not be loaded: {error.message}\n{error.hint}"
             chat.view.notice(words.rstrip(), "error", about=ABOUT_SWITCH)
         if info is not None:
-            chat.info, chat.status = info, chat.status.with_model(info)
+            chat.info = info
+            chat.set_status(chat.status.with_model(info))
         else:
-            chat.status = replace(chat.status, doing="starting", fraction=None)
-        chat.view.status_changed()
+            chat.set_status(replace(chat.status, doing="starting", fraction=None))
+
+    def take_error(self) -> LlamaChatError | None:
+        """Why the model that was wanted last did not come; told once."""
+        chat = self._chat
+        error, chat.load_error, self.error = chat.load_error or self.error, None, None
+        return error

@@ -20,8 +20,8 @@ from llama_chat.personas import (
 T = TypeVar("T")
 
 
-class Write(Protocol):
-    """Runs a function that writes or reads files, on another thread; `Bridge.write` is one."""
+class AskDisk(Protocol):
+    """Runs a function that writes or reads files, on another thread; `Bridge.ask_disk` is one."""
 
     def __call__(self, function: Callable[[], T]) -> Future[T]:
         """What the function returns or raises."""
@@ -32,16 +32,16 @@ class PersonaShelf:
 
     Args:
         folder: of the user's.
-        write: runs what writes.
+        ask_disk: runs what reads and writes them.
     """
 
-    def __init__(self, folder: Path, write: Write) -> None:
+    def __init__(self, folder: Path, ask_disk: AskDisk) -> None:
         self.folder = folder
-        self._write = write
+        self._ask_disk = ask_disk
 
     async def load(self) -> LoadedPersonas:
         """All there are, after what was written before."""
-        return await asyncio.wrap_future(self._write(lambda: load_personas(self.folder)))
+        return await asyncio.wrap_future(self._ask_disk(lambda: load_personas(self.folder)))
 
     async def save_as(self, title: str, text: str) -> Persona:
         """Keep the text under this title.
@@ -51,7 +51,7 @@ class PersonaShelf:
             SettingsError: it cannot be written.
         """
         path = own_path(self.folder, title)
-        return await asyncio.wrap_future(self._write(lambda: save_persona(path, title, text)))
+        return await asyncio.wrap_future(self._ask_disk(lambda: save_persona(path, title, text)))
 
     async def save(self, persona: Persona, text: str) -> Persona:
         """Give the persona another text; of one of ours the user gets a copy.
@@ -60,7 +60,7 @@ class PersonaShelf:
             SettingsError: it cannot be written.
         """
         path = persona.path or own_path(self.folder, persona.name)
-        return await asyncio.wrap_future(self._write(lambda: save_persona(path, persona.title, text)))
+        return await asyncio.wrap_future(self._ask_disk(lambda: save_persona(path, persona.title, text)))
 
     async def delete(self, persona: Persona) -> None:
         """Take the user's file away.
@@ -68,4 +68,4 @@ class PersonaShelf:
         Raises:
             SettingsError: that cannot be done.
         """
-        await asyncio.wrap_future(self._write(lambda: delete_persona(persona)))
+        await asyncio.wrap_future(self._ask_disk(lambda: delete_persona(persona)))

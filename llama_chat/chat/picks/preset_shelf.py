@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -30,10 +30,10 @@ class PresetShelf:
     Args:
         bridge: to the sampling, and to the thread that writes settings.
         own: the user's, as they were read.
-        path: of the settings file.
+        path: of the settings file; None: nothing is written, the presets are there until the end.
     """
 
-    def __init__(self, bridge: Bridge, own: Sequence[Preset], path: Path) -> None:
+    def __init__(self, bridge: Bridge, own: Sequence[Preset], path: Path | None) -> None:
         self._bridge = bridge
         self._own = list(own)
         self._path = path
@@ -88,7 +88,7 @@ class PresetShelf:
         values: dict[str, float] = asdict(self._bridge.sampling.current)
         preset = Preset(old.name if old else name, values, "One of your own.", is_own=True)
         self._own = [preset if each is old else each for each in self._own] + [preset] * (old is None)
-        self._bridge.write(lambda: save_preset(self._path, preset))
+        self._write(lambda path: save_preset(path, preset))
         return f"The preset {preset.name} is saved{' anew' if old else ''}. /preset {preset.name} takes it."
 
     def delete(self, name: str) -> str:
@@ -101,8 +101,12 @@ class PresetShelf:
         if not preset.is_own:
             raise UsageError(f"The preset {preset.name} comes with the program; it stays.")
         self._own.remove(preset)
-        self._bridge.write(lambda: delete_preset(self._path, preset.name))
+        self._write(lambda path: delete_preset(path, preset.name))
         return f"The preset {preset.name} is deleted; the values stay as they are."
+
+    def _write(self, change: Callable[[Path], object]) -> None:
+        if (path := self._path) is not None:
+            self._bridge.write(lambda: change(path))
 
 
 def taken_sentence(preset: Preset, old: Sampling) -> str:

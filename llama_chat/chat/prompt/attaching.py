@@ -8,10 +8,10 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-from llama_chat.attached import block_of
 from llama_chat.chat.prompt.written import without_controls
-from llama_chat.chat.words import one_line
 from llama_chat.errors import LlamaChatError
+from llama_chat.markup.attached import block_of
+from llama_chat.sanitize import one_line
 from llama_chat.units import bytes_text
 
 MOST_BYTES = 1_000_000

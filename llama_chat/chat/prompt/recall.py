@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-_NOT_KEPT = ("/history", "/queue", "/editor")
+_NOT_KEPT = frozenset({"/history", "/queue", "/editor"})
 """Commands about the prompt itself: nobody looks for them."""
 
 
@@ -16,7 +16,7 @@ class Said:
 
     def add(self, text: str) -> None:
         """The newest words."""
-        if text.strip() and not text.startswith(_NOT_KEPT):
+        if text.strip() and text.split(maxsplit=1)[0] not in _NOT_KEPT:
             self._here.append(text)
 
     def with_stored(self, stored: Iterable[str]) -> list[str]:

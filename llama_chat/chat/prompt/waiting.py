@@ -25,16 +25,19 @@ class Waiting:
         self._is_for_any_end = False
         self.text = ""
         """The words; empty: none wait."""
+        self.count = 0
+        """How often Enter was pressed for them."""
 
     def put(self, text: str) -> None:
         """Let words wait for the end of the reply."""
         self._is_for_any_end = self._chat.status.doing == "stopping"
         self.text = f"{self.text}\n{text}" if self.text else text
+        self.count += 1
         self._chat.view.status_changed()
 
     def take(self) -> str:
         """The words, which wait no longer; empty where there were none."""
-        text, self.text = self.text, ""
+        text, self.text, self.count = self.text, "", 0
         if text:
             self._chat.view.status_changed()
         return text

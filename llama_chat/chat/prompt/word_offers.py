@@ -12,10 +12,10 @@ from typing import TypeAlias
 
 from llama_chat.chat.prompt.completing import Offer
 from llama_chat.chat.setup import ChatSetup
-from llama_chat.chat.words import one_line
 from llama_chat.events import Sampling
 from llama_chat.presets import Preset
 from llama_chat.sampling import setting_value
+from llama_chat.sanitize import one_line
 from llama_chat.sessions import SessionStore
 
 MOST_SESSIONS = 1_000

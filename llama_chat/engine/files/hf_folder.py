@@ -12,8 +12,8 @@ from llama_chat.engine.files.find import CONFIG_NAME
 from llama_chat.engine.files.hf_config import MAX_CONFIG_BYTES, HFConfig, config_from_hf, end_ids_in
 from llama_chat.engine.files.hf_weights import INDEX_NAME, SafetensorsCheckpoint, hf_name, open_indexed
 from llama_chat.engine.files.json_file import read_json
+from llama_chat.engine.files.model import ModelFile, check_vocabulary
 from llama_chat.engine.files.safetensors import SafetensorsFile
-from llama_chat.engine.model_file import ModelFile, check_vocabulary
 from llama_chat.engine.vocabulary.tokenizer import Tokenizer
 from llama_chat.errors import ModelError, NotOursError
 

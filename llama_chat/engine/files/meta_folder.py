@@ -14,8 +14,8 @@ from llama_chat.engine.files.find import find_meta_files
 from llama_chat.engine.files.json_file import read_json
 from llama_chat.engine.files.meta import MetaCheckpoint
 from llama_chat.engine.files.meta_params import PARAMS, config_from_meta
+from llama_chat.engine.files.model import ModelFile, check_vocabulary
 from llama_chat.engine.files.pth import PthFile
-from llama_chat.engine.model_file import ModelFile, check_vocabulary
 from llama_chat.engine.vocabulary.from_tiktoken import tokenizer_from_tiktoken
 from llama_chat.engine.vocabulary.llama3_template import LLAMA3_TEMPLATE
 from llama_chat.errors import ModelError

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from llama_chat.engine.config import check_context
+from llama_chat.engine.files.model import ModelFile
 from llama_chat.engine.hf.build import build_skeleton, fill
 from llama_chat.engine.hf.library import (
     asking_the_library,
@@ -29,7 +30,6 @@ from llama_chat.engine.hf.placement import (
     weights_bytes_of,
 )
 from llama_chat.engine.memory import FIRST_CONTEXT
-from llama_chat.engine.model_file import ModelFile
 from llama_chat.engine.network import NetworkInfo
 from llama_chat.errors import ModelError
 

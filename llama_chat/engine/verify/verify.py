@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 import torch
 
 from llama_chat.engine.devices import device_label, find_device, free_memory, set_threads, torch_build
+from llama_chat.engine.files.model import ModelFile
 from llama_chat.engine.hf.load import library_version
 from llama_chat.engine.hf.other_model import OtherModel
 from llama_chat.engine.load import (
@@ -24,7 +25,6 @@ from llama_chat.engine.load import (
     telling_out_of_memory,
 )
 from llama_chat.engine.memory import Plan as MemoryPlan
-from llama_chat.engine.model_file import ModelFile
 from llama_chat.engine.network import Network
 from llama_chat.engine.verify.damage import bad_tensors
 from llama_chat.engine.verify.figures import Difference, Greedy, differences, greedy

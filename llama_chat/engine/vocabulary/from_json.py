@@ -25,7 +25,7 @@ from llama_chat.engine.vocabulary.sentencepiece import byte_token_ids, spaced_by
 from llama_chat.engine.vocabulary.tokenizer import Encoder, Tokenizer
 from llama_chat.engine.vocabulary.vocabulary import Vocabulary, end_ids_among
 from llama_chat.errors import ModelError, NotOursError
-from llama_chat.template_sandbox import MAX_SOURCE_CHARS
+from llama_chat.template.sandbox import MAX_SOURCE_CHARS
 
 TOKENIZER_NAME = "tokenizer.json"
 CONFIG_NAME = "tokenizer_config.json"

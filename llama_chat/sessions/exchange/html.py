@@ -16,11 +16,11 @@ from typing import TypeAlias
 
 from llama_chat.conversation import Message
 from llama_chat.events import Candidates, Sampling, Token
-from llama_chat.sanitize import sanitize
+from llama_chat.sanitize import one_line, sanitize
 from llama_chat.sessions.exchange.branches import Branches
 from llama_chat.sessions.exchange.html_style import LIKELIHOODS, STYLE
 from llama_chat.sessions.records import SessionRecord
-from llama_chat.sessions.words import name_of, notes_of, one_line, when_text
+from llama_chat.sessions.words import name_of, notes_of, when_text
 
 _SHOWN_CANDIDATES = 5
 _Part: TypeAlias = "str | Iterator[_Part]"

@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from itertools import count
 
 from llama_chat.conversation import Message
-from llama_chat.sanitize import sanitize
+from llama_chat.sanitize import one_line, sanitize
 from llama_chat.sessions.exchange.branches import Branches
 from llama_chat.sessions.records import SessionRecord
-from llama_chat.sessions.words import name_of, notes_of, one_line, when_text
+from llama_chat.sessions.words import name_of, notes_of, when_text
 
 _MEANS_SOMETHING = re.compile(r"([\\`*_\[\]<>#&~])")
 

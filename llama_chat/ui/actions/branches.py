@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from textual import on
 
 from llama_chat.chat import notices
-from llama_chat.chat.branches.choosing import keys_of
 from llama_chat.conversation import Message, Role
 from llama_chat.ui.screens import openers
 from llama_chat.ui.screens.chat_view import ChatViewScreen
@@ -36,13 +35,6 @@ class BranchActions(ChatViewScreen):
             self.transcript.leave_cursor()
             self.prompt.focus()
         return was_chosen
-
-    @on(Transcript.CursorMoved)
-    def _say_what_can_be_done(self) -> None:
-        is_chosen = self.transcript.cursor_id is not None
-        chosen = self.chosen_message() if is_chosen else None
-        keys = keys_of(chosen, self.chat.conversation) if chosen is not None else ""
-        self._hint_line.stand(self.keys.in_words(keys))
 
     @on(Prompt.Changed)
     def _leave_cursor_for_words(self, event: Prompt.Changed) -> None:

@@ -6,17 +6,20 @@ import asyncio
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from textual import on
+
 from llama_chat.chat import notices
 from llama_chat.chat.backstage.own_thread import OwnThread
 from llama_chat.conversation import Message, Role
 from llama_chat.errors import LlamaChatError, UsageError
 from llama_chat.ui.safe_app import SafeApp
 from llama_chat.ui.screens.chat_view import ChatViewScreen
+from llama_chat.ui.widgets.transcript import Transcript
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from llama_chat.chat.code_files import CodeBlock
+    from llama_chat.markup.code_blocks import CodeBlock
 
 _ALL = "all"
 _NAMES = {Role.ASSISTANT: "The reply", Role.USER: "Your message", Role.SYSTEM: "The system prompt"}
@@ -46,6 +49,12 @@ class CopyActions(ChatViewScreen):
         if block is not None:
             self._copy(block.to_copy, f"Code block {number}")
 
+    @on(Transcript.CopyWanted)
+    def _copy_clicked(self, event: Transcript.CopyWanted) -> None:
+        event.stop()
+        what = f"Code block {event.number}" if event.number else "Code of a thought"
+        self._copy(event.block.to_copy, what)
+
     def action_copy_all(self) -> None:
         """Copy the path as Markdown, as `/export md` writes it."""
         from llama_chat.chat.exporting import chat_markdown
@@ -63,7 +72,7 @@ class CopyActions(ChatViewScreen):
 
     def code_blocks(self) -> list[CodeBlock]:
         """Those of the chosen message, else of the last reply of the path that has any."""
-        from llama_chat.ui.markdown.code_blocks import code_blocks
+        from llama_chat.markup.code_blocks import code_blocks
 
         chosen = self.chosen_message()
         if chosen is not None and (found := code_blocks(chosen.text)):

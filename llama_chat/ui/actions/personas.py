@@ -26,7 +26,7 @@ class PersonaActions(ChatViewScreen):
         """Choose a persona; with words, take the one that they name."""
         from llama_chat.chat.picks.persona_shelf import PersonaShelf
 
-        shelf = PersonaShelf(self.setup.paths.prompts, self.bridge.write)
+        shelf = PersonaShelf(self.setup.paths.prompts, self.bridge.ask_disk)
         if words:
             self.run_worker(self._take_persona(shelf, words))
             return

@@ -10,8 +10,8 @@ from textual.widgets import TextArea
 from llama_chat.chat import notices
 from llama_chat.chat.backstage.bridge import Bridge
 from llama_chat.chat.setup import ChatSetup
-from llama_chat.chat.words import one_line
 from llama_chat.errors import LlamaChatError
+from llama_chat.sanitize import one_line
 from llama_chat.ui.completer import Completer
 from llama_chat.ui.history_walk import HistoryWalk
 from llama_chat.ui.screens import session_openers
@@ -92,15 +92,15 @@ class PromptActions(ChatViewScreen):
         super().status_changed()
         if self.chat.waiting.text != self._waiting_words:
             self._waiting_words = self.chat.waiting.text
-            self._show_waiting(self._waiting_words)
+            self._show_waiting(self._waiting_words, self.chat.waiting.count)
 
-    def _show_waiting(self, words: str) -> None:
+    def _show_waiting(self, words: str, count: int) -> None:
         if self._waiting_line is None:
             from llama_chat.ui.widgets.waiting_line import WaitingLine
 
             self._waiting_line = WaitingLine(self.keys.name_of("queue"))
             self.query_one("#prompt-row").mount(self._waiting_line, after=self._hint_line)
-        self._waiting_line.show(words)
+        self._waiting_line.show(words, count)
 
     # --- the session --------------------------------------------------------------------------------------
 

@@ -1,19 +1,43 @@
-"""The seed and the presets: what their keys, their commands and the panel of sliders do."""
+"""The sliders, the seed and the presets: what their keys, their commands and their panel do."""
 
 from __future__ import annotations
 
 from textual import on
 
+from llama_chat.chat.picks.one_setting import set_by_words
 from llama_chat.chat.picks.seeds import parse_seed, seed_sentence, toggled_seed
 from llama_chat.errors import UsageError
+from llama_chat.ui.screens import openers
 from llama_chat.ui.screens.chat_view import ChatViewScreen
 from llama_chat.ui.screens.setting_changes import change_setting
 from llama_chat.ui.widgets.panel_title import PanelTitle
+from llama_chat.ui.widgets.sampling_panel import SamplingPanel
 from llama_chat.ui.widgets.seed_row import SeedRow
+from llama_chat.ui.widgets.slider import Slider
 
 
 class SamplingActions(ChatViewScreen):
-    """What the chat screen does with the seed and the presets."""
+    """What the chat screen does with the settings of the sampling."""
+
+    def action_sampling(self, words: str = "") -> None:
+        """Set one of the sliders; without words, show or hide them.
+
+        Raises:
+            UsageError: there is no such setting, or the value does not fit.
+        """
+        if words:
+            self.hint(set_by_words(self.bridge, words))
+            self.sampling_changed()
+        else:
+            openers.toggle_sampling(self)
+
+    @on(SamplingPanel.Rested)
+    def _save_sampling(self, event: SamplingPanel.Rested) -> None:
+        self.bridge.save_setting("sampling", event.setting, event.value)
+
+    @on(Slider.Refused)
+    def _say_why_not(self, event: Slider.Refused) -> None:
+        self.hint(event.why, "warning")
 
     def action_seed(self, words: str = "") -> None:
         """Lock the seed of the last reply, or free it; with words, to what they say.

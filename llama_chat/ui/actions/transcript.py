@@ -6,7 +6,7 @@ from textual import on
 from textual.content import Content
 from textual.style import Style
 
-from llama_chat.chat.words import one_line
+from llama_chat.sanitize import one_line
 from llama_chat.ui.screens.chat_view import ChatViewScreen
 from llama_chat.ui.widgets.find_bar import FindBar
 from llama_chat.ui.widgets.transcript import Transcript

@@ -8,6 +8,7 @@ from textual.content import Content
 from textual.widgets import Static
 
 from llama_chat.chat.machine.devices import DevicesFound
+from llama_chat.sanitize import sanitize
 from llama_chat.ui.device_words import device_content, missing_content
 from llama_chat.ui.first_run.words import PROMISE, device_verdict
 from llama_chat.ui.widgets.welcome import LLAMA
@@ -58,4 +59,4 @@ class DeviceStep(Vertical):
 
     def fail(self, why: str) -> None:
         """Say that nothing could be found out."""
-        self.query_one(".verdict", Static).update(Content(f"The machine could not be asked: {why}"))
+        self.query_one(".verdict", Static).update(Content(f"The machine could not be asked: {sanitize(why)}"))

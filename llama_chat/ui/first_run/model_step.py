@@ -13,8 +13,7 @@ from textual.message import Message
 from textual.widgets import Input, Static
 
 from llama_chat.chat.machine.recommending import Circumstances, about, recommended
-from llama_chat.chat.words import one_line
-from llama_chat.sanitize import sanitize
+from llama_chat.sanitize import one_line, sanitize
 from llama_chat.shelves.fit import ShortFit
 from llama_chat.shelves.offers import OFFERS, Offer
 from llama_chat.ui.first_run.words import bullet_lines
@@ -172,7 +171,7 @@ class ModelStep(Vertical):
             if row.problem:
                 self.say(row.problem)
             else:
-                self.post_message(self.Chosen(str(row.model.path), one_line(sanitize(row.model.name))))
+                self.post_message(self.Chosen(str(row.model.path), one_line(row.model.name)))
         elif event.item_id.startswith(PATH):
             self._take_path(event.item_id.removeprefix(PATH))
 

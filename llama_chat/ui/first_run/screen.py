@@ -105,9 +105,8 @@ class FirstRunScreen(Card[None]):
         self._step: Step = "device"
         self._device_step, self._model_step = DeviceStep(), ModelStep()
         self._try_step = TryStep(chat_screen.keys.in_words, self.action_take_prompt)
-        self._asker = OwnThread("looking at the machine")
-        self._has_devices = False
-        self._is_asking = False
+        self._asker = OwnThread("looking at the machine", gives_way=True)
+        self._has_devices = self._is_asking = False
         self._chosen: str | None = None
         self._info_before: ModelInfo | None = None
         self._finding = ModelFinding(
@@ -264,7 +263,7 @@ class FirstRunScreen(Card[None]):
         """Back to the list: another one, or a path, may do."""
         chat = self._chat_screen.chat
         self._wants_model = self._is_first and chat.info is None
-        chat.load_error = chat.switching.error = None
+        chat.switching.take_error()
         self._go_to("model")
         words = f"{error.message} {error.hint}".strip()
         self._model_step.say(f"{words} The path of a model on this disk will do, too.")
@@ -324,10 +323,13 @@ class FirstRunScreen(Card[None]):
         """As if it had never been shown: the default model is fetched."""
         screen = self._chat_screen
         screen.bridge.note_welcomed()
-        if screen.setup.open_model is not None and self._chosen is not None:
-            screen.chat.switching.begin_first(screen.setup.open_model(DEFAULT.name))
-        else:
+        if screen.setup.open_model is None or self._chosen is None:
             screen.bridge.worker.load()
+            return
+        try:
+            screen.chat.switching.begin_first(screen.setup.open_model(DEFAULT.name))
+        except LlamaChatError as error:
+            screen.hint(str(error), "warning")
 
     async def action_interrupt(self) -> None:
         """Ctrl+C fetches nothing: twice, it quits."""

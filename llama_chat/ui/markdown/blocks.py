@@ -7,10 +7,10 @@ from itertools import pairwise
 
 from textual.content import Content
 
+from llama_chat.markup.parser import Node, is_too_deep
 from llama_chat.ui.markdown.code import code_block
 from llama_chat.ui.markdown.inline import render_inline
 from llama_chat.ui.markdown.line import EMPTY, Line, wrap
-from llama_chat.ui.markdown.parser import Node, is_too_deep
 from llama_chat.ui.markdown.tables import render_table
 
 MIN_WIDTH = 12

@@ -17,6 +17,12 @@ MAX_LINES = 2_000
 """A longer fence gets no colours: lexing 1,000 lines of Python takes 86 ms (2025-11), once, at its close."""
 MAX_LINE_LENGTH = 2_000
 """Longer lines get no colours: the regular expressions of some lexers take quadratic time."""
+COPY = "copy"
+"""What a click on the head of a code block does; the transcript puts the sign there that is clicked."""
+_SIGN_CELLS = 12
+_SHORT_SIGN_CELLS = 2
+_ROOM_FOR_SIGN = 26
+"""From here on there is room for all of the sign beside a name."""
 
 _STYLES = {
     "Comment": "code.comment", "Comment.Preproc": "code.keyword", "Keyword": "code.keyword",
@@ -34,8 +40,8 @@ _GOES_ON = ("Token.Literal.String", "Token.Comment.Multiline")
 
 
 def code_block(code: str, info: str, width: int) -> list[Line]:
-    """The lines of a whole code block: its label, if it has one, and its code."""
-    lines = label_lines(info, width)
+    """The lines of a whole code block: its head and its code."""
+    lines = head_lines(info, width)
     for content in highlight(split_code(code), info):
         lines.extend(code_lines(content, width))
     return lines
@@ -46,13 +52,17 @@ def split_code(code: str) -> list[str]:
     return code.removesuffix("\n").expandtabs(TAB_SIZE).split("\n")
 
 
-def label_lines(info: str, width: int) -> list[Line]:
-    """The words after the fence, above the code; nothing when there are none."""
-    if not info:
-        return []
+def head_lines(info: str, width: int) -> list[Line]:
+    """The words after the fence, above the code, with room for a sign at the right end of the first line.
+
+    They are not copied; an empty one is no line of what is copied, either.
+    """
     label = Content.styled(" ".join(info.split()), "code.label")
+    room = width - 2 - (_SIGN_CELLS if width >= _ROOM_FOR_SIGN else _SHORT_SIGN_CELLS)
+    first, *others = fold(label, max(1, room))
     edge = Content(" ")
-    return [Line(EMPTY, prefix=edge + line.content, fill="code") for line in fold(label, max(1, width - 2))]
+    head = Line(EMPTY, prefix=edge + first.content, fill="code", joint=None if label else "", action=COPY)
+    return [head, *(Line(EMPTY, prefix=edge + line.content, fill="code") for line in others)]
 
 
 def code_lines(content: Content, width: int) -> list[Line]:

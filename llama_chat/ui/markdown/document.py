@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from llama_chat.markup.parser import Node, parse_blocks
 from llama_chat.sanitize import complete_length, sanitize
 from llama_chat.ui.markdown.blocks import BLANK, BlockRenderer, first_number_of
 from llama_chat.ui.markdown.fence import OpenFence
 from llama_chat.ui.markdown.line import Line
-from llama_chat.ui.markdown.parser import Node, parse_blocks
 
 
 class Document:
@@ -127,7 +127,7 @@ class Document:
         self._fence = OpenFence(opening, node, self.width)
         if self.lines:
             self.lines.append(BLANK)
-        self.lines.extend(self._fence.label())
+        self.lines.extend(self._fence.head())
         self._code_start = len(self.lines)
 
     def _advance_fence(self, fence: OpenFence) -> bool:
@@ -163,6 +163,7 @@ def _is_same(old: Line, new: Line) -> bool:
     return (
         old.fill == new.fill
         and old.joint == new.joint
+        and old.action == new.action
         and old.content.is_same(new.content)
         and old.prefix.is_same(new.prefix)
     )

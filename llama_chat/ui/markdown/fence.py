@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import re
 
+from llama_chat.markup.parser import Node
 from llama_chat.ui.markdown.code import (
     MAX_LINES,
     code_lines,
+    head_lines,
     highlight,
     highlight_open,
-    label_lines,
     split_code,
 )
 from llama_chat.ui.markdown.line import Line
-from llama_chat.ui.markdown.parser import Node
 
 MAX_CONTEXT_LINES = 60
 """After so many lines an open string is given up; the close of the fence colours it as it should be."""
@@ -43,9 +43,9 @@ class OpenFence:
         """All of it, from the opening line on."""
         return "".join(self._source) + self._line
 
-    def label(self) -> list[Line]:
+    def head(self) -> list[Line]:
         """The lines above the code."""
-        return label_lines(self._info, self._width)
+        return head_lines(self._info, self._width)
 
     def take(self, text: str) -> tuple[list[Line], str | None]:
         """The lines that were completed; and, when the fence has ended, the text after it, else None."""

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from textual.content import Content, Span
 
+from llama_chat.markup.parser import load_parser
 from llama_chat.sanitize import sanitize
-from llama_chat.ui.markdown.parser import load_parser
 
 if TYPE_CHECKING:
     from markdown_it.token import Token

@@ -6,9 +6,9 @@ import re
 
 from textual.content import Content
 
+from llama_chat.markup.parser import Node
 from llama_chat.ui.markdown.inline import render_inline
 from llama_chat.ui.markdown.line import EMPTY, Line, wrap
-from llama_chat.ui.markdown.parser import Node
 
 MIN_COLUMN = 4
 _GAP = 3  # " │ "

@@ -72,12 +72,12 @@ class RecordingApp(ReplayApp):
         self._notices = ()  # they are for the terminal
         self._player = player
         self._keep = keep
-        self._task: asyncio.Task[None] | None = None
+        self._cast_task: asyncio.Task[None] | None = None
         self.failure: BaseException | None = None
 
     def on_ready(self) -> None:
         """Begin."""
-        self._task = asyncio.create_task(self._record_to_end())
+        self._cast_task = asyncio.create_task(self._record_to_end())
 
     async def _record_to_end(self) -> None:
         try:

@@ -6,9 +6,9 @@ from textual.content import Content
 from textual.reactive import reactive
 from textual.widget import Widget
 
+from llama_chat.chat.words import format_speed
 from llama_chat.replay import ReplayState
 from llama_chat.sessions.words import when_text
-from llama_chat.ui.transcript.heads import format_speed
 from llama_chat.ui.widgets.fitting import first_fitting
 
 SPEED_CELLS = len("99.9 tok/s")

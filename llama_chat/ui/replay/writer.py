@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from llama_chat.chat.words import format_figures
 from llama_chat.conversation import Message
 from llama_chat.replay import ReplayState
-from llama_chat.ui.transcript.heads import format_figures
 from llama_chat.ui.widgets.transcript import Transcript
 
 MOST_ADDED = 20

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from concurrent.futures import Future
 from typing import ClassVar
@@ -24,7 +25,8 @@ from llama_chat.units import about_bytes
 HINTS = (
     "Enter attaches · Tab completes · ~ is your home · Esc back",
     "Enter attaches · Tab completes · Esc back",
-    "Enter · Tab · Esc",
+    "Enter attaches · Tab · Esc back",
+    "Enter · Esc",
 )
 
 
@@ -70,12 +72,13 @@ class PathList(FilterList):
 
     def _ask(self, typed: str) -> None:
         def take(done: Future[list[PathEntry]]) -> None:
-            self.call_later(self._take, typed, done.result())
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody looks any more
+                self.call_later(self._take, typed, done)
 
         self._reader.do(lambda: entries_of(typed)).add_done_callback(take)
 
-    def _take(self, typed: str, entries: list[PathEntry]) -> None:
-        self._entries[typed] = [_item(entry) for entry in entries]
+    def _take(self, typed: str, done: Future[list[PathEntry]]) -> None:
+        self._entries[typed] = [_item(entry) for entry in done.result()]
         if typed == self.typed and self.is_attached:
             self.show_items(self._entries[typed])
 

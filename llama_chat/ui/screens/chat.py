@@ -18,6 +18,7 @@ from llama_chat.ui.actions.attaching import AttachActions
 from llama_chat.ui.actions.branches import BranchActions
 from llama_chat.ui.actions.context import ContextActions
 from llama_chat.ui.actions.copying import CopyActions
+from llama_chat.ui.actions.letters import LetterActions
 from llama_chat.ui.actions.machine import MachineActions
 from llama_chat.ui.actions.personas import PersonaActions
 from llama_chat.ui.actions.prompting import PromptActions
@@ -28,21 +29,25 @@ from llama_chat.ui.screens import openers, session_openers
 from llama_chat.ui.screens.chat_view import WIDE_CELLS as WIDE_CELLS
 from llama_chat.ui.screens.chat_view import ChatViewScreen
 from llama_chat.ui.screens.editing import UNSENT
-from llama_chat.ui.screens.sending import plan_command, set_sampling, why_not_now
+from llama_chat.ui.screens.sending import plan_command, why_not_now
 from llama_chat.ui.widgets.prompt import Prompt
-from llama_chat.ui.widgets.sampling_panel import SamplingPanel
-from llama_chat.ui.widgets.slider import Slider
 
 if TYPE_CHECKING:
     from llama_chat.ui.widgets.session_list import SessionList
 
 _log = logging.getLogger(__name__)
 
+SECOND_ESC_S = 3.0
+ESC_AGAIN = "Esc again empties the prompt."
+EMPTIED_BY_ESC = "The prompt is empty. Ctrl+_ brings the words back."
+EMPTIED = f"{EMPTIED_BY_ESC} Ctrl+C again quits."
+
 
 class ChatScreen(
     PromptActions,
     AttachActions,
     BranchActions,
+    LetterActions,
     TranscriptActions,
     ContextActions,
     CopyActions,
@@ -57,7 +62,11 @@ class ChatScreen(
 
     # --- what the user does -----------------------------------------------------------------------------
 
-    def take_early_key(self, event: events.Key) -> bool:
+    def take_key(self, event: events.Key) -> bool:
+        """Take a key before Textual does, in the order of the keys; whether it was taken."""
+        return self._take_early_key(event) if self.focused is None else self.take_letter(event)
+
+    def _take_early_key(self, event: events.Key) -> bool:
         """Give the prompt what was typed before it had the focus; whether the key was one for it."""
         if event.key == "backspace":  # a binding of the prompt's: it is not found by posting the key
             return self.prompt.call_later(self.prompt.action_delete_left)
@@ -70,9 +79,7 @@ class ChatScreen(
         if event.is_printable and not is_writing and not set(event.aliases) & self.active_bindings.keys():
             event.stop()
             event.prevent_default()
-            self.transcript.leave_cursor()
-            self.prompt.focus()
-            self.prompt.post_message(events.Key(event.key, event.character))
+            self.write_into_prompt(event)
 
     def on_resize(self) -> None:
         """Take the keyboard back from what the smaller screen does not show."""
@@ -133,14 +140,6 @@ class ChatScreen(
 
         self.hint(reason, holds=holds)
 
-    @on(SamplingPanel.Rested)
-    def _save_sampling(self, event: SamplingPanel.Rested) -> None:
-        self.bridge.save_setting("sampling", event.setting, event.value)
-
-    @on(Slider.Refused)
-    def _say_why_not(self, event: Slider.Refused) -> None:
-        self.hint(event.why, "warning")
-
     def on_session_list_opened(self, event: SessionList.Opened) -> None:
         """Go on with the session that was chosen in the list."""
         session_openers.open_session(self, event.info)
@@ -165,8 +164,19 @@ class ChatScreen(
             openers.close_sheet(self)
         elif self.editing.message is not None and self.prompt.has_focus:
             self._leave_editing()
-        elif not self.leave_cursor():
+        elif self.leave_cursor():
+            pass
+        elif self.prompt.has_focus and self.prompt.text:
+            self._empty_at_second_press()
+        else:
             self.prompt.focus()
+
+    def _empty_at_second_press(self) -> None:
+        if self._hint_line.text == self.keys.in_words(ESC_AGAIN):
+            self.prompt.empty()
+            self.hint(EMPTIED_BY_ESC)
+        else:
+            self.hint(ESC_AGAIN, seconds=SECOND_ESC_S)
 
     def _leave_editing(self) -> None:
         if self.editing.may_end():
@@ -175,14 +185,19 @@ class ChatScreen(
             self.hint(UNSENT)
 
     async def action_interrupt(self) -> None:
-        """Copy the selection; else stop the reply, and leave at the second press."""
+        """Copy the selection; else stop the reply, or empty the prompt; leave at the second press."""
         if selected := self.get_selected_text():
             self.app.copy_to_clipboard(selected)
             self.clear_selection()
         else:
-            if self.chat.is_replying:
+            is_typed = bool(self.prompt.text) and not self.chat.is_replying
+            if is_typed:
+                self.prompt.empty()
+            elif self.chat.is_replying:
                 self.chat.stop()
             await self.run_action("app.quit_on_second_press")
+            if is_typed:
+                self.hint(EMPTIED)
 
     def action_undo_step(self) -> None:
         """Bring back what was deleted just now; else take the path of before the last step."""
@@ -207,13 +222,6 @@ class ChatScreen(
     def action_model(self, name: str = "") -> None:
         """Run another model, or choose one."""
         openers.choose_model(self, name)
-
-    def action_sampling(self, words: str = "") -> None:
-        """Set one of the sliders; without words, show or hide them."""
-        if words:
-            set_sampling(self, words)
-        else:
-            openers.toggle_sampling(self)
 
     def action_sessions(self, words: str = "") -> None:
         """Show or hide the list of sessions; with words, those that hold them."""

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
+from textual.message import Message as TextualMessage
 from textual.screen import Screen
 
 from llama_chat.chat.backstage import notes
@@ -18,11 +21,12 @@ from llama_chat.chat.setup import ChatSetup
 from llama_chat.chat.thoughts import ThoughtFigures
 from llama_chat.chat.view import NoticeKind
 from llama_chat.conversation import Message
+from llama_chat.key_wishes import KeyWish
 from llama_chat.settings import SettingValue
 from llama_chat.ui.attention import Attention
 from llama_chat.ui.compositor import new_compositor
 from llama_chat.ui.prompt_figures import PromptFigures
-from llama_chat.ui.rebinding import lay_over, rebound
+from llama_chat.ui.rebinding import laid_over, rebound
 from llama_chat.ui.safe_app import SafeApp
 from llama_chat.ui.screens import openers, session_openers
 from llama_chat.ui.screens.editing import Editing
@@ -51,6 +55,9 @@ class ChatViewScreen(Screen[None]):
         bridge: to the engine and the store.
     """
 
+    class KeysChanged(TextualMessage):
+        """The actions have other keys."""
+
     AUTO_FOCUS = "Prompt"
     HORIZONTAL_BREAKPOINTS = _WIDTHS
     VERTICAL_BREAKPOINTS = _HEIGHTS
@@ -72,13 +79,15 @@ class ChatViewScreen(Screen[None]):
         self._attention = Attention(self._write_to_terminal, lambda: self.app.app_focus, os.environ)
         self.prompt = Prompt(enter_sends=setup.settings.chat.enter_sends, id="prompt")
         self.prompt.take_keys(self.keys)
-        lay_over(self._bindings, self.keys)
+        self._own_bindings, self._bindings = self._bindings, laid_over(self._bindings, self.keys)
         self.transcript = Transcript(id="transcript")
         self.transcript.take_letters()
         self.transcript.offer = self.keys.in_words("F5 goes on.")
         self.editing = Editing(self.prompt)
         self.figures = PromptFigures(self.prompt, self.chat, bridge.worker.ask)
         self._shown = self.chat.conversation
+        self.chosen_commands: Counter[str] = Counter()
+        """How often each action was taken from the palette."""
         self.last_deleted: session_openers.Deleted | None = None
         """What `undo` brings back, until something else is done."""
         self._header = Header()
@@ -90,6 +99,7 @@ class ChatViewScreen(Screen[None]):
 
     def compose(self) -> ComposeResult:
         """Header, transcript, prompt, status; panels come when they are asked for."""
+        self._take_size_classes()
         yield self._header
         with Horizontal(id="body"):
             with Vertical(id="center"):
@@ -101,6 +111,12 @@ class ChatViewScreen(Screen[None]):
             if self.app.size.width >= WIDE_CELLS:
                 yield openers.new_panel(self)
         yield self._status_bar
+
+    def _take_size_classes(self) -> None:
+        """Textual gives them after the first layout only: all would be styled and painted twice, 25 ms."""
+        width, height = self.app.size
+        sizes = ((width, _WIDTHS), (height, _HEIGHTS))
+        self.add_class(*([name for least, name in limits if cells >= least][-1] for cells, limits in sizes))
 
     def on_mount(self) -> None:
         """Show the empty chat."""
@@ -118,6 +134,18 @@ class ChatViewScreen(Screen[None]):
         self._attention.kind = chat.notify
         if isinstance(self.app, SafeApp):
             self.app.reduce_motion(chat.reduced_motion)
+
+    def take_keys(self, wishes: tuple[KeyWish, ...]) -> None:
+        """Let these keys count from now on, and name them wherever keys are named."""
+        self.settings = replace(self.settings, keys=wishes)
+        self.keys = rebound(wishes)
+        self._bindings = laid_over(self._own_bindings, self.keys)
+        self.prompt.take_keys(self.keys)
+        self.transcript.take_offer(self.keys.in_words("F5 goes on."))
+        self._welcome.take_actions(self.keys.actions)
+        self._status_bar.take_actions(self.keys.actions)
+        self.refresh_bindings()
+        self.post_message(self.KeysChanged())
 
     def _write_to_terminal(self, sequence: str) -> None:
         if isinstance(self.app, SafeApp):
@@ -198,6 +226,10 @@ class ChatViewScreen(Screen[None]):
         """Scroll no further than is needed to see where the message begins."""
         self.transcript.show_beginning(message_id)
 
+    def shows_end(self) -> bool:
+        """Whether the end of the chat is in sight."""
+        return self.transcript.follows_end
+
     def sampling_changed(self) -> None:
         """Show the settings as they are now."""
         for panel in self.query(SamplingPanel):
@@ -219,6 +251,10 @@ class ChatViewScreen(Screen[None]):
     def give_back(self, text: str) -> None:
         """Put the words into the prompt again."""
         self.prompt.take_back(text)
+
+    def edit_again(self, message: Message, text: str) -> None:
+        """Put the words into the prompt again, to take the place of the message."""
+        self.editing.begin(message, text=text)
 
     def pulling(self, note: notes.Pulling) -> None:
         """Show how far the download is, unless the user has left it."""

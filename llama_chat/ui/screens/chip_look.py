@@ -10,8 +10,7 @@ from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
-from llama_chat.chat.words import one_line
-from llama_chat.sanitize import sanitize
+from llama_chat.sanitize import one_line, sanitize
 from llama_chat.ui.screens.modal import Card
 from llama_chat.ui.widgets.chips import Chip
 from llama_chat.ui.widgets.fitting import FittingLine

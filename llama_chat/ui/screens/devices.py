@@ -15,10 +15,9 @@ from textual.widgets import Static
 
 from llama_chat.chat.backstage.own_thread import OwnThread
 from llama_chat.chat.machine.devices import AUTO, DeviceAccess, DevicesFound, is_same, parse_device
-from llama_chat.chat.words import one_line
 from llama_chat.device_facts import DeviceFacts
 from llama_chat.events import ModelInfo
-from llama_chat.sanitize import sanitize
+from llama_chat.sanitize import one_line, sanitize
 from llama_chat.shelves.fit import ShortFit
 from llama_chat.ui.device_words import missing_content
 from llama_chat.ui.model_rows import VERDICTS
@@ -83,7 +82,7 @@ def take_device(screen: ChatViewScreen, words: str) -> None:
         else:
             screen.call_later(take, model, None)
 
-    looking = OwnThread("looking for a device")
+    looking = OwnThread("looking for a device", gives_way=True)
     looking.do(look)
     looking.close(0)  # that is all it has to do
 
@@ -132,7 +131,7 @@ class DevicesScreen(Card[str]):
         """Begin to look."""
         super().on_mount()
         self.query_one(FilterList).show_items(())
-        looking = OwnThread("looking at the devices")
+        looking = OwnThread("looking at the devices", gives_way=True)
         looking.do(self._look)
         looking.close(0)  # that is all it has to do
 
@@ -171,7 +170,7 @@ class DevicesScreen(Card[str]):
 
     def _item(self, device: DeviceFacts, running: str) -> Item:
         is_running = device.name == running
-        product = cut(one_line(sanitize(device.product)), _PRODUCT_CELLS)
+        product = cut(one_line(device.product), _PRODUCT_CELLS)
         fit = self._fits.get(device.name)
         words, style = VERDICTS.get(fit.verdict if fit else "", ("", ""))
         memory = about_bytes(device.free_bytes) + " free" if device.free_bytes is not None else ""

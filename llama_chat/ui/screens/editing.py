@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from llama_chat.conversation import Conversation, Message, Role
 from llama_chat.ui.widgets.prompt import Prompt, without_controls
 
-MARK = "your words, to be said otherwise · Esc leaves them"
-MARK_REPLY = "the reply, in your words · Enter keeps them · F5 goes on from their end · Esc"
+MARK = "your words, edited · Enter sends · Esc: as it was"
+MARK_REPLY = "the reply, in your words · Enter keeps it · F5 goes on from its end · Esc: as it was"
 UNSENT = "What you changed is not sent. Enter sends it, Esc again drops it."
 
 
@@ -26,13 +26,19 @@ class Editing:
         """Whether it is an assistant's message."""
         return self.message is not None and self.message.role is Role.ASSISTANT
 
-    def begin(self, message: Message, mark: str = MARK) -> None:
-        """Put the words of a message into the prompt; what is typed there already waits."""
+    def begin(self, message: Message, mark: str = MARK, *, text: str | None = None) -> None:
+        """Put the words of a message into the prompt; what is typed there already waits.
+
+        Args:
+            message: of the path.
+            mark: says what is edited.
+            text: what the words are by now; None: those of the message.
+        """
         if self.message is None:
             self._draft = self.prompt.full_text
         self.message, self._asked_about = message, None
         self.prompt.edited = mark
-        self._show(message.text)
+        self._show(message.text if text is None else text)
 
     def end(self) -> None:
         """The words were sent, or are not wanted: what stood in the prompt before comes back."""

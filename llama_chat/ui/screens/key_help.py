@@ -15,7 +15,7 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from llama_chat.chat.keys import KEY_ACTIONS, KeyAction
-from llama_chat.chat.keys.inside import SESSION_KEYS, SLIDER_KEYS, TRANSCRIPT_KEYS
+from llama_chat.chat.keys.inside import LETTERS_HELP, SESSION_KEYS, SLIDER_KEYS, TRANSCRIPT_KEYS
 from llama_chat.ui.screens.modal import Card
 from llama_chat.ui.widgets.fitting import FittingLine
 
@@ -38,6 +38,8 @@ def help_lines(width: int, actions: Sequence[KeyAction] = KEY_ACTIONS) -> list[C
     lines += [Content(""), Content.assemble(("A chosen message", "$primary bold"))]
     for key in TRANSCRIPT_KEYS:
         lines += _entry(key.name, f"{key.what[0].upper()}{key.what[1:]}.", (), width)
+    for names, what in LETTERS_HELP:
+        lines += _entry(names, f"{what[0].upper()}{what[1:]}.", (), width)
     lines += [Content(""), Content.assemble(("Sliders", "$primary bold"))]
     for names, what in SLIDER_KEYS:
         lines += _entry(names, f"{what[0].upper()}{what[1:]}.", (), width)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
 from textual import events
@@ -60,7 +60,7 @@ def facts_of(action: KeyAction) -> str:
     """Its default keys, and from when on another one counts."""
     default = ", ".join(map(key_name, action.keys)) or "no key"
     command = f" · {action.command} does it, too" if action.command else ""
-    return f"default {default} · counts from the next start on{command}"
+    return f"default {default} · counts from now on{command}"
 
 
 def with_key(wishes: tuple[KeyWish, ...], name: str, key: str | None) -> tuple[KeyWish, ...]:
@@ -79,11 +79,11 @@ def why_not(wishes: tuple[KeyWish, ...], name: str, key: str) -> str:
     return f"{reason or f'{key_name(key)} cannot be had'}."
 
 
-def take_key(chat: ChatViewScreen, name: str, key: str | None) -> None:
-    """Keep the key for the action; None for its defaults."""
-    chat.settings = replace(chat.settings, keys=with_key(chat.settings.keys, name, key))
+def take_key(chat: ChatViewScreen, name: str, key: str | None) -> Future[None]:
+    """Keep the key for the action, None for its defaults; the future tells how the saving went."""
+    chat.take_keys(with_key(chat.settings.keys, name, key))
     path = chat.setup.paths.settings_file
-    chat.bridge.write(lambda: save_keys(path, name, key))
+    return chat.bridge.write(lambda: save_keys(path, name, key))
 
 
 class _Catcher(Widget, can_focus=True):
@@ -125,7 +125,7 @@ class KeyScreen(Card[str]):
     def compose(self) -> ComposeResult:
         """Title, what the action does, hint."""
         with Vertical(classes="card"):
-            yield Static(Content(f"Another key for: {self._action.name}"), classes="title")
+            yield Static(Content(f"Another key for: {self._action.label}"), classes="title")
             yield Static(Content(self._action.help), classes="help")
             yield _Catcher()
             yield Static(Content("Esc back"), classes="hint")

@@ -35,9 +35,11 @@ if TYPE_CHECKING:
 HINTS = (
     "Enter loads it · Tab completes a path · Esc back",
     "Enter loads · Tab completes · Esc back",
-    "Enter · Tab · Esc",
+    "Enter loads it · Esc back",
+    "Enter · Esc",
 )
 PATH = "path:"
+NO_SUCH = "No model has “{}” in its name."
 NO_OTHER = "No other model can be loaded here."
 
 
@@ -71,7 +73,7 @@ class ModelList(FilterList):
     BINDINGS: ClassVar[list[BindingType]] = [Binding("tab", "complete", show=False, priority=True)]
 
     def __init__(self, placeholder: str, *, empty: str) -> None:
-        super().__init__(placeholder, empty=empty)
+        super().__init__(placeholder, empty=empty, none_found=NO_SUCH)
         self._reader = OwnThread("looking at a path")
         self._asked = ""
         self._completions: tuple[str, list[str]] = ("", [])

@@ -11,8 +11,7 @@ from textual.content import Content
 from textual.widgets import Input, Static
 
 from llama_chat.errors import UsageError
-from llama_chat.personas import one_line
-from llama_chat.sanitize import sanitize
+from llama_chat.sanitize import one_line, sanitize
 from llama_chat.ui.screens.modal import Card
 
 _HINT = "Enter keeps it · Esc back"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from textual.content import Content
 
-from llama_chat.chat.keys import KeyAction, key_name
+from llama_chat.chat.keys import FOOTER_ORDER, KeyAction, key_name
 from llama_chat.errors import UsageError
 from llama_chat.ui.widgets.sampling_panel import MAIN_SETTINGS, MORE_SETTINGS, PanelFacts, SamplingPanel
 
@@ -86,12 +88,17 @@ def open_palette(screen: ChatViewScreen) -> None:
 
     def run(action: str | None) -> None:
         if action is not None:
+            screen.chosen_commands[action] += 1
             namespace = "app" if action == "quit" else "screen"
             screen.call_later(screen.run_action, f"{namespace}.{action}")
 
     has_room = screen.size.width >= PALETTE_HELP_CELLS
     listed = sorted(screen.keys.actions, key=lambda action: action.group == "Prompt")  # the talk comes first
-    items = [_palette_item(action, has_room) for action in listed if action.palette]
+    items = [
+        replace(_palette_item(action, has_room), weight=_weight(action.action, screen.chosen_commands))
+        for action in listed
+        if action.palette
+    ]
     screen.app.push_screen(PickScreen("Commands", items), run)
 
 
@@ -101,10 +108,22 @@ def _palette_item(action: KeyAction, has_room: bool) -> Item:
     keys = key_name(action.keys[0]) if action.keys else action.command
     help_text = action.help if has_room else ""
     content = Content.assemble(
-        (action.label.ljust(17), "bold"), (keys.ljust(11), "$primary"), (help_text, "$foreground 50%")
+        (action.label.ljust(17), "bold"), (keys.ljust(12), "$primary"), (help_text, "$foreground 50%")
     )
-    search = f"{action.label} {action.command}"
-    return Item(action.action, content, search, name=action.label, details=action.help)
+    commands = tuple(filter(None, (action.command, *action.aliases)))
+    return Item(
+        action.action,
+        content,
+        " ".join((action.label, *commands)),
+        name=action.label,
+        details=action.help,
+        other_names=(*commands, *(command.removeprefix("/") for command in commands)),
+    )
+
+
+def _weight(action: str, chosen: Counter[str]) -> int:
+    """How often it was chosen here; of those that never were, the ones that the footer names weigh more."""
+    return 2 * chosen[action] + (action in FOOTER_ORDER["ready"])
 
 
 def take_theme(screen: ChatViewScreen, name: str) -> None:
@@ -156,7 +175,7 @@ def edit_system_prompt(screen: ChatViewScreen) -> None:
         if text is not None:
             screen.chat.set_system(text)
 
-    shelf = PersonaShelf(screen.setup.paths.prompts, screen.bridge.write)
+    shelf = PersonaShelf(screen.setup.paths.prompts, screen.bridge.ask_disk)
     screen.app.push_screen(SystemPromptScreen(screen.chat.conversation.system, shelf=shelf), take)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import work
@@ -23,7 +24,8 @@ _HINTS = (
     "Enter takes it for this chat · n new · e edits · d deletes · Esc back",
     "Enter takes it · n new · e edit · d delete · Esc",
     "Enter · n new · e edit · d delete · Esc",
-    "n new · e edit · d delete · Esc",
+    "Enter takes it · n · e · d · Esc",
+    "Enter · Esc",
 )
 _NONE, _OWN = "\0none", "\0own"
 """Rows that are no personas; no file is called so."""
@@ -103,16 +105,24 @@ class PersonaScreen(PreviewCard):
         name = await self.app.push_screen_wait(
             NameScreen("Name of the persona", placeholder="Pirate", question=self._question)
         )
-        text = name and await self.app.push_screen_wait(PersonaText("", name))
-        if not name or not text:
+        if not name:
             return
-        try:
-            persona = await self._shelf.save_as(name, text)
-        except LlamaChatError as error:
-            self.say(str(error))
-            return
-        await self._list(persona.name)
-        self.say(f"{persona.title} is saved. Enter takes it for this chat.")
+        persona = await self._written("", name, lambda text: self._shelf.save_as(name, text))
+        if persona is not None:
+            await self._list(persona.name)
+            self.say(f"{persona.title} is saved. Enter takes it for this chat.")
+
+    async def _written(
+        self, text: str, title: str, save: Callable[[str], Awaitable[Persona]]
+    ) -> Persona | None:
+        """The persona as it was saved; None where the text was left as it is."""
+        saved: list[Persona] = []
+
+        async def keep(new: str) -> None:
+            saved.append(await save(new))
+
+        await self.app.push_screen_wait(PersonaText(text, title, keep))
+        return saved[-1] if saved else None
 
     def _question(self, name: str) -> str:
         is_there = self._loaded.has_own(name)
@@ -125,13 +135,8 @@ class PersonaScreen(PreviewCard):
         if persona is None:
             self.say("n writes a persona. F8 edits the system prompt of this chat.")
             return
-        text = await self.app.push_screen_wait(PersonaText(persona.text, persona.title))
-        if not text or text == persona.text:
-            return
-        try:
-            saved = await self._shelf.save(persona, text)
-        except LlamaChatError as error:
-            self.say(str(error))
+        saved = await self._written(persona.text, persona.title, lambda text: self._shelf.save(persona, text))
+        if saved is None:
             return
         await self._list(saved.name)
         copy = "" if persona.is_own else " as a copy of your own"

@@ -11,7 +11,7 @@ from textual.content import Content
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
-from llama_chat.sanitize import sanitize
+from llama_chat.sanitize import one_line, sanitize
 from llama_chat.ui.screens.modal import Card
 from llama_chat.ui.widgets.fitting import FittingLine, shorter_and_shorter
 from llama_chat.ui.widgets.options import Options
@@ -32,7 +32,7 @@ class Row:
         self.id = row_id
         mark = ("• ", "$accent") if is_current else "  "
         style = "bold" if is_current else ""
-        self._left = Content.assemble(mark, (" ".join(sanitize(name).split()), style))
+        self._left = Content.assemble(mark, (one_line(name), style))
         self._right = Content.styled(f"{aside} ", "$foreground 50%") if aside else Content("")
 
     def option(self) -> Option:

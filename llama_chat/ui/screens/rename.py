@@ -8,8 +8,7 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import Input, Static
 
-from llama_chat.chat.words import one_line
-from llama_chat.sanitize import sanitize
+from llama_chat.sanitize import one_line
 from llama_chat.ui.screens.modal import Card
 
 MOST_LETTERS = 200
@@ -44,4 +43,4 @@ class RenameScreen(Card[str]):
     @on(Input.Submitted)
     def _keep(self, event: Input.Submitted) -> None:
         event.stop()
-        self.dismiss(" ".join(sanitize(event.value).split()) or None)
+        self.dismiss(one_line(event.value) or None)

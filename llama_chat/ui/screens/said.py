@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from textual.content import Content
 
-from llama_chat.attached import in_short
-from llama_chat.chat.words import one_line
+from llama_chat.markup.attached import in_short
+from llama_chat.sanitize import one_line
 from llama_chat.ui.screens.pick import PickScreen
 from llama_chat.ui.widgets.filter_list import Item
 

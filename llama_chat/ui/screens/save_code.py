@@ -15,10 +15,10 @@ from textual.content import Content
 from textual.widgets import Input, Static
 
 from llama_chat.chat.backstage.own_thread import OwnThread
-from llama_chat.chat.code_files import CodeBlock, free_words, proposed_words, save_code
-from llama_chat.chat.words import one_line
+from llama_chat.chat.code_files import free_words, proposed_words, save_code
 from llama_chat.errors import LlamaChatError
-from llama_chat.sanitize import sanitize
+from llama_chat.markup.code_blocks import CodeBlock
+from llama_chat.sanitize import one_line, sanitize
 from llama_chat.ui.screens.modal import Card
 
 PREVIEW_LINES = 5

@@ -6,11 +6,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from llama_chat.chat.commands import parse_command, parse_setting
+from llama_chat.chat.commands import parse_command
 from llama_chat.chat.live import Status
-from llama_chat.chat.opening import OPENING
-from llama_chat.sampling import setting_label, setting_value
-from llama_chat.ui.widgets.sampling_panel import SamplingPanel
 
 if TYPE_CHECKING:
     from llama_chat.ui.screens.chat import ChatScreen
@@ -39,34 +36,7 @@ def _nothing() -> None:
     """It is done already."""
 
 
-def set_sampling(screen: ChatScreen, words: str) -> None:
-    """Change a setting of the sampling, as in `temperature 0.3`; without a value, say what it is.
-
-    Raises:
-        UsageError: there is no such setting, or the value does not fit.
-    """
-    setting, value = parse_setting(words)
-    if value is None:
-        now = getattr(screen.bridge.sampling.current, setting)
-        screen.hint(
-            f"{setting_label(setting)} is {setting_value(setting, now)}. /set {setting} 1 would change it."
-        )
-        return
-    screen.bridge.sampling.change(**{setting: value})
-    screen.bridge.save_setting("sampling", setting, value)
-    for panel in screen.query(SamplingPanel):
-        panel.show_current()
-    screen.hint(f"{setting_label(setting)} is {setting_value(setting, value)} from the next token on.")
-
-
 def why_not_now(status: Status) -> str:
-    """Why another message cannot be sent while a reply is wanted, and what to do."""
-    if status.model_state == "loading":
-        return "The model is still loading. Your words wait for it; Esc gives them back."
-    if status.doing == OPENING:
-        return "The session is still being read. Your words wait for it; Esc gives them back."
-    if status.doing == "stopping":
-        return "The reply is being stopped. Press Enter again in a moment."
-    if status.doing == "generating":
-        return "A reply is being written. Esc stops it, then Enter sends."
-    return "The model reads your last message. Esc stops it, then Enter sends."
+    """Why other words cannot take the place of a message: some wait already for the session to be read."""
+    what = "model is still loading" if status.model_state == "loading" else "session is still being read"
+    return f"The {what}. Your words wait for it; Esc gives them back."

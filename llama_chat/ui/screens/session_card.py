@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _HINTS = (
     "Enter opens · Ctrl+R renames · Del deletes · Esc back",
-    "Ctrl+R renames · Del deletes · Esc",
+    "Enter opens · Del deletes · Esc",
     "Esc back",
 )
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 from llama_chat.chat import notices
 from llama_chat.chat.opening import read_session
-from llama_chat.chat.words import one_line
 from llama_chat.conversation import short_id
 from llama_chat.errors import LlamaChatError, StoreError
+from llama_chat.sanitize import one_line
 from llama_chat.sessions import SessionInfo
 from llama_chat.ui.widgets.filter_list import SHOWN, FilterList
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -46,11 +47,15 @@ def when_it_counts(name: str) -> str:
     return NEXT_TOKEN if table == "sampling" else NEXT_START
 
 
-def change_setting(screen: ChatViewScreen, name: str, value: SettingValue) -> None:
-    """Save the value, which must have been checked, and let it count where that can be at once."""
+def change_setting(screen: ChatViewScreen, name: str, value: SettingValue) -> Future[None]:
+    """Save the value, which must have been checked, and let it count where that can be at once.
+
+    Returns:
+        How the saving went, once that is known.
+    """
     table = setting_fields()[name].table
     screen.values[name] = value
-    screen.bridge.save_setting(table, name, value)
+    saved = screen.bridge.save_setting(table, name, value)
     if table == "sampling":
         screen.bridge.sampling.change(**{name: value})
         screen.sampling_changed()
@@ -60,3 +65,4 @@ def change_setting(screen: ChatViewScreen, name: str, value: SettingValue) -> No
         chat = replace(screen.settings.chat, **{name: value})  # type: ignore[arg-type]  # checked by its field
         screen.settings = replace(screen.settings, chat=chat)
         screen.apply_settings()
+    return saved

@@ -8,8 +8,7 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import Input, Static
 
-from llama_chat.chat.words import one_line
-from llama_chat.sanitize import sanitize
+from llama_chat.sanitize import one_line, sanitize
 from llama_chat.setting_origins import range_words
 from llama_chat.setting_values import parsed_value, shown_value
 from llama_chat.settings import SettingValue, setting_fields

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
@@ -13,6 +15,7 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import Static
 
+from llama_chat.errors import LlamaChatError
 from llama_chat.setting_origins import Origin, range_words, setting_origins
 from llama_chat.settings import SettingValue, read_layers, setting_fields
 from llama_chat.ui.screens import key_rows, openers
@@ -166,9 +169,8 @@ class SettingsScreen(Card[None]):
         self.app.push_screen(key_rows.KeyScreen(self._chat.settings.keys, action), take)
 
     def _take_key(self, item_id: str, key: str | None) -> None:
-        key_rows.take_key(self._chat, key_rows.action_of(item_id).name, key)
-        self._said = item_id, "Saved. It counts from the next start on."
-        self._list()
+        saved = key_rows.take_key(self._chat, key_rows.action_of(item_id).name, key)
+        self._tell_how_it_went(item_id, "It counts from now on.", saved)
 
     def _choose(self, name: str, value: str) -> None:
         from llama_chat.ui.screens.pick import PickScreen
@@ -196,10 +198,27 @@ class SettingsScreen(Card[None]):
     def _take(self, name: str, value: SettingValue | None) -> None:
         if value is None or value == value_now(self._chat, name):
             return
-        change_setting(self._chat, name, value)
-        words = f"Saved. It counts {when_it_counts(name)}."
+        saved = change_setting(self._chat, name, value)
+        words = f"It counts {when_it_counts(name)}."
         origin = self._origins[name]
         if origin.source == "environment":
             words += f" At the next start, {origin.where} counts more."
-        self._said = name, words
+        self._tell_how_it_went(name, words, saved)
+
+    def _tell_how_it_went(self, item_id: str, words: str, saved: Future[None]) -> None:
+        """That it is being saved; and, as soon as the disk has answered, that it is, or why not."""
+        self._said = item_id, f"Saving… {words}"
+        self._list()
+
+        def tell(done: Future[None]) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody looks any more
+                self.call_later(self._take_in, item_id, words, done.exception())
+
+        saved.add_done_callback(tell)
+
+    def _take_in(self, item_id: str, words: str, error: BaseException | None) -> None:
+        if not self.is_attached or self._said[0] != item_id:
+            return
+        why = error.message if isinstance(error, LlamaChatError) else str(error)
+        self._said = item_id, f"Not saved: {why} {words}" if error is not None else f"Saved. {words}"
         self._list()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import ClassVar
 
 from textual import on, work
@@ -164,12 +164,29 @@ class SystemPromptScreen(Card[str]):
 
 
 class PersonaText(SystemPromptScreen):
-    """Edit the text of a persona.
+    """Edit the text of a persona; the card stays until it is saved, so that no disk can lose what is written.
 
     Args:
         text: what stands there at first.
         name: of the persona.
+        save: keeps the text; None where the result is all that is wanted.
     """
 
-    def __init__(self, text: str, name: str) -> None:
+    def __init__(self, text: str, name: str, save: Callable[[str], Awaitable[object]] | None = None) -> None:
         super().__init__(text, title=f"Persona · {name}", hints=_PERSONA_HINTS)
+        self._save = save
+
+    def action_save(self) -> None:
+        """Keep the text, if there is another one."""
+        self._keep()
+
+    @work(exclusive=True)
+    async def _keep(self) -> None:
+        text = self._typed
+        if self._save is not None and text and text != self._text:
+            try:
+                await self._save(text)
+            except LlamaChatError as error:
+                self._say(str(error))
+                return
+        self.dismiss(text)

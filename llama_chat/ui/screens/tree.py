@@ -14,9 +14,9 @@ from textual.content import Content
 from textual.widgets import Input, Static
 
 from llama_chat.chat.branches.tree import branch_count, rows_with, tree_rows
-from llama_chat.chat.thoughts import runs_of
 from llama_chat.chat.words import end_text, figures_of, name_of
 from llama_chat.conversation import Conversation, Message
+from llama_chat.markup.thoughts import runs_of
 from llama_chat.sanitize import sanitize
 from llama_chat.ui.screens.modal import Card
 from llama_chat.ui.widgets.fitting import FittingLine
@@ -27,7 +27,8 @@ MOST_PREVIEWED = 6_000
 _HINTS = (
     "Enter shows the branch · ← → siblings · / finds words · d ends the path before it · Esc back",
     "Enter shows it · ← → siblings · / find · d delete · Esc back",
-    "Enter · ← → · / find · d · Esc",
+    "Enter shows it · d delete · Esc",
+    "Enter · d · Esc",
 )
 _FINDING_HINTS = ("↑ ↓ · Enter shows the branch · Esc: all messages", "↑ ↓ · Enter · Esc: all")
 
@@ -160,7 +161,7 @@ class TreeScreen(Card[TreeWish]):
         is_all = not event.value.strip()
         self._lines.show_rows(rows, self._lines.cursor_id or self._marked, has_rails=is_all)
         if not rows:
-            self._head.say("Nothing fits.")
+            self._head.say("No message has that.")
             self._text.update(Content(""))
 
     @on(Input.Submitted)

@@ -18,10 +18,10 @@ CONTEXT_ROWS = 2
 
 
 def letter_bindings() -> BindingsMap:
-    """What the plain letters do while the transcript has the focus: actions of its screen."""
+    """What the keys do while the transcript has the focus: actions of its screen. Letters ask first."""
     bindings = BindingsMap()
     for each in TRANSCRIPT_KEYS:
-        for key in each.keys if each.action else ():
+        for key in each.keys if each.action and not each.wish else ():
             bindings.bind(key, f"screen.{each.action.replace('{key}', key)}", each.what, show=False)
     return bindings
 
@@ -59,7 +59,7 @@ class CursorView(EntryView):
         self._cursor: MessageEntry | None = None
 
     def take_letters(self) -> None:
-        """Let plain letters do what they stand for while this has the focus."""
+        """Let plain keys do what they stand for while this has the focus."""
         for key, bindings in letter_bindings().key_to_bindings.items():
             self._bindings.key_to_bindings[key] = bindings
 

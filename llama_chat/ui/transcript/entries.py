@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from bisect import bisect_left
+from typing import TYPE_CHECKING, Literal
 
 from textual.content import Content
 from textual.strip import Strip
 
-from llama_chat.attached import has_files
-from llama_chat.chat.thoughts import CLOSE, OPEN
 from llama_chat.conversation import Message, Role
+from llama_chat.markup.attached import has_files
+from llama_chat.markup.thoughts import CLOSE, OPEN
 from llama_chat.sanitize import sanitize
 from llama_chat.ui.markdown import Line
 from llama_chat.ui.markdown.line import EMPTY, wrap
 from llama_chat.ui.transcript.bodies import Body, PlainBody, estimate_lines
+from llama_chat.ui.transcript.code_heads import COPY, is_code_head, with_sign
 from llama_chat.ui.transcript.heads import foot_lines, head_line
 from llama_chat.ui.transcript.rows import BLANK_ROW, Row
 from llama_chat.ui.transcript.said import SaidBody, folded_text
 from llama_chat.ui.transcript.thinking import Folds, ReplyBody
+
+if TYPE_CHECKING:
+    from llama_chat.markup.code_blocks import CodeBlock
 
 NoticeKind = Literal["info", "warning", "error"]
 GO_ON = "go on"
@@ -110,6 +115,8 @@ class MessageEntry(Entry):
         self._text = [message.text]
         self._pending: list[str] = []
         self._body: Body | None = None
+        self._code_heads: list[int] = []
+        """Lines of the body above a code block of the answer."""
 
     @property
     def text(self) -> str:
@@ -186,6 +193,14 @@ class MessageEntry(Entry):
             return 0
         return self._replace_rows(self._body.refold())
 
+    def code_block(self, row: int) -> CodeBlock | None:
+        """The code block that this row is the head of."""
+        return self._body.code_block(row - 1) if isinstance(self._body, ReplyBody) else None
+
+    def code_number(self, row: int) -> int:
+        """Which of the answer's code blocks this row is the head of, from 1; 0 for none."""
+        return self._code_heads.index(row - 1) + 1 if row - 1 in self._code_heads else 0
+
     def redraw_thought_head(self) -> int | None:
         """The row of the last thought's head, made anew; None where there is none to see."""
         line = self._body.redraw_last_head() if isinstance(self._body, ReplyBody) else None
@@ -238,23 +253,35 @@ class MessageEntry(Entry):
         self._body.append(self.text)
         if not self.is_open:
             self._body.finish()
-        bar = self._bar
-        return [self._head(), *(Row(line, bar) for line in self._body.lines), *self._foot()]
+        return [self._head(), *self._body_rows(0), *self._foot()]
 
     def _replace_rows(self, changed: int) -> int:
         """Take the body's lines from this one on; the index of the row that it is in."""
         assert self.rows is not None
         assert self._body is not None
-        bar = self._bar
         first = 1 + changed
         for number in range(first, len(self.rows)):
             self.strips.pop(number, None)
-        self.rows[first:] = [*(Row(line, bar) for line in self._body.lines[changed:]), *self._foot()]
+        self.rows[first:] = [*self._body_rows(changed), *self._foot()]
         if changed == 0:
             self.redraw_head()
         self.height = len(self.rows)
         self.version += 1
         return first
+
+    def _body_rows(self, first: int) -> list[Row]:
+        """The rows of the body's lines from this one on; code blocks are counted in their heads."""
+        assert self._body is not None
+        bar = self._bar
+        del self._code_heads[bisect_left(self._code_heads, first) :]
+        rows: list[Row] = []
+        for number, line in enumerate(self._body.lines[first:], first):
+            if is_code_head(line):
+                is_counted = line.action == COPY
+                self._code_heads += [number] if is_counted else []
+                line = with_sign(line, len(self._code_heads) if is_counted else None, self.width)
+            rows.append(Row(line, bar))
+        return rows
 
     def _head(self) -> Row:
         head = head_line(self.message, self.width, live=self.live_head, place=self.place)

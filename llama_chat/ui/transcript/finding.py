@@ -10,8 +10,8 @@ from textual.message import Message as TextualMessage
 from textual.strip import Strip
 
 from llama_chat.chat.finding import Needle, fold_case
+from llama_chat.ui.transcript.copying import CopyingView
 from llama_chat.ui.transcript.entries import Entry, MessageEntry
-from llama_chat.ui.transcript.folding import FoldingView
 from llama_chat.ui.transcript.rows import Row
 from llama_chat.ui.transcript.selecting import highlight
 
@@ -54,7 +54,7 @@ def find_in_rows(needle: Needle, rows: list[Row]) -> DrawnHits:
     return found
 
 
-class FindingView(FoldingView):
+class FindingView(CopyingView):
     """A view of messages that words can be looked for in."""
 
     class FoundChanged(TextualMessage):

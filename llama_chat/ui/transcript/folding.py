@@ -11,13 +11,13 @@ from textual.message import Message as TextualMessage
 
 from llama_chat.chat.branches.continuing import why_it_cannot_go_on
 from llama_chat.chat.thoughts import ThoughtFigures
-from llama_chat.ui.pacing import Paced
+from llama_chat.ui.pacing import FIGURES_PATIENCE_S, FIGURES_S, Paced
 from llama_chat.ui.transcript.cursor import CursorView
 from llama_chat.ui.transcript.entries import GO_ON, MessageEntry
 from llama_chat.ui.transcript.thinking import THOUGHT
 
-FIGURES_S = 0.2
-"""Figures of a thought change no more often than they can be read."""
+MOST_FIGURES = 1_000
+"""Of so many messages the figures are known; those of the oldest go first."""
 
 
 class FoldingView(CursorView):
@@ -45,7 +45,7 @@ class FoldingView(CursorView):
         self._folds_thoughts = True
         self._thought_figures: dict[str, tuple[ThoughtFigures | None, ...]] = {}
         self._thinking_id = ""
-        self._thinking_head = Paced(self._redraw_thinking_head, FIGURES_S)
+        self._thinking_head = Paced(self._redraw_thinking_head, FIGURES_S, FIGURES_PATIENCE_S)
         self._pressed_at = (0, 0)
         self._offering: MessageEntry | None = None
         self.offer = "F5 goes on."
@@ -113,6 +113,8 @@ class FoldingView(CursorView):
             for n, now in enumerate(figures)
         )
         self._thought_figures[message_id] = merged
+        if len(self._thought_figures) > MOST_FIGURES:
+            del self._thought_figures[next(iter(self._thought_figures))]
         place = self._place_of(message_id)
         if place is not None:
             self._at(place).folds.figures = merged
@@ -129,6 +131,11 @@ class FoldingView(CursorView):
         """Let an entry that comes in fold as the others do."""
         entry.folds.is_default = self._folds_thoughts
         entry.folds.figures = self._thought_figures.get(entry.message.id, ())
+
+    def take_offer(self, offer: str) -> None:
+        """Say this in the foot of the last reply where that was cut."""
+        self.offer = offer
+        self._offer_at_end()
 
     def _offer_at_end(self) -> None:
         """Let the last message, and no other, offer to go on, if it can."""

@@ -6,13 +6,9 @@ import time
 
 from textual.content import Content
 
-from llama_chat.chat.words import end_text, figures_of
-from llama_chat.chat.words import format_figures as format_figures
-from llama_chat.chat.words import format_speed as format_speed
-from llama_chat.chat.words import format_tokens as format_tokens
-from llama_chat.chat.words import name_of as name_of
-from llama_chat.chat.words import one_line as one_line
+from llama_chat.chat.words import end_text, figures_of, name_of
 from llama_chat.conversation import Message, Reply
+from llama_chat.sanitize import one_line
 from llama_chat.ui.markdown.line import wrap
 from llama_chat.ui.transcript.rows import spread
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from textual.content import Content
 
-from llama_chat.attached import AttachedFile, parts_of
+from llama_chat.markup.attached import AttachedFile, parts_of
 from llama_chat.sanitize import sanitize
 from llama_chat.ui.markdown import Line
 from llama_chat.ui.markdown.line import EMPTY, fold, wrap

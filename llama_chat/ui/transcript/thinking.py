@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from textual.content import Content
 
-from llama_chat.chat.thoughts import Kind, Piece, ThoughtFigures, ThoughtParser
+from llama_chat.chat.thoughts import ThoughtFigures
 from llama_chat.chat.words import format_tokens
+from llama_chat.markup.thoughts import Kind, Piece, ThoughtParser
 from llama_chat.ui.markdown import Document, Line
 from llama_chat.ui.markdown.blocks import BLANK
 from llama_chat.ui.markdown.line import EMPTY
+from llama_chat.ui.transcript.code_heads import COPY, COPY_THOUGHT, is_code_head
+
+if TYPE_CHECKING:
+    from llama_chat.markup.code_blocks import CodeBlock
 
 THOUGHT = "thought"
 """What a click on the head of a thought does: this word, and which thought of the message it is."""
@@ -63,7 +69,11 @@ class _Section:
     def dimmed(self, first: int) -> list[Line]:
         """The lines of a thought from this one on."""
         return [
-            line._replace(prefix=self.edge + line.prefix, content=line.content.stylize_before("thought"))
+            line._replace(
+                prefix=self.edge + line.prefix,
+                content=line.content.stylize_before("thought"),
+                action=COPY_THOUGHT if line.action == COPY else line.action,
+            )
             for line in self.document.lines[first:]
         ]
 
@@ -136,6 +146,15 @@ class ReplyBody:
     def texts(self) -> list[tuple[int | None, str]]:
         """The text in order: the number of the thought, or None, and what it says."""
         return [(section.thought, section.text) for section in self._sections]
+
+    def code_block(self, line: int) -> CodeBlock | None:
+        """The code block that this line is the head of, as far as it is written."""
+        from llama_chat.markup.code_blocks import blocks_within
+
+        section = next((each for each in reversed(self._sections) if each.start <= line), self._sections[0])
+        blocks = blocks_within(section.text)
+        number = sum(map(is_code_head, self.lines[section.start : line]))
+        return blocks[number] if number < len(blocks) else None
 
     # --- how it grows -----------------------------------------------------------------------------
 

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from rich.text import Text
 from textual import events
 from textual.document._document import EditResult, Location, Selection
 from textual.message import Message
-from textual.widgets import TextArea
 
 from llama_chat.ui.widgets.chips import Chip, Chips
+from llama_chat.ui.widgets.line_area import LineArea
 
 
-class ChipArea(TextArea):
+class ChipArea(LineArea):
     """Text, and marks in it that stand for files and long pastes. Takes what a `TextArea` takes."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"chip-area--chip"}
+
+    DEFAULT_CSS = """
+    ChipArea {
+        & .chip-area--chip { background: $surface; color: $text-primary; }
+        &:ansi .chip-area--chip { background: ansi_default; text-style: underline; }
+        &:nocolor .chip-area--chip { text-style: underline; }
+    }
+    """
 
     class ChipClicked(Message):
         """The user wants to see what a chip holds."""
@@ -44,7 +54,7 @@ class ChipArea(TextArea):
         line = super().get_line(line_index)
         for start, end, chip in reversed(self.chips.spans(line.plain)):
             line.plain = line.plain[:start] + chip.drawn(self.chip_tokens.get(chip.text)) + line.plain[end:]
-            line.stylize("reverse", start, end)
+            line.stylize(self.get_component_rich_style("chip-area--chip"), start, end)
         return line
 
     def _validate_selection(self, selection: Selection) -> Selection:

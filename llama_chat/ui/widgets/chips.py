@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from rich.cells import cell_len, set_cell_size
 
-from llama_chat.attached import AttachedFile, block_of, parts_of
+from llama_chat.markup.attached import AttachedFile, block_of, parts_of
 from llama_chat.units import bytes_text
 
 CHIP_FROM_CHARACTERS = 5_000

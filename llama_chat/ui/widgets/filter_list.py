@@ -15,11 +15,16 @@ from textual.message import Message
 from textual.widgets import Input, OptionList
 from textual.widgets.option_list import Option
 
+from llama_chat.sanitize import sanitize
+from llama_chat.ui.widgets.fitting import cut
 from llama_chat.ui.widgets.options import Options
 from llama_chat.ui.widgets.two_ends import TwoEnds
 
 SHOWN = 200
 """Lines at most; all are searched. 10,000 lines took 0.9 s to fill in (2 busy cores, 2026-11-22)."""
+
+TYPED_CELLS = 24
+"""So much of what was typed is said again where nothing has it."""
 
 DETAIL_LETTERS = 4
 """A shorter word is not looked for in the details of an item."""
@@ -42,6 +47,10 @@ class Item:
     """Shown at the right end, where there is room; already safe."""
     details: str = ""
     """Looked through for longer words only: `the` stands in half of all sentences."""
+    other_names: tuple[str, ...] = ()
+    """What it is called besides; the typed words may begin these, too."""
+    weight: int = 0
+    """How often it is wanted: of those that are found alike, the heavier one comes first."""
 
 
 def is_found(item: Item, words: Sequence[str]) -> bool:
@@ -51,11 +60,13 @@ def is_found(item: Item, words: Sequence[str]) -> bool:
 
 
 def rank_of(item: Item, words: Sequence[str]) -> int:
-    """0 for an item whose name begins with the words, 1 where the name has them all, 2 elsewhere."""
-    name = item.name.casefold()
-    if words and name.startswith(" ".join(words)):
+    """0 where the name begins with the words, 1 where another one does, 2 where it has them, 3 elsewhere."""
+    name, typed = item.name.casefold(), " ".join(words)
+    if words and name.startswith(typed):
         return 0
-    return 1 if name and all(word in name for word in words) else 2
+    if words and any(other.casefold().startswith(typed) for other in item.other_names):
+        return 1
+    return 2 if name and all(word in name for word in words) else 3
 
 
 class FilterList(Vertical):
@@ -64,6 +75,7 @@ class FilterList(Vertical):
     Args:
         placeholder: shown in the empty input.
         empty: shown when there is nothing to choose.
+        none_found: shown when nothing has what was typed, which stands for `{}`.
     """
 
     DEFAULT_CSS = """
@@ -123,8 +135,15 @@ class FilterList(Vertical):
             super().__init__()
             self.item_id = item_id
 
-    def __init__(self, placeholder: str = "search…", *, empty: str = "Nothing here.") -> None:
+    def __init__(
+        self,
+        placeholder: str = "search…",
+        *,
+        empty: str = "Nothing here.",
+        none_found: str = "Nothing here has “{}”.",
+    ) -> None:
         super().__init__()
+        self._none_found = none_found
         self._placeholder = placeholder
         self._empty = empty
         self._items: Sequence[Item] = ()
@@ -160,9 +179,7 @@ class FilterList(Vertical):
             prompt = TwoEnds(content, item.aside + Content(" ")) if item.aside else content
             options.append(Option(prompt, id=item.id))
         if not options:
-            options.append(
-                Option(Content(" " + (self._empty if not words else "Nothing fits.")), disabled=True)
-            )
+            options.append(Option(Content(f" {self._why_empty()}"), disabled=True))
         if len(found) > SHOWN:
             more = f" … {len(found) - SHOWN:,} more: type to find them"
             options.append(Option(Content(more), disabled=True))
@@ -171,9 +188,13 @@ class FilterList(Vertical):
         chosen = marked if any(item.id == marked for item in shown) else shown[0].id if shown else None
         option_list.highlighted = option_list.get_option_index(chosen) if chosen is not None else None
 
+    def _why_empty(self) -> str:
+        typed = " ".join(self.query_one(Input).value.split())
+        return self._none_found.replace("{}", sanitize(cut(typed, TYPED_CELLS))) if typed else self._empty
+
     def _find(self, words: Sequence[str]) -> Sequence[Item]:
         found = [item for item in self._items if is_found(item, words)]
-        return sorted(found, key=lambda item: rank_of(item, words))
+        return sorted(found, key=lambda item: (rank_of(item, words), -item.weight))
 
     @property
     def shown_ids(self) -> list[str]:

@@ -9,7 +9,7 @@ from textual.widget import Widget
 
 from llama_chat.chat.machine.model_name import name_and_type as name_and_type
 from llama_chat.events import ModelInfo
-from llama_chat.sanitize import sanitize
+from llama_chat.sanitize import one_line, sanitize
 from llama_chat.ui.widgets.fitting import cut
 
 NAME = "llama-chat"
@@ -35,7 +35,7 @@ class Header(Widget):
     def render(self) -> Content:
         """Name, title, model."""
         width = self.content_size.width
-        title = " ".join(sanitize(self.title_text).split())
+        title = one_line(self.title_text)
         model = sanitize(self.model_text)
         name = NAME if width >= (100 if title else 60) else ""
         room = width - cell_len(name) - (3 if name else 0)

@@ -17,17 +17,23 @@ from llama_chat.ui.widgets.fitting import cut, shorter_and_shorter
 HINT_S = 6.0
 """Long enough to read two sentences."""
 
-LOW_ROWS, ROOMY_ROWS, NARROW_CELLS = 9, 20, 60
-"""A low screen has one row for a hint, one that is narrow or has room three, others two."""
+LOW_ROWS, SHORT_ROWS, ROOMY_ROWS = 9, 16, 20
+"""A screen with fewer rows than `SHORT_ROWS` has one for a hint, one that is roomy three, others two."""
+WHOLE_ROWS = 6
+"""What is asked for again takes as many."""
 
 _SIGNS = {"info": "· ", "warning": "! ", "error": "✗ "}
 _STYLES = {"info": "$foreground 60%", "warning": "$text-warning", "error": "$text-error"}
 
 
 def hint_rows(text: str, cells: int, most: int) -> list[str]:
-    """The text in at most so many rows: as many of its sentences as fit, of the first what fits."""
+    """The text in at most so many rows: as many of its sentences as fit, of the first what fits.
+
+    Where something is left out, it ends with an ellipsis.
+    """
     rows: list[str] = []
-    for words in shorter_and_shorter(text):
+    whole, *shorter = shorter_and_shorter(text)
+    for words in (whole, *(f"{words} …" for words in shorter)):
         rows = [line.plain.rstrip() for line in Content(words).wrap(max(1, cells))]
         if len(rows) <= most:
             return rows
@@ -37,8 +43,9 @@ def hint_rows(text: str, cells: int, most: int) -> list[str]:
 class HintLine(Widget):
     """A row that is there only while it says something; the newest words replace those before them.
 
-    Longer words take a second row, on a narrow screen a third. What does not fit even so is left out by
-    whole sentences. All text is foreign: nothing in it is markup.
+    Longer words take a second row and a third, where the screen has them. What does not fit even so is left
+    out by whole sentences; a click, or what said them said again, shows all. All text is foreign: nothing in
+    it is markup.
     """
 
     DEFAULT_CSS = """
@@ -53,19 +60,12 @@ class HintLine(Widget):
         self._seconds = HINT_S
         self._holds: Callable[[], bool] | None = None
         self._timer: Timer | None = None
-        self._standing = ""
+        self._is_whole = False
 
     @property
     def is_passing(self) -> bool:
-        """Whether it says something that will go."""
-        return bool(self.text) and self.text != self._standing
-
-    def stand(self, text: str) -> None:
-        """Show the text whenever there is nothing else to say; empty: nothing."""
-        is_passing = self.is_passing
-        self._standing = sanitize(text).strip()
-        if not is_passing:
-            self.clear()
+        """Whether it says something."""
+        return bool(self.text)
 
     def say(
         self,
@@ -84,8 +84,10 @@ class HintLine(Widget):
             holds: whether it is still true; asked by `check`.
         """
         self._kind, self._seconds, self._holds = kind, seconds, holds
-        self.text = sanitize(text).strip()
-        self.refresh()
+        text = sanitize(text).strip()
+        self._is_whole = bool(text) and text == self.text
+        self.text = text
+        self.refresh(layout=True)
         if self.is_attached:
             self._start_timer()
 
@@ -94,7 +96,7 @@ class HintLine(Widget):
         self._stop_timer()
         self._holds = None
         self._kind = "info"
-        self.text = self._standing
+        self.text = ""
 
     def check(self) -> None:
         """Go, if what it says is not true any more."""
@@ -132,7 +134,13 @@ class HintLine(Widget):
 
     @property
     def _most_rows(self) -> int:
-        width, height = self.app.size
-        if height < LOW_ROWS:
-            return 1
-        return 3 if height >= ROOMY_ROWS or width < NARROW_CELLS else 2
+        height = self.app.size.height
+        if self._is_whole:
+            return min(WHOLE_ROWS, max(1, height // 3))
+        return 1 if height < SHORT_ROWS else 2 if height < ROOMY_ROWS else 3
+
+    def on_click(self) -> None:
+        """Show all of it, for as long again."""
+        self._is_whole = True
+        self.refresh(layout=True)
+        self._start_timer()

@@ -11,9 +11,9 @@ from textual.strip import Strip
 from textual.style import Style
 from textual.visual import RenderOptions, Visual
 
-from llama_chat.chat.thoughts import CLOSE, OPEN
 from llama_chat.conversation import Role
-from llama_chat.sanitize import sanitize
+from llama_chat.markup.thoughts import CLOSE, OPEN
+from llama_chat.sanitize import one_line, sanitize
 from llama_chat.sessions import SearchHit
 from llama_chat.ui.widgets.two_ends import TwoEnds
 
@@ -32,7 +32,7 @@ class HitLines(Visual):
 
     def __init__(self, hit: SearchHit) -> None:
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(hit.created_at))
-        title = " ".join(sanitize(hit.session.title).split())
+        title = one_line(hit.session.title)
         about = Content.styled(f"{_WHO[hit.role]} · {when} ", "$foreground 50%")
         self._head = TwoEnds(Content.assemble(" ", (title, "bold")), about)
         parts = [(_without_tags(sanitize(text)), is_match) for text, is_match in hit.snippet]

@@ -25,6 +25,9 @@ from llama_chat.ui.widgets.chips import Chip
 from llama_chat.ui.widgets.fitting import first_fitting
 from llama_chat.ui.widgets.prompt_files import PromptFiles
 
+_SEND_KEYS = frozenset({"enter"})
+_NEWLINE_KEYS = frozenset({"ctrl+j", "shift+enter", "alt+enter", "ctrl+enter"})
+
 
 class Prompt(ChipArea):
     """The line at the bottom that the user types into.
@@ -103,8 +106,8 @@ class Prompt(ChipArea):
     def __init__(self, *, enter_sends: bool = True, id: str | None = None) -> None:  # noqa: A002  (Textual's name)
         super().__init__(id=id, placeholder=Content("Ask something…"), highlight_cursor_line=False)
         self.enter_sends = enter_sends
-        self._send_keys = frozenset({"enter"})
-        self._newline_keys = frozenset({"ctrl+j", "shift+enter", "alt+enter", "ctrl+enter"})
+        self._send_keys, self._newline_keys = _SEND_KEYS, _NEWLINE_KEYS
+        self._own_bindings = self._bindings.copy()
         self.files = PromptFiles(self)
         self._figures = ""
         self.key_takers: list[Callable[[str], bool]] = []
@@ -132,7 +135,8 @@ class Prompt(ChipArea):
         both = "   ".join(filter(None, (self.edited, self._figures)))
         what, *keys = self.edited.split(" · ")
         shorter = " · ".join([what.split(",")[0], *keys])
-        wordings = (both, self.edited, shorter, what) if self.edited else (both,)
+        ends = " · ".join([*keys[:1], *keys[-1:]])  # on a narrow screen what to press matters most
+        wordings = (both, self.edited, shorter, ends or what, what) if self.edited else (both,)
         self.border_subtitle = Content(first_fitting(wordings, self.outer_size.width - 6)) if both else None
 
     def on_resize(self) -> None:
@@ -218,15 +222,17 @@ class Prompt(ChipArea):
 
     def take_keys(self, keys: ChatKeys) -> None:
         """Send, begin a line, undo and suspend with the keys that the user gave to that."""
-        if "send" in keys.changed:
-            self._send_keys = frozenset(keys.keys_of("send"))
-        if "newline" in keys.changed:
-            self._newline_keys = frozenset(keys.keys_of("newline"))
+        is_changed = keys.changed.__contains__
+        self._send_keys = frozenset(keys.keys_of("send")) if is_changed("send") else _SEND_KEYS
+        self._newline_keys = frozenset(keys.keys_of("newline")) if is_changed("newline") else _NEWLINE_KEYS
+        self._bindings = self._own_bindings.copy()
         if "undo" in keys.changed:
             self._move_keys("undo", ("ctrl+underscore", "ctrl+slash"), keys.keys_of("undo"))
         if "suspend" in keys.changed:
             self._move_keys("undo", (), ("ctrl+z",))  # as in any other TextArea
             self._move_keys("app.suspend_process", (), keys.keys_of("suspend"))
+        vars(self).pop("_actions", None)  # made of the keys before
+        self._show_subtitle()
 
     def _move_keys(self, action: str, old: Sequence[str], new: Sequence[str]) -> None:
         own = self._bindings.key_to_bindings

@@ -25,10 +25,11 @@ from llama_chat.ui.widgets.slider import Slider
 MAIN_SETTINGS = ("temperature", "top_k", "max_new_tokens")
 MORE_SETTINGS = ("top_p", "min_p", "repetition_penalty")
 _SHEET_KEYS = (
-    "← → move · ↑ ↓ next · 0…9 a value · d default · ^O back",
-    "← → move · 0…9 value · d default · ^O back",
+    "← → move · ↑ ↓ next · 0…9 a value · Del default · ^O back",
+    "← → move · 0…9 value · Del default · ^O back",
     "← → move · ^O back",
 )
+_PANEL_KEYS = "← → move · 0…9 a value\nDel default · Esc back"
 FULL_ROWS = 32
 """A lower panel has no room for the help below its rows."""
 QUIET_S = 0.6
@@ -211,6 +212,8 @@ class SamplingPanel(VerticalScroll, can_focus=False):
             if self._compact:
                 cells = help_text.content_size.width or self.app.size.width - 4
                 tooltip = Content(first_fitting(shorter_and_shorter(tooltip.plain), cells))
+            else:
+                tooltip = Content.assemble(tooltip, "\n", (_PANEL_KEYS, "$foreground"))
             help_text.update(tooltip)
 
     def on_descendant_blur(self, _event: DescendantBlur) -> None:

@@ -41,10 +41,10 @@ class SeedRow(TypedValue):
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("l,space,enter", "lock_or_free", "Lock the last one, or free it", show=False),
-        Binding("left,minus", "step(-1)", "One less", show=False),
-        Binding("right,plus", "step(1)", "One more", show=False),
-        Binding("d", "reset", "Back to the default", show=False),
+        Binding("enter", "lock_or_free", "Lock the last one, or free it", show=False),
+        Binding("left", "step(-1)", "One less", show=False),
+        Binding("right", "step(1)", "One more", show=False),
+        Binding("delete", "reset", "Back to the default", show=False),
         Binding("up", "app.focus_previous", show=False),
         Binding("down", "app.focus_next", show=False),
     ]
@@ -98,10 +98,10 @@ class SeedRow(TypedValue):
         if not self.has_focus:
             return "counts from the next reply", "from the next reply", ""
         if self.is_changed:
-            return "l frees it · 0…9 another", "l frees it", ""
+            return "Enter frees it · 0…9 another", "Enter frees it", ""
         if self.last is None:
             return "0…9 locks it", ""
-        return "l locks the last · 0…9 any", "l locks it", ""
+        return "Enter locks the last · 0…9 any", "Enter locks it", ""
 
     def render(self) -> Content:
         """The name, what it is, a mark when it is not the default, and what can be done."""

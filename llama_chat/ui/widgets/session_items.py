@@ -9,7 +9,7 @@ from typing import overload
 from textual.content import Content
 
 from llama_chat.conversation import short_id
-from llama_chat.sanitize import sanitize
+from llama_chat.sanitize import one_line, sanitize
 from llama_chat.sessions import SessionInfo
 from llama_chat.ui.widgets.filter_list import Item
 
@@ -62,7 +62,7 @@ class SessionItems(Sequence[Item]):
         return item
 
     def _make(self, info: SessionInfo) -> Item:
-        title = " ".join(sanitize(info.title).split())
+        title = one_line(info.title)
         is_current = info.id == self._current_id
         content = Content.assemble(("● ", "$primary"), (title, "bold")) if is_current else Content(title)
         when = datetime.fromtimestamp(info.updated_at)

@@ -53,13 +53,13 @@ class Slider(TypedValue):
     MOST_CHARACTERS = 9  # as long as the greatest value; `VALUE_CELLS` of them are seen
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("left,minus", "step(-1)", "One step down", show=False),
-        Binding("right,plus", "step(1)", "One step up", show=False),
+        Binding("left", "step(-1)", "One step down", show=False),
+        Binding("right", "step(1)", "One step up", show=False),
         Binding("pagedown,shift+left", "step(-5)", "A big step down", show=False),
         Binding("pageup,shift+right", "step(5)", "A big step up", show=False),
         Binding("home", "end(0)", "To the left end", show=False),
         Binding("end", "end(1)", "To the right end", show=False),
-        Binding("d", "reset", "Back to the default", show=False),
+        Binding("delete", "reset", "Back to the default", show=False),
         Binding("up", "app.focus_previous", show=False),
         Binding("down", "app.focus_next", show=False),
     ]

@@ -14,13 +14,11 @@ from textual.widget import Widget
 from llama_chat.chat.context.figures import NEAR_SHARE
 from llama_chat.chat.keys import KEY_ACTIONS, KeyAction, Moment, footer_actions, key_name
 from llama_chat.chat.live import Status
+from llama_chat.chat.words import format_speed
 from llama_chat.sanitize import sanitize
-from llama_chat.ui.pacing import Paced
-from llama_chat.ui.transcript.heads import format_speed
+from llama_chat.ui.pacing import FIGURES_PATIENCE_S, FIGURES_S, Paced
 
 METER_CELLS = 8
-FIGURES_S = 0.2
-"""To draw this line takes 1.6 ms (2026-11): 30 times a second it is a twentieth of a core, and keys wait."""
 GAP = 3
 """Cells between two figures."""
 SPEED_CELLS = len("99.9 tok/s")
@@ -157,7 +155,12 @@ class StatusBar(Widget):
         self._actions = actions
         self._places: dict[str, range] = {}
         """Cells in which a click does something, by the action."""
-        self._repaint = Paced(self.refresh, FIGURES_S)
+        self._repaint = Paced(self.refresh, FIGURES_S, FIGURES_PATIENCE_S)
+
+    def take_actions(self, actions: Sequence[KeyAction]) -> None:
+        """Name the keys of these from now on."""
+        self._actions = actions
+        self.refresh()
 
     def watch_status(self, before: Status, now: Status) -> None:
         """Show it: at once when something else begins, figures only so often that they can be read."""

@@ -10,8 +10,7 @@ from textual.message import Message as TextualMessage
 from textual.strip import Strip
 
 from llama_chat.conversation import Message
-from llama_chat.ui.markdown.parser import load_parser
-from llama_chat.ui.pacing import Paced
+from llama_chat.ui.pacing import FIGURES_PATIENCE_S, FIGURES_S, Paced
 from llama_chat.ui.transcript.entries import Entry, MessageEntry, NoticeEntry, NoticeKind
 from llama_chat.ui.transcript.finding import FindingView
 
@@ -20,8 +19,6 @@ LONG_TAIL = 4_000
 LONG_TAIL_S = 0.1
 _BORDERLESS = frozenset({"-low", "-tiny"})
 """Classes of a screen whose prompt has no border."""
-FIGURES_S = 0.2
-"""Figures in a head change no more often than they can be read."""
 
 
 class Transcript(FindingView):
@@ -50,11 +47,7 @@ class Transcript(FindingView):
         self._index: dict[str, int] = {}
         self._late: dict[str, asyncio.TimerHandle] = {}
         self._live_id = ""
-        self._live_head = Paced(self._redraw_live_head, FIGURES_S)
-
-    def on_mount(self) -> None:
-        """Load the parser once the first screen is there: the import takes 25 ms (2026-11)."""
-        self.call_after_refresh(load_parser)
+        self._live_head = Paced(self._redraw_live_head, FIGURES_S, FIGURES_PATIENCE_S)
 
     def watch_below(self, lines: int) -> None:
         """Tell the screen."""

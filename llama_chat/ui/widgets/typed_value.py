@@ -23,11 +23,18 @@ class TypedValue(Widget, can_focus=True):
         """Have this value, or say why it cannot be had."""
         raise NotImplementedError
 
+    def collect(self, character: str) -> bool:
+        """Put the character behind those that were typed; whether a value may have it."""
+        if not character or character not in self.CHARACTERS:
+            return False
+        self.typed = (self.typed + character)[: self.MOST_CHARACTERS]
+        return True
+
     def on_key(self, event: events.Key) -> None:
         """Collect a typed value."""
         character = event.character or ""
-        if character and character in self.CHARACTERS:
-            self.typed = (self.typed + character)[: self.MOST_CHARACTERS]
+        if self.collect(character):
+            pass
         elif not self.typed:
             return
         elif event.key == "enter":

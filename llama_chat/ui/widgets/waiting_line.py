@@ -7,8 +7,8 @@ from textual import events
 from textual.content import Content
 from textual.widget import Widget
 
-from llama_chat.attached import in_short
-from llama_chat.chat.words import one_line
+from llama_chat.markup.attached import in_short
+from llama_chat.sanitize import one_line
 from llama_chat.ui.widgets.fitting import cut
 
 NARROW_CELLS = 60
@@ -30,9 +30,16 @@ class WaitingLine(Widget):
         super().__init__()
         self._key = key
         self._words = ""
+        self._count = 1
 
-    def show(self, words: str) -> None:
-        """Show these; without words, take no row."""
+    def show(self, words: str, count: int = 1) -> None:
+        """Show these; without words, take no row.
+
+        Args:
+            words: all that waits.
+            count: how many messages it was; they go as one turn.
+        """
+        self._count = count
         self._words = one_line(in_short(words))
         self.display = bool(words)
         self.refresh()
@@ -40,8 +47,11 @@ class WaitingLine(Widget):
     def render(self) -> Content:
         """As many of the words as there is room for."""
         width = self.content_size.width
-        how = f" · {self._key} takes it back" if width >= NARROW_CELLS else f" · {self._key}"
-        words = cut(f"waiting: {self._words}", max(0, width - cell_len(how)))
+        is_wide, several = width >= NARROW_CELLS, self._count > 1
+        how = f" · {self._key}" + (f" takes {'them' if several else 'it'} back" if is_wide else "")
+        together = ", sent as one turn" if is_wide else " as one"
+        head = f"{self._count} waiting{together}" if several else "waiting"
+        words = cut(f"{head}: {self._words}", max(0, width - cell_len(how)))
         return Content.assemble((words, "italic"), how)
 
     async def on_click(self, event: events.Click) -> None:

@@ -39,7 +39,12 @@ class Welcome(Widget):
 
     def __init__(self, actions: Sequence[KeyAction] = KEY_ACTIONS) -> None:
         super().__init__()
+        self.take_actions(actions)
+
+    def take_actions(self, actions: Sequence[KeyAction]) -> None:
+        """Name the keys of these from now on."""
         self._actions = {action.action: action for action in actions}
+        self.refresh()
 
     def _key(self, name: str, *, short: bool = False) -> tuple[str, str]:
         """What to press or to type, and what it does."""

@@ -19,7 +19,7 @@ from jinja2 import nodes
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from llama_chat.errors import TemplateError
-from llama_chat.template_syntax import CountingNodes, GenerationTag, SafeNamespace
+from llama_chat.template.syntax import CountingNodes, GenerationTag, SafeNamespace
 
 RENDER_LIMIT_S = 2.0
 MAX_SOURCE_CHARS = 200_000

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from llama_chat.errors import TemplateError
-from llama_chat.template_sandbox import SandboxedTemplate
+from llama_chat.template.sandbox import SandboxedTemplate
 
 # Stand for contents and for the control tokens that templates know by name; private use, as in `template`.
 _SYSTEM, _QUESTION, _ANSWER, _NEXT, _BOS, _EOS = (chr(0xF0000 + n) for n in range(6))

@@ -18,7 +18,7 @@ from itertools import count, islice, pairwise
 from llama_chat.conversation import Message, Role
 from llama_chat.errors import TemplateError
 from llama_chat.events import Ids, ModelInfo, Piece, Special, Text
-from llama_chat.template_sandbox import RenderBudget, SandboxedTemplate, render_budget
+from llama_chat.template.sandbox import RenderBudget, SandboxedTemplate, render_budget
 
 _PRIVATE_USE = range(0xF0000, 0xFFFFE)
 """A plane that no font and hardly any text uses; masks are picked from what the conversation leaves free."""

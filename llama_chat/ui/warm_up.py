@@ -1,0 +1,51 @@
+"""What the first paint does without is imported after it, so that neither it nor its first use is slow."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Sequence
+from importlib import import_module
+
+from llama_chat.markup.parser import load_parser
+
+PIECES = (
+    "llama_chat.chat.prompt.path_offers",
+    "llama_chat.chat.prompt.word_offers",
+    "llama_chat.ui.widgets.completion_list",
+    "llama_chat.ui.screens.modal",
+    "llama_chat.ui.screens.pick",
+    "llama_chat.ui.screens.key_help",
+    "llama_chat.ui.widgets.session_panel",
+    "llama_chat.hub.names",
+    "llama_chat.hub.choice",
+    "llama_chat.hub",
+)
+"""What the first slash, list or card needs, what others need before them: each takes 1 to 5 ms then."""
+PAUSE_S = 0.02
+"""Between two pieces: keys and frames come first."""
+
+
+class WarmUp:
+    """Imports one piece after the other on the screen's loop, in the pauses of whoever types.
+
+    Args:
+        is_busy: whether there is something better to do at the moment.
+        pieces: the modules.
+    """
+
+    def __init__(self, is_busy: Callable[[], bool], pieces: Sequence[str] = PIECES) -> None:
+        self._is_busy = is_busy
+        self._left = list(reversed(pieces))
+
+    def start(self) -> None:
+        """Begin; markdown-it, which is one piece of 25 ms, on a thread of its own: it gives way to keys."""
+        threading.Thread(target=load_parser, name="llama-chat warm-up", daemon=True).start()
+        asyncio.get_running_loop().call_later(PAUSE_S, self._go_on)
+
+    def _go_on(self) -> None:
+        if not self._left:
+            return
+        if not self._is_busy():
+            import_module(self._left.pop())
+        asyncio.get_running_loop().call_later(PAUSE_S, self._go_on)
