@@ -19,6 +19,11 @@ from llama_chat.catalogue import DEFAULT, pull
 # (`llama-chat run` with 12 tokens: 4.4 s of processor time, else 6 to 15; 2026-11-22). Read when torch loads.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
+# pytest loads GNU readline, which leaves the size of a terminal to all that pytest starts: the processes that
+# share the tests, and what those start, would take every terminal for one of 80 by 24.
+for _name in ("COLUMNS", "LINES"):
+    os.environ.pop(_name, None)
+
 TEST_MODELS = "LLAMA_CHAT_TEST_MODELS"
 """Names the folder that keeps the default model between test runs."""
 

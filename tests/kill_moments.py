@@ -14,6 +14,8 @@ ESCAPE, ENTER, RIGHT = "\x1b", "\r", "\x1b[C"
 CTRL_O, CTRL_Q, CTRL_R, CTRL_S, F5 = "\x0f", "\x11", "\x12", "\x13", "\x1b[15~"
 USER_LETTERS = "".join(map(chr, range(0x561, 0x587)))
 """Armenian ones: the user's words are known by them."""
+ENDED = r"(Stopped\. [\d,]+ tokens? kept|Cut at max new tokens \([\d,]+\))\. F5 goes on\."
+"""The foot of a reply that can go on: what it says once the reply is over."""
 
 
 @dataclass
@@ -51,7 +53,7 @@ class Run:
 
     def wait_for_rest(self) -> None:
         """Until the reply has ended."""
-        self.chat.wait_for(lambda: re.search(r"tokens kept\. F5", self.chat.text))
+        self.chat.wait_for(lambda: re.search(ENDED, self.chat.text))
 
     def live(self, seconds: float) -> None:
         """Look on for up to this long."""
@@ -74,7 +76,7 @@ def in_mid_reply(run: Run) -> None:
 
 def at_its_end(run: Run) -> None:
     run.ask()
-    run.chat.wait_for(lambda: re.search(r"tokens kept\. F5|\b(1\d\d|[23]\d\d) tokens", run.chat.text))
+    run.chat.wait_for(lambda: re.search(rf"{ENDED}|\b(1\d\d|[23]\d\d) tokens", run.chat.text))
     run.live(0.7)
 
 

@@ -30,6 +30,7 @@ from kill_chat import LETTERS, KilledChat, run_fake, said_in_turn
 from kill_moments import (
     CTRL_Q,
     CUT,
+    ENDED,
     ESCAPE,
     F5,
     MOMENTS,
@@ -174,7 +175,7 @@ def check_opened_again(
             lambda: (after_s := stored_text(run, before.id)) and len(after_s) > len(before.text) + 20
         )
         chat.send(ESCAPE)
-        chat.sees("tokens kept. F5")
+        chat.wait_for(lambda: re.search(ENDED, chat.text))
         chat.send(CTRL_Q)
         if (status := chat.wait_for_end()) != 0:
             raise LossError(f"the chat that went on ended with {status}:\n{chat.text}")

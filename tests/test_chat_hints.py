@@ -16,9 +16,11 @@ from textual.widgets import Input, OptionList
 
 from llama_chat.chat.live import Status
 from llama_chat.chat.words import format_figures, format_speed
+from llama_chat.key_wishes import KeyWish
 from llama_chat.sessions import SessionStore
 from llama_chat.sessions.failures import explain, explain_os
 from llama_chat.ui.app import ChatApp
+from llama_chat.ui.rebinding import rebound
 from llama_chat.ui.screens.key_help import help_lines
 from llama_chat.ui.screens.pick import PickScreen
 from llama_chat.ui.screens.system_prompt import SystemPromptScreen
@@ -288,7 +290,9 @@ def test_the_key_help_sets_other_ways_apart(width: int) -> None:
     lines = [line.plain for line in help_lines(width)]
     text = " ".join(" ".join(lines).split())
     assert "swaps it with sending. · also Shift+Enter, Alt+Enter" in text
-    assert any(line.startswith("/reload ") for line in lines)
+    assert "could not be. · also /reload" in text
+    without_key = rebound([KeyWish("load_model", (), "settings")]).actions
+    assert any(line.plain.startswith("/reload ") for line in help_lines(width, without_key))
 
 
 async def test_short_words_find_names_only(home: Home) -> None:

@@ -72,6 +72,7 @@ def test_a_sitting_at_a_terminal(terminal: Terminal) -> None:
     paste_much(terminal)
     paste_escapes(terminal)
     move_a_slider_with_the_mouse(terminal)
+    pull_it_smaller_and_back(terminal)
     terminal.send("/set max_new_tokens 8000\r")
     terminal.wait_for("8,000")
     terminal.send("count\r")
@@ -113,6 +114,16 @@ def move_a_slider_with_the_mouse(terminal: Terminal) -> None:
     terminal.wait_for(lambda: not re.search(r"temperature +\S* *0\.70", terminal.text))
     prompt = place_of(terminal, "Ask something")
     terminal.send(mouse(0, *prompt) + mouse(0, *prompt, "m"))
+
+
+def pull_it_smaller_and_back(terminal: Terminal) -> None:
+    """What a smaller terminal cut off is drawn again, even if the chat only learns of the size that it knows."""
+    settle(terminal)
+    before = terminal.text
+    terminal.resize(5, 3)
+    terminal.resize(*WIDE)
+    assert terminal.text != before
+    terminal.wait_for(lambda: terminal.text == before)
 
 
 def change_sizes_during_the_reply(terminal: Terminal) -> None:

@@ -62,7 +62,7 @@ async def test_a_stopped_reply_goes_on_from_its_last_token(home: Home, how: str)
     engine = FakeEngine([None], pace=pace)
     async with chat(home.setup(engine)) as user:
         await stopped(user, pace, 3)
-        await says(user, "3 tokens kept; F5 goes on")
+        await user.sees("Stopped. 3 tokens kept. F5 goes on.")
         (_, before) = user.screen.chat.conversation.path()
         assert before.reply is not None
         user.screen.bridge.sampling.change(temperature=0.1)

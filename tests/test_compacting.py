@@ -139,6 +139,7 @@ async def test_what_is_in_the_context_is_listed_and_can_be_shortened_from_there(
 ) -> None:
     engine = FakeEngine(["one.", "two.", "three.", SUMMARY])
     async with chat(home.setup(engine), size) as user:
+        await user.ready()
         await user.say("/context")
         await user.sees("Context", "free")
         await user.press("escape")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,8 @@ def home(tmp_path: Path) -> Home:
 
 class CheckedCompositor(FrugalCompositor):
     """Holds every partial drawing against a whole one."""
+
+    is_tested = True
 
     def __init__(self) -> None:
         super().__init__()
@@ -76,7 +79,25 @@ async def test_a_part_is_drawn_as_in_the_whole(home: Home, size: tuple[int, int]
         assert checked.spans > 100
 
 
-def test_an_unknown_version_of_textual_draws_as_it_does_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert type(compositor.new_compositor()) is FrugalCompositor
-    monkeypatch.setattr(compositor, "version", lambda _: "8.3.0")
-    assert type(compositor.new_compositor()) is Compositor
+@pytest.mark.parametrize(("found", "is_tested"), [("8.2.99", True), ("8.3.0", False)])
+def test_an_unknown_version_of_textual_draws_as_it_does_by_itself(
+    monkeypatch: pytest.MonkeyPatch, found: str, is_tested: bool
+) -> None:
+    monkeypatch.setattr(FrugalCompositor, "is_tested", not is_tested)
+    monkeypatch.setattr(metadata, "version", lambda _: found)
+    compositor.look_at_version()
+    assert FrugalCompositor.is_tested == is_tested
+    drawn: list[object] = []
+    monkeypatch.setattr(Compositor, "render_partial_update", lambda self: drawn.append(self))
+    other = FrugalCompositor()
+    monkeypatch.setattr(other, "_dirty_regions", None if not is_tested else set())
+    other.render_partial_update()
+    assert drawn == [other]
+
+
+async def test_the_version_is_looked_at_after_the_first_paint(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FrugalCompositor, "is_tested", False)
+    async with chat(home.setup(FakeEngine(["Hello."]))) as user:
+        await user.until(lambda: FrugalCompositor.is_tested)

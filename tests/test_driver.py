@@ -100,6 +100,7 @@ class Echo(App):
     def on_ready(self):
         self.app_resume_signal.subscribe(self, lambda _app: self.say("resumed"))
         self.say("ready")
+    def on_resize(self, event): self.say(f"size {event.size.width} {event.size.height}")
     def on_key(self, event): self.say("key " + event.key)
     def on_paste(self, event): self.say("paste " + ascii(event.text))
     def say(self, words): print(words, file=log, flush=True)
@@ -111,14 +112,32 @@ print("exit", app.return_code, file=log, flush=True)
 """
 
 
+def resize(terminal: int, columns: int, lines: int) -> None:
+    import fcntl
+    import struct
+    import termios
+
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+
+
 @contextmanager
-def child_on_terminal(log: Path) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
+def child_on_terminal(
+    log: Path, size: tuple[int, int] = (0, 0), **environment: str
+) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
     """A small app on a pseudo-terminal of its own, and the other end of it."""
     import pty
 
     ours, theirs = pty.openpty()
+    resize(ours, *size)
     command = [sys.executable, "-c", CHILD, str(log)]
-    child = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True)
+    child = subprocess.Popen(
+        command,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+        env={**os.environ, **environment},
+    )
     os.close(theirs)
     try:
         yield ours, child
@@ -153,6 +172,28 @@ def test_on_a_real_terminal(tmp_path: Path) -> None:
         os.close(terminal)  # whoever looked at it has gone
         wait_for("exit 129", log, None)
         assert child.wait(timeout=20) == 0
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pseudo-terminals are POSIX")
+def test_the_terminal_is_believed_more_than_the_environment(tmp_path: Path) -> None:
+    """A program with GNU readline hands on COLUMNS and LINES, which nobody changes when the terminal does."""
+    log = tmp_path / "log"
+    with child_on_terminal(log, (140, 30), COLUMNS="80", LINES="24") as (terminal, child):
+        wait_for("ready", log, terminal)
+        resize(terminal, 100, 20)
+        child.send_signal(signal.SIGWINCH)  # a terminal that nobody controls sends none
+        wait_for("size 100 20", log, terminal)
+        os.write(terminal, b"a")
+        wait_for("key a", log, terminal)
+    sizes = [line for line in log.read_text().splitlines() if line.startswith("size")]
+    assert list(dict.fromkeys(sizes)) == ["size 140 30", "size 100 20"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pseudo-terminals are POSIX")
+def test_a_terminal_that_does_not_know_its_size_leaves_it_to_the_environment(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with child_on_terminal(log, COLUMNS="120", LINES="36") as (terminal, _):
+        wait_for("size 120 36", log, terminal)
 
 
 def threads_of(child: subprocess.Popen[bytes]) -> int:

@@ -28,7 +28,12 @@ RELIED_ON = {
     "textual.app.App": {"_clipboard", "_display", "_driver", "_exit_renderables", "_fatal_error"},
     "textual.dom.DOMNode": {"_bindings"},
     "textual.driver.Driver": {"_app", "_auto_restart", "_debug", "_size"},
-    "textual.drivers.linux_driver.LinuxDriver": {"_file", "_must_signal_resume", "_sigcont_application"},
+    "textual.drivers.linux_driver.LinuxDriver": {
+        "_file",
+        "_get_terminal_size",
+        "_must_signal_resume",
+        "_sigcont_application",
+    },
     "textual.message_pump.MessagePump": {"_close_messages_no_wait"},
     "textual.screen.Screen": {"_compositor"},
     "textual.widgets._text_area.TextArea": {

@@ -10,7 +10,7 @@ from pty_terminal import Terminal
 
 pytestmark = pytest.mark.alone
 
-CTRL_O, CTRL_Q, CTRL_S, ESCAPE, RIGHT = "\x0f", "\x11", "\x13", "\x1b", "\x1b[C"
+CTRL_O, CTRL_Q, CTRL_S, DELETE, ESCAPE, RIGHT = "\x0f", "\x11", "\x13", "\x1b[3~", "\x1b", "\x1b[C"
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def drag_the_temperature(terminal):
     terminal.send(mouse(0, knob, row) + mouse(32, knob - 1, row) + mouse(32, track.start(), row))
     terminal.wait_for(r"temperature +0\.00")
     terminal.wait_for(lambda: tokens_shown(terminal) > tokens)
-    terminal.send(mouse(0, track.start(), row, "m") + "d" + RIGHT)
+    terminal.send(mouse(0, track.start(), row, "m") + DELETE + RIGHT)
     terminal.wait_for(r"temperature +0\.7[1-9]")
 
 

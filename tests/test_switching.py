@@ -28,6 +28,7 @@ from llama_chat.pull import PullProgress
 from llama_chat.sessions import SessionStore
 from llama_chat.settings import ModelSettings
 from llama_chat.shelves.listing import used_file
+from llama_chat.shelves.offers import OFFERS
 from llama_chat.shelves.to_load import ModelToLoad
 from llama_chat.shelves.used import UsedModels
 from llama_chat.ui.model_paths import is_path, path_completions
@@ -347,7 +348,9 @@ async def test_the_picker_shows_what_there_is_and_loads_it(
     )
     async with chat(setup, size) as user:
         models = await open_picker(user)
-        await user.until(lambda: len(models.shown_ids) == 3, "not all are listed")
+        offered = [f"catalogue:{offer.name}" for offer in OFFERS]
+        listed = ["models:broken.gguf", "models:fox-F32.gguf", *offered]
+        await user.until(lambda: models.shown_ids == listed, f"not all are listed: {models.shown_ids}")
         if size != SMALL:
             await user.sees("F32", "its header is damaged", "To be fetched", "fits", "55 tok/s", "98 MB")
         await user.press(*"fox")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from importlib.metadata import version
 
 from textual._compositor import Compositor
 from textual.geometry import Region
@@ -13,9 +12,11 @@ TESTED = "8.2."
 """The versions of Textual whose compositor this one knows from the inside."""
 
 
-def new_compositor() -> Compositor:
-    """A frugal one, or Textual's own where that is of a version that was not tested."""
-    return FrugalCompositor() if version("textual").startswith(TESTED) else Compositor()
+def look_at_version() -> None:
+    """Let frugal compositors save work from now on, if this Textual is of a version that was tested."""
+    from importlib.metadata import version  # 15 ms, which the first paint does without
+
+    FrugalCompositor.is_tested = version("textual").startswith(TESTED)
 
 
 class FrugalCompositor(Compositor):
@@ -25,12 +26,17 @@ class FrugalCompositor(Compositor):
     those are in the transcript and the status bar, so it draws the whole screen, sliders too, for each word.
     """
 
+    is_tested = False
+    """Set by `look_at_version`; before, and with other versions, all is drawn as Textual does."""
+
     def __init__(self) -> None:
         super().__init__()
         self._changed: Sequence[Region] = ()
 
     def render_partial_update(self):  # type: ignore[no-untyped-def]  # ChopsUpdate | None is not exported
         """What is sent to the terminal for the regions that changed."""
+        if not self.is_tested:
+            return super().render_partial_update()
         self._changed = tuple(self._dirty_regions)
         try:
             return super().render_partial_update()

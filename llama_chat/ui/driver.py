@@ -89,6 +89,23 @@ else:
             if self._file is not None:
                 screen = io.BufferedWriter(HangupProof(self._file.fileno()))
                 self._file = io.TextIOWrapper(screen, encoding="utf-8", errors="backslashreplace")
+            self._size = size or self._told_size()
+
+        def _get_terminal_size(self) -> tuple[int, int]:
+            """Columns and lines, as the terminal itself tells them.
+
+            Textual believes COLUMNS and LINES first. What has loaded GNU readline, as a Python prompt, leaves
+            both to all that it starts: the chat then kept its first size for ever (2026-11-22).
+            """
+            return self._told_size() or super()._get_terminal_size()
+
+        def _told_size(self) -> tuple[int, int] | None:
+            """None: there is no terminal, or it does not know."""
+            try:
+                columns, lines = os.get_terminal_size(self._file.fileno() if self._file is not None else -1)
+            except OSError:
+                return None
+            return (columns, lines) if columns and lines else None
 
         def _sigcont_application(self, *_: object) -> None:
             """Go on after a stop.

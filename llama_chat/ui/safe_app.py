@@ -148,6 +148,16 @@ class SafeApp(App[None]):
         self._catch_signals()
         self.app_resume_signal.subscribe(self, lambda _app: self.refresh(layout=True))
 
+    def on_resize(self, event: events.Resize) -> None:
+        """Draw everything again where the terminal has the size that it had, which Textual takes for nothing new.
+
+        It was another one for a moment (a window is pulled about, a pane zoomed and back), and what the
+        smaller one cut off is gone from the terminal.
+        """
+        is_painted = self._dom_ready and bool(self._screen_stack)  # at the start it hears of its size, too
+        if is_painted and self.screen.size == event.size:
+            self.screen.refresh()
+
     def _catch_signals(self) -> None:
         if self.is_headless or sys.platform == "win32":
             return

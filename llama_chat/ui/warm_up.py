@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 
 from llama_chat.markup.parser import load_parser
+from llama_chat.ui.compositor import look_at_version
 
 PIECES = (
     "llama_chat.chat.prompt.path_offers",
@@ -39,8 +40,8 @@ class WarmUp:
         self._left = list(reversed(pieces))
 
     def start(self) -> None:
-        """Begin; markdown-it, which is one piece of 25 ms, on a thread of its own: it gives way to keys."""
-        threading.Thread(target=load_parser, name="llama-chat warm-up", daemon=True).start()
+        """Begin; what is one piece of 15 ms and more is done on a thread, which gives way to keys."""
+        threading.Thread(target=_large_pieces, name="llama-chat warm-up", daemon=True).start()
         asyncio.get_running_loop().call_later(PAUSE_S, self._go_on)
 
     def _go_on(self) -> None:
@@ -49,3 +50,8 @@ class WarmUp:
         if not self._is_busy():
             import_module(self._left.pop())
         asyncio.get_running_loop().call_later(PAUSE_S, self._go_on)
+
+
+def _large_pieces() -> None:
+    load_parser()
+    look_at_version()

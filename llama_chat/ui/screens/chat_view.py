@@ -24,7 +24,7 @@ from llama_chat.conversation import Message
 from llama_chat.key_wishes import KeyWish
 from llama_chat.settings import SettingValue
 from llama_chat.ui.attention import Attention
-from llama_chat.ui.compositor import new_compositor
+from llama_chat.ui.compositor import FrugalCompositor
 from llama_chat.ui.prompt_figures import PromptFigures
 from llama_chat.ui.rebinding import laid_over, rebound
 from llama_chat.ui.safe_app import SafeApp
@@ -64,7 +64,7 @@ class ChatViewScreen(Screen[None]):
 
     def __init__(self, setup: ChatSetup, bridge: Bridge) -> None:
         super().__init__()
-        self._compositor = new_compositor()
+        self._compositor = FrugalCompositor()
         self._setup = setup
         self.bridge = bridge
         self.chat = Chat(bridge, self, setup.settings.chat, name_and_type(setup.model_label)[0])

@@ -57,8 +57,10 @@ async def _answer(promised: Future[T]) -> T:
 
 
 def open_first_session(screen: ChatViewScreen, resume: str | None) -> None:
-    """Go on with what the command line asked for: the session whose id begins so, or the last one."""
-    screen.chat.opening.expect()
+    """Go on with what the command line asked for: the session whose id begins so, or the last one.
+
+    The screen has expected it since it was made: words may wait for it already.
+    """
     screen.run_worker(_open_first_session(screen, resume), group="open", exclusive=True)
 
 
