@@ -38,6 +38,7 @@ from llama_chat.engine.probing import OUTSIDE, PLACES, probing
 from llama_chat.errors import PromptError, UsageError
 from llama_chat.sanitize import is_safe
 from llama_chat.settings import ModelSettings
+from llama_chat.walk.checks import check_ids
 from llama_chat.walk.lens import lens_logits
 from llama_chat.walk.steps import STEP_NAMES, STEPS
 from llama_chat.walk.walk import Walk
@@ -174,6 +175,8 @@ def test_one_token_and_what_cannot_be_walked_with(tiny: Path) -> None:
     ):
         with pytest.raises(PromptError, match=words):
             Walk(engine, ids)
+    with pytest.raises(PromptError, match="30,000 tokens; a walk takes 2,000"):
+        check_ids([6] * 30_000, engine.network.llama.config, 131_072)
     with pytest.raises(UsageError, match="no layer 3: the model has 2 layers"):
         walk.step("norm", 2)
     with pytest.raises(UsageError, match="no step"):
@@ -255,12 +258,12 @@ def test_every_line_fits_the_terminal_and_is_safe(
     home: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
-    monkeypatch.setenv("COLUMNS", "80")
-    for text in (NASTY * 3, "the"):
+    for text, width in ((NASTY * 3, 80), ("the", 80), (NASTY, 48)):
+        monkeypatch.setenv("COLUMNS", str(width))
         monkeypatch.setattr(sys, "stdout", terminal := Terminal())
         assert run("walk", text, "--layer", "2", "--head", "8", "--model", str(tiny)) == 0
         lines = terminal.getvalue().splitlines()
-        assert max(map(cells_of, lines)) <= 80
+        assert max(map(cells_of, lines)) <= width
         assert is_safe(terminal.getvalue())
         for number, step in enumerate(STEPS, 1):
             assert any(line.startswith(f"{number}. {step.title}") for line in lines)

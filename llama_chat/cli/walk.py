@@ -62,8 +62,15 @@ Examples:
 )
 @click.option("--head", type=click.IntRange(1), metavar="N", help="Of the steps inside a head (default: 1).")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object with the numbers.")
-@click.option("--svg", metavar="FILE", help="Write a picture of the --step instead.")
-@click.option("--html", metavar="FILE", help="Write a page instead: of all the steps, or of the --step.")
+@click.option(
+    "--svg", type=click.Path(allow_dash=True), metavar="FILE", help="Write a picture of the --step instead."
+)
+@click.option(
+    "--html",
+    type=click.Path(allow_dash=True),
+    metavar="FILE",
+    help="Write a page instead: of all the steps, or of the --step.",
+)
 @click.option("--force", is_flag=True, help="Replace the file, if it is there.")
 @model_options
 @click.pass_context

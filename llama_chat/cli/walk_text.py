@@ -54,13 +54,13 @@ def step_lines(view: StepView, facts: WalkFacts, painter: Painter, width: int | 
 
 
 def _packed(items: Sequence[str], width: int) -> list[str]:
-    """The items in lines, none of them broken."""
+    """The items in lines, none of them broken that fits one."""
     lines: list[str] = []
     for item in items:
         if lines and cells_of(lines[-1]) + 3 + cells_of(item) <= width:
             lines[-1] += f"   {item}"
         else:
-            lines.append(item)
+            lines += wrapped(item, width)
     return lines
 
 
@@ -75,7 +75,7 @@ def grid_lines(grid: Grid, painter: Painter, width: int) -> Iterator[str]:
     columns = per_number if shows_numbers else room
     drawn = pooled(grid, _MOST_ROWS, columns)
     yield from wrapped(f"{grid.title}: {_short(grid.least)} to {_short(grid.most)}", width)
-    yield painter.dim(_axes_line(grid))
+    yield from map(painter.dim, wrapped(_axes_line(grid), width))
     if shows_numbers:
         yield painter.dim(
             _label("") + "".join(_cell(drawn.columns.label(n)) for n in range(drawn.columns.size))
@@ -89,7 +89,7 @@ def grid_lines(grid: Grid, painter: Painter, width: int) -> Iterator[str]:
         else:
             shown = "".join(glyph(grid, value) for value in values).rstrip()
         yield f"{_label(drawn.rows.label(row))}{shown}"
-    yield painter.dim(_legend(grid, drawn))
+    yield from map(painter.dim, wrapped(_legend(grid, drawn), width))
 
 
 def _axes_line(grid: Grid) -> str:
@@ -167,13 +167,13 @@ def _arrow_lines(arrows: Sequence[Arrow], width: int) -> Iterator[str]:
 def _bar_lines(bars: Bars, painter: Painter, width: int) -> Iterator[str]:
     yield bars.title
     room = min(_BAR_CELLS, width - _LABEL_CELLS - 14)
-    largest = max((abs(bar.value) for bar in bars.bars), default=0) or 1
+    largest = bars.largest
     for bar in bars.bars:
-        yield f"{_label(bar.label)}{_bar(abs(bar.value) / largest, room)} {painter.dim(bar.text)}"
+        yield f"{_label(bar.label)}{_bar(bar.value / largest, room)} {painter.dim(bar.text)}"
 
 
 def _bar(share: float, cells: int) -> str:
-    whole, eighths = divmod(round(share * cells * 8), 8)
+    whole, eighths = divmod(round(max(share, 0) * cells * 8), 8)
     return "█" * whole + _EIGHTHS[eighths].strip()
 
 
@@ -185,7 +185,7 @@ def _table_lines(table: Table, painter: Painter, width: int | None) -> Iterator[
         rows = [*rows[:_FIRST_ROWS], ("…", f"{left_out:,} more"), *rows[_FIRST_ROWS - _MOST_ROWS :]]
     texts = [tuple(map(cell_text, row)) for row in rows]
     columns = [
-        Column(title, is_right=_is_numeric(table.rows, n), shrinks=True)
+        Column(title, _is_numeric(table.rows, n), shrinks=True, goes=len(table.columns) - n if n > 2 else 0)
         for n, title in enumerate(table.columns)
     ]
     yield from wrapped(table.title, width or WIDTH)

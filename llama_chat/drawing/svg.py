@@ -111,10 +111,9 @@ def _draw_bars(page: Page, bars: Bars) -> None:
     page.heading(bars.title)
     left = MARGIN + (_LABEL_LETTERS + 1) * LETTER
     room = MARGIN + ROOM - left - 9 * LETTER
-    largest = max((abs(bar.value) for bar in bars.bars), default=0) or 1
     for bar in bars.bars:
         page.y += LINE
-        width = room * abs(bar.value) / largest
+        width = room * max(bar.value, 0) / bars.largest
         page.add(text(left - 6, page.y, cut(bar.label, _LABEL_LETTERS), text_anchor="end"))
         page.add(element("rect", x=left, y=page.y - 11, width=width, height=14, fill=ACCENT))
         page.add(text(left + width + 6, page.y, bar.text, fill=FAINT))

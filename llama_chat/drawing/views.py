@@ -135,6 +135,11 @@ class Bars:
     title: str
     bars: tuple[Bar, ...]
 
+    @property
+    def largest(self) -> float:
+        """What the longest bar stands for; numbers below zero have none."""
+        return max(*(bar.value for bar in self.bars), 0.0) or 1.0
+
 
 @dataclass(frozen=True, slots=True)
 class StepView:

@@ -23,11 +23,10 @@ def norm_step(scene: Scene, parts: LayerParts) -> StepView:
     before_TD, after_TD = parts["layer_input"], parts["attention_norm"]
     sentences = (
         "Before attention reads it, each row is brought to a common size: divided by its root mean square "
-        "(the "
-        f"root of the mean of its {scene.config.dim:,} squares), then every column times a learned weight.",
+        f"(the root of the mean of its {scene.config.dim:,} squares), then every column times a learned "
+        "weight.",
         f"The row of {scene.last} has the root mean square {number(rms(before_TD[-1]))}; divided by it 1, "
-        "and "
-        f"after the weights {number(rms(after_TD[-1]))}.",
+        f"and after the weights {number(rms(after_TD[-1]))}.",
         "The stream itself stays as it is: this copy is what the layer works on.",
     )
     rows = tuple(
@@ -46,14 +45,11 @@ def queries_step(scene: Scene, parts: LayerParts) -> StepView:
     pairs = q_TK[-1].float().view(-1, 2)
     sentences = (
         f"Attention has {config.n_heads} heads in each layer; each looks for something else. A learned "
-        "matrix turns the "
-        f"{config.dim:,} numbers of a token into {config.head_dim}, the query: what this head looks for, "
-        "seen "
-        "from this token.",
+        f"matrix turns the {config.dim:,} numbers of a token into {config.head_dim}, the query: what this "
+        "head looks for, seen from this token.",
         f"The {config.head_dim} numbers are taken as {len(pairs)} pairs, points in a plane, for what comes "
-        "next; of "
-        f"{scene.last} the first is ({number(float(pairs[0, 0]))}, {number(float(pairs[0, 1]))}).",
-        f"Queries of all heads, keys and values come out of one product with a matrix of "
+        f"next; of {scene.last} the first is ({number(float(pairs[0, 0]))}, {number(float(pairs[0, 1]))}).",
+        "Queries of all heads, keys and values come out of one product with a matrix of "
         f"{(config.n_heads + 2 * config.n_kv_heads) * config.head_dim:,} rows.",
     )
     rows = tuple(
@@ -82,21 +78,19 @@ def rope_step(scene: Scene, parts: LayerParts) -> StepView:
     slowed = float((plain_P / speeds_P).max())
     last_pair = len(degrees) - 1
     sentences = (
-        "So far nothing says where a token stands. RoPE writes it into the query: each pair is turned by an "
-        "angle, "
-        "its position times a speed that belongs to the pair. Lengths stay as they are.",
+        "So far nothing says where a token stands. RoPE writes it into the query: each pair is turned by "
+        "an angle, its position times a speed that belongs to the pair. Lengths stay as they are.",
         f"Pair 0 turns by {_degrees(math.degrees(float(speeds_P[0])))} a token; pair {last_pair}, the "
-        "slowest, needs "
-        f"{number(2 * math.pi / float(speeds_P[-1]))} tokens for one turn (base {config.rope_theta:,.0f}).",
+        f"slowest, needs {number(2 * math.pi / float(speeds_P[-1]))} tokens for one turn (base "
+        f"{config.rope_theta:,.0f}).",
         f"The slow pairs of this model turn up to {number(slowed)} times slower than its base says, for a "
         "longer context."
         if slowed > 1.001
         else "",
         f"{scene.last} stands at position {position}, counted from 0: its pair 0 is turned by "
         f"{_degrees(degrees[0])}, pair {last_pair} by {_degrees(degrees[-1])}.",
-        "A query and a key that are turned alike meet as before: what they say to each other depends on how "
-        "far "
-        "apart they stand, not on where.",
+        "A query and a key that are turned alike meet as before: what they say to each other depends on "
+        "how far apart they stand, not on where.",
     )
     chosen = sorted({round(n * last_pair / (SHOWN_PAIRS - 1)) for n in range(SHOWN_PAIRS)})
     arrows = tuple(Arrow(n, position, degrees[n], _point(before[n]), _point(after[n])) for n in chosen)
@@ -115,7 +109,7 @@ def _rope_row(
     scene: Scene, position: int, pair: int, before: list[float], after: list[float], degrees: float
 ) -> tuple[Cell, ...]:
     rotary = scene.network.llama.rotary
-    rotation = complex(rotary.rows(position, position + 1)[0, pair].item())
+    rotation = complex(rotary.rows(position, position + 1)[0, pair].cpu().item())
     return (
         pair,
         number(2 * math.pi / float(rotary.frequencies[pair])),
@@ -136,18 +130,15 @@ def keys_step(scene: Scene, parts: LayerParts) -> StepView:
     if others:
         of_others = f"head{'s' if len(others) > 1 else ''} {joined(others)}"
         shared = (
-            f"Head {parts.head + 1} shares its keys and values with {of_others}: "
-            f"{config.n_heads} query heads, {config.n_kv_heads} key/value "
-            f"head{'s' if config.n_kv_heads > 1 else ''} "
-            f"(grouped-query attention), so the cache is {per_group} times smaller than with keys for every "
-            "head."
+            f"Head {parts.head + 1} shares its keys and values with {of_others}: {config.n_heads} query "
+            f"heads, {config.n_kv_heads} key/value head{'s' if config.n_kv_heads > 1 else ''} (grouped-query "
+            f"attention), so the cache is {per_group} times smaller than with keys for every head."
         )
     else:
         shared = "In this model every head has keys and values of its own."
     sentences = (
-        f"Each token also offers a key: {config.head_dim} numbers that say what can be found at it. Keys are "
-        "turned "
-        "by RoPE just as queries are.",
+        f"Each token also offers a key: {config.head_dim} numbers that say what can be found at it. Keys "
+        "are turned by RoPE just as queries are.",
         shared,
         "Keys and values are what a chat keeps in its cache: they stay the same whatever follows.",
     )
@@ -162,9 +153,8 @@ def scores_step(scene: Scene, parts: LayerParts) -> StepView:
     scores_TS, head_dim = parts["scores"], scene.config.head_dim
     best = int(scores_TS[-1].argmax())
     sentences = (
-        "How well a query and a key fit is their product: number by number, summed up, divided by "
-        f"√K = √{head_dim} = {number(math.sqrt(head_dim))}, so that it does not grow with the size of the "
-        "head.",
+        "How well a query and a key fit is their product: number by number, summed up, divided by √K = "
+        f"√{head_dim} = {number(math.sqrt(head_dim))}, so that it does not grow with the size of the head.",
         "A row is a token that looks, a column a token that is looked at.",
         f"{scene.last} fits best with {quoted(scene.facts.labels[best])} (position {best}): "
         f"{number(float(scores_TS[-1, best]))}.",
@@ -178,8 +168,8 @@ def mask_step(scene: Scene, parts: LayerParts) -> StepView:
     masked_TS = parts["masked"]
     cut, count = int((masked_TS == -torch.inf).sum()), masked_TS.numel()
     sentences = (
-        "A token may look at itself and at what stands before it, never ahead: in training the answer stood "
-        "there.",
+        "A token may look at itself and at what stands before it, never ahead: in training the answer "
+        "stood there.",
         f"So {cut:,} of the {count:,} scores, those right of the diagonal, become -∞."
         if cut
         else "One token has nothing ahead: nothing is cut here.",
@@ -199,12 +189,11 @@ def softmax_step(scene: Scene, parts: LayerParts) -> StepView:
     ]
     rests = len(labels) > 2 and float(weights_TS[-1, 0]) > 0.5
     sentences = (
-        "Softmax turns each row into shares that sum to 1: e to the power of each score, divided by the sum "
-        "of the "
-        "row. -∞ becomes 0. These are the attention weights.",
+        "Softmax turns each row into shares that sum to 1: e to the power of each score, divided by the "
+        "sum of the row. -∞ becomes 0. These are the attention weights.",
         f"Head {parts.head + 1} looks from {scene.last}: {joined(most)}.",
-        "Much weight on the very first token is usual: heads rest there when they find nothing (an attention "
-        "sink)."
+        "Much weight on the very first token is usual: heads rest there when they find nothing (an "
+        "attention sink)."
         if rests
         else "",
     )
@@ -240,10 +229,11 @@ def heads_step(scene: Scene, parts: LayerParts) -> StepView:
     different = len(set(at))
     sentences = (
         f"All {config.n_heads} heads do this at the same time, each with queries of its own. What they "
-        "gathered is put "
-        f"side by side: {config.n_heads} × {config.head_dim} = {config.n_heads * config.head_dim:,} numbers "
-        "a token.",
-        f"From {scene.last} they look most at {different} different token{'s' if different > 1 else ''}.",
+        f"gathered is put side by side: {config.n_heads} × {config.head_dim} = "
+        f"{config.n_heads * config.head_dim:,} numbers a token.",
+        f"From {scene.last} they look most at {different} different tokens."
+        if different > 1
+        else f"From {scene.last} all of them look most at the same token.",
     )
     out_HK = parts.heads[-1]
     numbers = Axis("H", config.n_heads, tuple(str(n + 1) for n in range(config.n_heads)))
@@ -265,12 +255,10 @@ def output_step(scene: Scene, parts: LayerParts) -> StepView:
     out_TD, config = parts["attention_output"], scene.config
     inner = config.n_heads * config.head_dim
     sentences = (
-        f"One more learned matrix [{config.dim:,}, {inner:,}] mixes what the heads gathered, and gives a row "
-        "as wide as the "
-        "stream for each token.",
+        f"One more learned matrix [{config.dim:,}, {inner:,}] mixes what the heads gathered, and gives a "
+        "row as wide as the stream for each token.",
         f"The row of {scene.last} is {number(length(out_TD[-1]))} long, and the stream that it is going to "
-        "be "
-        f"added to {number(length(parts['layer_input'][-1]))}.",
+        f"be added to {number(length(parts['layer_input'][-1]))}.",
     )
     grid = scene.stream_grid("attention's output", out_TD)
     return scene.view("output", sentences, [("o", "TD", out_TD)], parts, grids=(grid,))
@@ -280,12 +268,10 @@ def residual_step(scene: Scene, parts: LayerParts) -> StepView:
     """What attention found, added."""
     before, added, after = parts["layer_input"], parts["attention_output"], parts["residual_attention"]
     sentences = (
-        "What attention found is added to the stream. Nothing is written over: what a token was stays in its "
-        "row, "
-        "and what it learned from the others comes on top.",
-        f"For {scene.last}: a row of length {number(length(before[-1]))}, {number(length(added[-1]))} added, "
-        "now "
-        f"{number(length(after[-1]))}.",
+        "What attention found is added to the stream. Nothing is written over: what a token was stays in "
+        "its row, and what it learned from the others comes on top.",
+        f"For {scene.last}: a row of length {number(length(before[-1]))}, {number(length(added[-1]))} "
+        f"added, now {number(length(after[-1]))}.",
     )
     rows = length_rows(scene, before, added, after)
     table = Table("Lengths of the rows", ("position", "token", "before", "added", "after"), rows)

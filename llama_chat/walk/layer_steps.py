@@ -23,13 +23,10 @@ def swiglu_step(scene: Scene, parts: LayerParts) -> StepView:
     sentences = (
         "The stream is normalised again, and now each token goes on by itself; tokens met in attention only.",
         f"Two products turn its {scene.config.dim:,} numbers into {f:,} gates and {f:,} ups. silu(gate) · "
-        "up, number by "
-        "number, lets through what a gate opens and almost closes what is below 0; a third product brings "
-        "the "
-        f"{f:,} back to {scene.config.dim:,}.",
+        "up, number by number, lets through what a gate opens and almost closes what is below 0; a third "
+        f"product brings the {f:,} back to {scene.config.dim:,}.",
         f"For {scene.last} {open_count:,} of the {f:,} gates are above 0 ({percent(open_count / f)}); the "
-        "strongest unit is "
-        f"number {strongest:,} with {number(float(hidden_TF[-1, strongest]))}.",
+        f"strongest unit is number {strongest:,} with {number(float(hidden_TF[-1, strongest]))}.",
     )
     grids = (
         grid_of("silu(gate) · up", scene.tokens(), Axis("F", f), hidden_TF),
@@ -52,9 +49,8 @@ def layer_step(scene: Scene, parts: LayerParts) -> StepView:
     sentences = (
         "That is added to the stream as well, and the layer is done.",
         f"The row of {scene.last} was {number(length(read))} long when the layer began and is "
-        f"{number(length(after[-1]))} "
-        f"long now; the cosine between the two is {cosine:.2f} (1: the same direction, 0: nothing in "
-        "common).",
+        f"{number(length(after[-1]))} long now; the cosine between the two is {cosine:.2f} (1: the same "
+        "direction, 0: nothing in common).",
         f"{left:,} more layer{'s' if left > 1 else ''} with other weights do{'es' if left == 1 else ''} the "
         "same."
         if left

@@ -50,9 +50,9 @@ def embedding_step(scene: Scene) -> StepView:
         f"{config.dim:,} numbers that stand for this token. They were learned, and are the same wherever "
         "the token stands.",
         f"The row of {scene.last} begins with {', '.join(number(v) for v in x_TD[-1, :4].tolist())}.",
-        f"These {_count(len(labels), 'row')} are the beginning of the residual stream, one lane for each "
-        "token: "
-        f"every one of the {config.n_layers} layers reads it and adds something to it.",
+        f"{'These rows are' if len(labels) > 1 else 'This row is'} the beginning of the residual stream, "
+        f"one lane for each token: every one of the {config.n_layers} layers reads it and adds something to "
+        "it.",
         "The same table serves again at the end, to turn numbers into tokens." if config.tied_output else "",
     )
     grid = scene.stream_grid("embeddings", x_TD)
@@ -77,16 +77,19 @@ def lens_step(scene: Scene) -> StepView:
         f"{final} takes the first place for good {since}; in the embeddings it is number "
         f"{first.final_rank + 1:,} of {scene.config.vocab_size:,}.",
     )
-    titles = ("layer", *(f"{n}." for n in range(1, LENS_TOP + 1)), "final")
+    titles = ("layer", "final", *(f"{n}." for n in range(1, LENS_TOP + 1)))
     rows: list[tuple[Cell, ...]] = []
     for line in lines:
         pairs = zip(line.token_ids, line.shares, strict=True)
         said = [f"{_short_percent(share)} {scene.label(token_id)}" for token_id, share in pairs]
-        rows.append((line.layer or "none", *said, line.final_rank + 1))
+        rows.append((line.layer or "none", line.final_rank + 1, *said))
     title = f"The next token after each layer; `final` is the place of {final}"
     stacked_LD = torch.stack([x_TD[-1] for x_TD in scene.passed.streams])
     return scene.view(
-        "lens", sentences, [("last rows", "LD", stacked_LD)], tables=(Table(title, titles, tuple(rows)),)
+        "lens",
+        sentences,
+        [("last rows, of the embeddings and the layers", "LD", stacked_LD)],
+        tables=(Table(title, titles, tuple(rows)),),
     )
 
 
@@ -94,9 +97,8 @@ def final_norm_step(scene: Scene) -> StepView:
     """The last row brought to a common size once more."""
     x_D, n_D = scene.passed.streams[-1][-1], scene.passed.final_norm
     sentences = (
-        f"All {scene.config.n_layers} layers are done. The row of the last token, {scene.last}, has gathered "
-        "what "
-        "counts for the next one; only this row is needed now.",
+        f"All {scene.config.n_layers} layers are done. The row of the last token, {scene.last}, has "
+        "gathered what counts for the next one; only this row is needed now.",
         f"It is normalised once more: its root mean square is {number(rms(x_D))}, after the norm and its "
         f"weights {number(rms(n_D))}.",
     )
@@ -112,8 +114,8 @@ def logits_step(scene: Scene) -> StepView:
     matrix = "the embedding table" if config.tied_output else "an output matrix"
     sentences = (
         f"The {config.dim:,} numbers are multiplied with {matrix} [V {config.vocab_size:,}, D "
-        f"{config.dim:,}]: one "
-        "product for each token of the vocabulary, its logit. The larger, the better the token fits.",
+        f"{config.dim:,}]: one product for each token of the vocabulary, its logit. The larger, the better "
+        "the token fits.",
         f"They lie between {number(float(logits_V.min()))} and {number(float(logits_V.max()))}, "
         f"{number(float(logits_V.mean()))} on average.",
         _difference_sentence(scene),
@@ -133,16 +135,13 @@ def distribution_step(scene: Scene) -> StepView:
     best = scene.passed.logits.topk(min(2, len(p_V))).values.tolist()
     sentences = (
         "Softmax turns logits into shares that sum to 1: e to the power of each, divided by their sum. A "
-        "logit "
-        "that is 1 larger makes a token e = 2.72 times as likely.",
+        "logit that is 1 larger makes a token e = 2.72 times as likely.",
         f"Here the first is {number(best[0] - best[-1])} ahead of the second, so "
-        f"{number(math.exp(best[0] - best[-1]))} "
-        "times as likely."
+        f"{number(math.exp(best[0] - best[-1]))} times as likely."
         if len(best) > 1 and best[0] - best[-1] < 20
         else "",
         f"The entropy is {bits:.2f} bits: as unsure as a choice among {number(2**bits)} tokens that are all "
-        "alike. "
-        f"The {len(top.values)} first hold {percent(min(1.0, float(top.values.sum())))}.",
+        f"alike. The {len(top.values)} first hold {percent(min(1.0, float(top.values.sum())))}.",
         "Temperature, top-k, top-p and min-p would reshape this distribution before a token is drawn from "
         "it.",
     )
@@ -176,9 +175,8 @@ def _difference_sentence(scene: Scene) -> str:
     same = "the same token first" if found.is_same_top else "another token first"
     return (
         f"Chats run on fused kernels, {scene.facts.dtype} on {scene.facts.device}; here attention was done "
-        "in single "
-        f"steps. Their logits differ from these by {number(found.largest)} at most (KL {found.kl:.1g} nats), "
-        f"and put {same}."
+        f"in single steps and f32. Their logits differ from these by {number(found.largest)} at most (KL "
+        f"{found.kl:.1g} nats), and put {same}."
     )
 
 

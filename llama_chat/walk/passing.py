@@ -9,7 +9,7 @@ Shapes: T positions, L layers, D width, H query heads, G key/value heads, K head
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -41,25 +41,31 @@ class Passed:
 
 
 @torch.inference_mode()
-def pass_through(network: ScratchNetwork, ids: Sequence[int], cancel: threading.Event) -> Passed:
-    """The pass over the ids, from an empty cache.
+def pass_through(
+    network: ScratchNetwork,
+    ids: Sequence[int],
+    cancel: threading.Event,
+    report: Callable[[float], None] = lambda _: None,
+) -> Passed:
+    """The pass over the ids, from an empty cache; `report` hears the fraction that is done, layer by layer.
 
     Raises:
         ModelError: what comes out is no number; says after which layer it was lost.
         Interrupted: `cancel` was set.
     """
-    cache = network.new_cache()
+    llama, cache = network.llama, network.new_cache()
     kept: dict[tuple[Place, int], Tensor] = {}
 
     def see(place: Place, layer: int, values: Tensor) -> None:
         if cancel.is_set():
             raise Interrupted("Stopped")
+        if place == "layer_input":
+            report(layer / llama.config.n_layers)
         if place in ("embedding", "layer_input"):
             kept[place, layer] = values
         elif place == "final_norm":
             kept[place, layer] = values[-1]
 
-    llama = network.llama
     with probing(llama, see):
         x_TD = llama(torch.tensor(ids, device=network.precision.device), cache)
         logits_V = llama.logits(x_TD[-1:])[0]
@@ -112,7 +118,8 @@ def _rows_and_mask(network: ScratchNetwork, passed: Passed) -> tuple[Tensor, Ten
 @torch.inference_mode()
 def difference_of(ours_V: Tensor, running_V: Tensor) -> Difference:
     """Of the logits of the pass and of the running path."""
-    ours, running = ours_V.log_softmax(-1).double(), running_V.log_softmax(-1).double()
+    # Apple's GPUs have no f64.
+    ours, running = (logits_V.cpu().double().log_softmax(-1) for logits_V in (ours_V, running_V))
     return Difference(
         largest=float((ours_V - running_V).abs().max()),
         kl=max(0.0, float((running.exp() * (running - ours)).sum())),

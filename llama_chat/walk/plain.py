@@ -24,7 +24,7 @@ def floats(values: Tensor) -> array[float]:
 def grid_of(title: str, rows: Axis, columns: Axis, values: Tensor, kind: GridKind = "signed") -> Grid:
     """The matrix [rows, columns]."""
     assert values.shape == (rows.size, columns.size), f"{title}: {tuple(values.shape)}"
-    values = values.detach().float()
+    values = values.detach().float().cpu()
     is_cut = values == -math.inf
     least = float(values.masked_fill(is_cut, math.inf).min())
     full = 1.0 if kind == "share" else _usual_size(values.masked_fill(is_cut, 0.0).abs())

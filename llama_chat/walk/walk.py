@@ -54,14 +54,19 @@ class Walk:
     """
 
     def __init__(
-        self, engine: LocalEngine, text: str | Sequence[int], cancel: threading.Event | None = None
+        self,
+        engine: LocalEngine,
+        text: str | Sequence[int],
+        cancel: threading.Event | None = None,
+        report: Callable[[float], None] = lambda _: None,
     ) -> None:
         """The pass.
 
         Args:
             engine: a from-scratch one.
             text: or the ids themselves; a text is taken raw, without a template.
-            cancel: ends it between two layers.
+            cancel: ends it in the middle of a layer.
+            report: hears the fraction that is done.
 
         Raises:
             ModelError: another engine runs the model, or the logits are no numbers.
@@ -79,7 +84,7 @@ class Walk:
         ids = ids_of(engine.tokenizer, text)
         check_ids(ids, network.llama.config, engine.info.context_length)
         self._cancel = cancel or threading.Event()
-        passed = pass_through(network, ids, self._cancel)
+        passed = pass_through(network, ids, self._cancel, report)
         facts = _facts(engine, network.llama.config, ids)
         self._scene = Scene(network, engine.tokenizer, facts, passed, self.difference)
         self._parts: LayerParts | None = None
