@@ -318,6 +318,7 @@ def test_a_small_heat_map_shows_the_strongest_of_the_large_one() -> None:
     assert found == {(3, 2): -3.0, (6, 0): 2.0}
     assert small.rows.label(3) == "6"
     assert [glyph(grid, value) for value in (-3.0, -1.5, 0.0, 2.0, 9.0, -math.inf)] == list("≡~ ▓█×")
+    assert pooled(grid, 20, 30) is grid
 
 
 @pytest.mark.parametrize(

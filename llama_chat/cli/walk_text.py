@@ -43,6 +43,11 @@ def step_lines(view: StepView, facts: WalkFacts, painter: Painter, width: int | 
     yield from map(painter.dim, _packed(shapes, width or WIDTH))
     for sentence in view.sentences:
         yield from at_words(sentence, min(width or WIDTH, _MOST_WORDS))
+    yield from picture_lines(view, painter, width)
+
+
+def picture_lines(view: StepView, painter: Painter, width: int | None) -> Iterator[str]:
+    """What there is to see of the step, each picture with an empty line before it."""
     if view.arrows:
         yield from ("", *_arrow_lines(view.arrows, width or WIDTH))
     for grid in view.grids:
@@ -77,17 +82,16 @@ def grid_lines(grid: Grid, painter: Painter, width: int) -> Iterator[str]:
     yield from wrapped(f"{grid.title}: {_short(grid.least)} to {_short(grid.most)}", width)
     yield from map(painter.dim, wrapped(_axes_line(grid), width))
     if shows_numbers:
-        yield painter.dim(
-            _label("") + "".join(_cell(drawn.columns.label(n)) for n in range(drawn.columns.size))
-        )
+        titles = "".join(_cell(drawn.columns.label(n)) for n in range(drawn.columns.size))
+        yield painter.dim(_label("") + titles.rstrip())
     else:
         yield painter.dim(_label("") + _ruler(drawn.columns, _bin_width(grid.columns.size, columns)))
     for row in range(drawn.rows.size):
         values = drawn.row(row)
         if shows_numbers:
-            shown = "".join(_cell(f"{glyph(grid, value)} {_short(value)}") for value in values).rstrip()
+            shown = "".join(_cell(f"{glyph(drawn, value)} {_short(value)}") for value in values).rstrip()
         else:
-            shown = "".join(glyph(grid, value) for value in values).rstrip()
+            shown = "".join(glyph(drawn, value) for value in values).rstrip()
         yield f"{_label(drawn.rows.label(row))}{shown}"
     yield from map(painter.dim, wrapped(_legend(grid, drawn), width))
 
@@ -124,7 +128,7 @@ def _legend(grid: Grid, drawn: Grid) -> str:
     if grid.kind == "share":
         said = "  ".join(f"{shade} {value:.0%}" for shade, value in thresholds(grid))
     else:
-        full = _short(grid.full)
+        full = _short(drawn.full)
         said = f"-{full} {NEGATIVE[:0:-1]} 0 {POSITIVE[1:]} {full}"
     if -math.inf in grid.values:
         said += f"  {CUT} -∞"

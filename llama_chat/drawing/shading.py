@@ -94,9 +94,19 @@ def pooled(grid: Grid, rows: int, columns: int) -> Grid:
     return replace(
         grid,
         values=values,
+        full=grid.full if grid.kind == "share" else _usual_size(values, len(column_bins)) or grid.full,
         rows=_pooled_axis(grid.rows, row_bins),
         columns=_pooled_axis(grid.columns, column_bins),
     )
+
+
+def _usual_size(values: array[float], columns: int) -> float:
+    """The size that most numbers of most rows do not exceed: those of pooled cells are larger than others."""
+    of_rows = []
+    for start in range(0, len(values), columns):
+        sizes = sorted(abs(value) for value in values[start : start + columns] if value > -math.inf)
+        of_rows.append(sizes[int(len(sizes) * 0.97)] if sizes else 0.0)
+    return sorted(of_rows)[len(of_rows) // 2]
 
 
 def bins(size: int, most: int) -> list[tuple[int, int]]:

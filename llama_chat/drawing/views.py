@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from array import array
 from dataclasses import dataclass
-from typing import Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable, Sequence
+
+    from llama_chat.events import Engine
 
 Cell: TypeAlias = str | int | float
 GridKind: TypeAlias = Literal["signed", "share"]
@@ -230,4 +236,22 @@ class Walker(Protocol):
 
     def rollout(self, at: int = -1) -> tuple[float, ...]:
         """The share of every token in what has come to the token `at` through all layers."""
+        ...
+
+
+class WalkOpener(Protocol):
+    """How a screen gets a walk, on the thread of the engine; the composition root hands it in."""
+
+    def __call__(
+        self,
+        engine: Engine,
+        token_ids: Sequence[int],
+        cancel: threading.Event | None = None,
+        report: Callable[[float], None] = ...,
+    ) -> Walker:
+        """The walk through these ids; `report` hears the fraction that is done.
+
+        Raises:
+            LlamaChatError: the model cannot be looked into, the text is too long, the logits are no numbers.
+        """
         ...

@@ -13,7 +13,7 @@ from llama_chat.engine.vocabulary.tokenizer import Tokenizer
 from llama_chat.sanitize import sanitize
 
 SPACE = "␣"
-_USUAL, _FEW = 0.97, 400
+_USUAL, _FEW = 0.97, 100
 
 
 def floats(values: Tensor) -> array[float]:

@@ -10,6 +10,7 @@ from llama_chat.engine.config import LlamaConfig
 from llama_chat.engine.generate import LocalEngine
 from llama_chat.engine.scratch import ScratchNetwork
 from llama_chat.errors import ModelError
+from llama_chat.events import Engine
 from llama_chat.walk import attention_steps, layer_steps, outer_steps
 from llama_chat.walk.checks import check_ids, check_layer_and_head, ids_of
 from llama_chat.walk.layer_parts import LayerParts, look_into_layer
@@ -151,6 +152,24 @@ class Walk:
     def rollout(self, at: int = -1) -> tuple[float, ...]:
         """What has come to the token `at` from each, through all layers (attention rollout)."""
         return tuple(rollout_from(self._scene.network, self._scene.passed, at).tolist())
+
+
+def open_walk(
+    engine: Engine,
+    token_ids: Sequence[int],
+    cancel: threading.Event | None = None,
+    report: Callable[[float], None] = lambda _: None,
+) -> Walk:
+    """The walk through the ids, as `drawing.views.WalkOpener` has it.
+
+    Raises:
+        ModelError: the engine is no local one, or as `Walk` has it.
+        PromptError: as `Walk` has it.
+        Interrupted: `cancel` was set.
+    """
+    if not isinstance(engine, LocalEngine):
+        raise ModelError(f"{engine.info.name} does not run here: it cannot be looked into")
+    return Walk(engine, token_ids, cancel, report)
 
 
 def _facts(engine: LocalEngine, config: LlamaConfig, ids: tuple[int, ...]) -> WalkFacts:
