@@ -35,26 +35,64 @@ class Reshaped:
     here by the rounding of the tail."""
 
 
+@dataclass(frozen=True, slots=True)
+class Count:
+    """How many tokens a filter leaves: `about`, and between which counts it is for certain."""
+
+    least: int
+    about: int
+    most: int
+
+
+@dataclass(frozen=True, slots=True)
+class Cuts:
+    """How many of the likeliest tokens each filter would leave, by itself, of those before it.
+
+    Where a count reaches beyond the candidates (it is then their number), it stands for "these and more".
+    """
+
+    top_k: int
+    """Of the whole vocabulary."""
+    top_p: Count
+    """Of the candidates that top-k leaves."""
+    min_p: int
+    """Likewise."""
+
+
+def cuts(candidates: Candidates, sampling: Sampling) -> Cuts:
+    """What top-k, top-p and min-p leave of the candidates, after the temperature (greedy: one each)."""
+    ids = candidates.token_ids
+    if sampling.is_greedy or len(ids) < 2:
+        return Cuts(len(ids[:1]), Count(*(len(ids[:1]),) * 3), len(ids[:1]))
+    return _cuts(candidates, sampling, scaled_logits(candidates.penalised, sampling.temperature))
+
+
+def _cuts(candidates: Candidates, sampling: Sampling, all_scaled: Sequence[float]) -> Cuts:
+    beyond = sum(candidates.tail_counts)
+    top_k = min(sampling.top_k, len(all_scaled) + beyond) or len(all_scaled) + beyond
+    scaled = all_scaled[:top_k]
+    by_top_p = Count(*(len(scaled),) * 3)
+    if sampling.top_p < 1:
+        weights = [math.exp(value) for value in scaled]
+        tails = _tail_weights(candidates, sampling.temperature, top_k - len(scaled))
+        by_top_p = Count(*(_count_by_top_p(weights, sampling.top_p, sum(weights) + tail) for tail in tails))
+    by_min_p = len(scaled)
+    if sampling.min_p > 0:
+        by_min_p = max(1, sum(value >= math.log(sampling.min_p) for value in scaled))
+    return Cuts(top_k, by_top_p, by_min_p)
+
+
 def reshaped(candidates: Candidates, sampling: Sampling) -> Reshaped:
     """What temperature, top-k, top-p and min-p leave of the candidates (their penalty is in them)."""
     ids = tuple(candidates.token_ids)
     if sampling.is_greedy or len(ids) < 2:
         return Reshaped(ids[:1], (0.0,) * len(ids[:1]), True)
-    beyond = sum(candidates.tail_counts)
-    top_k = min(sampling.top_k, len(ids) + beyond) or len(ids) + beyond
-    scaled = _scaled(candidates.penalised, sampling.temperature)[:top_k]
-    is_whole = top_k <= len(ids)
-    kept = fewest = most = len(scaled)
-    if sampling.top_p < 1:
-        weights = [math.exp(value) for value in scaled]
-        low, middle, high = _tail_weights(candidates, sampling.temperature, top_k - len(scaled))
-        fewest, kept, most = (
-            _count_by_top_p(weights, sampling.top_p, sum(weights) + tail) for tail in (low, middle, high)
-        )
-    if sampling.min_p > 0:
-        by_min_p = max(1, sum(value >= math.log(sampling.min_p) for value in scaled))
-        fewest, kept, most = min(fewest, by_min_p), min(kept, by_min_p), min(most, by_min_p)
-    is_exact = fewest == most and (is_whole or most < len(scaled))
+    scaled = scaled_logits(candidates.penalised, sampling.temperature)
+    left = _cuts(candidates, sampling, scaled)
+    fewest, kept, most = (
+        min(count, left.min_p) for count in (left.top_p.least, left.top_p.about, left.top_p.most)
+    )
+    is_exact = fewest == most and (left.top_k <= len(ids) or most < len(ids))
     return Reshaped(ids[:kept], tuple(scaled[:kept]), is_exact)
 
 
@@ -90,8 +128,11 @@ def gumbel(seed: int, index: int, token_id: int) -> float:
 # --- reshaping -------------------------------------------------------------------------------------
 
 
-def _scaled(penalised: array[float], temperature: float) -> list[float]:
-    """In f32 as the sampler computes it: one rounding for the difference, one for the quotient."""
+def scaled_logits(penalised: array[float], temperature: float) -> list[float]:
+    """Logits relative to the first, divided by the temperature.
+
+    In f32 as the sampler computes it: one rounding for the difference, one for the quotient.
+    """
     divisor = _f32(max(temperature, SMALLEST_TEMPERATURE))
     return [_f32(_f32(value - penalised[0]) / divisor) for value in penalised]
 
@@ -119,6 +160,15 @@ def _tail_weights(candidates: Candidates, temperature: float, wanted: int) -> tu
 def tail_weight(candidates: Candidates, temperature: float, wanted: int) -> float:
     """About the sum of exp over the `wanted` likeliest scaled logits beyond the candidates."""
     return _tail_weights(candidates, temperature, wanted)[1]
+
+
+def tokens_within(candidates: Candidates, distance: float) -> int:
+    """About how many tokens beyond the candidates lie at most so many logits below the best."""
+    width = distance * TAIL_BINS_PER_LOGIT
+    whole = max(0, int(width))
+    counts = candidates.tail_counts
+    partly = counts[whole] * (width - whole) if whole < len(counts) and width > 0 else 0.0
+    return sum(counts[:whole]) + round(partly)
 
 
 def _tail_bins(candidates: Candidates, wanted: int) -> Iterator[tuple[int, float, float, float]]:

@@ -45,6 +45,10 @@ COMMANDS = {
         "llama_chat.cli.tokens:tokens",
         "A text as the model's tokens, or a sample of the vocabulary.",
     ),
+    "walk": (
+        "llama_chat.cli.walk:walk",
+        "The way of a text through the model, step by step, with its numbers.",
+    ),
     "verify": (
         "llama_chat.cli.verify:verify",
         "The from-scratch engine against transformers: figures and a verdict.",
@@ -59,6 +63,7 @@ TAKEN_OPTIONS = {
     "run": (*MODEL_OPTIONS, *SAMPLING_OPTIONS, "system", "preset", "resume", "continue"),
     "replay": MODEL_OPTIONS,
     "tokens": MODEL_OPTIONS,
+    "walk": MODEL_OPTIONS,
     "verify": MODEL_OPTIONS,
     "devices": MODEL_OPTIONS,
     "config": (*MODEL_OPTIONS, *SAMPLING_OPTIONS, "system", "theme"),

@@ -132,6 +132,7 @@ class Attention(nn.Module):
         self.layer = layer
         self.qkv = qkv
         self.output = output
+        self.attend = attend  # an attribute, so that a probe can have it in single steps (`probing`)
 
     def forward(self, x_TD: Tensor, rotations_TP: Tensor, mask_TS: Tensor | None, cache: KVCache) -> Tensor:
         """What the positions gather from those before them, [T, D]; writes their keys and values."""
@@ -142,7 +143,7 @@ class Attention(nn.Module):
         keys, values = cache.keys[self.layer], cache.values[self.layer]
         keys[:, start : start + t] = turned[:, h:].transpose(0, 1)
         values[:, start : start + t] = heads[:, h + g :].transpose(0, 1)
-        out_THK = attend(turned[:, :h], keys[:, : start + t], values[:, : start + t], mask_TS)
+        out_THK = self.attend(turned[:, :h], keys[:, : start + t], values[:, : start + t], mask_TS)
         mixed: Tensor = self.output(out_THK.reshape(t, h * k))
         return mixed
 

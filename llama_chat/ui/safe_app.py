@@ -149,13 +149,12 @@ class SafeApp(App[None]):
         self.app_resume_signal.subscribe(self, lambda _app: self.refresh(layout=True))
 
     def on_resize(self, event: events.Resize) -> None:
-        """Draw everything again where the terminal has the size that it had, which Textual takes for nothing new.
+        """Draw everything again where the terminal has the size that it had; to Textual nothing happened.
 
-        It was another one for a moment (a window is pulled about, a pane zoomed and back), and what the
+        It was another size for a moment (a window is pulled about, a pane zoomed and back), and what the
         smaller one cut off is gone from the terminal.
         """
-        is_painted = self._dom_ready and bool(self._screen_stack)  # at the start it hears of its size, too
-        if is_painted and self.screen.size == event.size:
+        if self._screen_stack and self.screen.outer_size == event.size:  # of its layout; `size` is the app's
             self.screen.refresh()
 
     def _catch_signals(self) -> None:

@@ -1,0 +1,233 @@
+"""`llama-chat walk`: a text on its way through the model, step by step, with the model's own numbers."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from llama_chat.cli.options import RunOptions, model_options
+from llama_chat.cli.talk import say, say_notices
+from llama_chat.errors import ModelError, UsageError
+from llama_chat.walk.steps import STEP_NAMES, STEPS, numbered_step
+
+if TYPE_CHECKING:
+    from llama_chat.drawing.views import StepView
+    from llama_chat.engine.files.model import ModelFile
+    from llama_chat.engine.generate import LocalEngine
+    from llama_chat.paths import Paths
+    from llama_chat.settings import Settings
+    from llama_chat.walk.walk import Walk
+
+
+@dataclass(frozen=True, slots=True)
+class WalkRequest:
+    """What was asked on the command line; layer and head count from 0."""
+
+    text: str
+    step: str | None
+    layer: int
+    head: int
+    as_json: bool
+    svg: str | None
+    html: str | None
+    force: bool
+
+
+@click.command(
+    short_help="The way of a text through the model, with its numbers.",
+    epilog="""\b
+Examples:
+  llama-chat walk "The capital of France is"
+  llama-chat walk "The capital of France is" --step softmax --layer 14 --head 9
+  llama-chat walk "The capital of France is" --step lens --svg lens.svg
+  llama-chat walk "The capital of France is" --html walk.html""",
+)
+@click.argument("text", required=False)
+@click.option(
+    "--step",
+    "step_name",
+    type=click.Choice(STEP_NAMES),
+    metavar="NAME",
+    help=f"Show this step alone: {', '.join(STEP_NAMES)}.",
+)
+@click.option(
+    "--layer", type=click.IntRange(1), metavar="N", help="Of the steps inside a layer (default: 1)."
+)
+@click.option("--head", type=click.IntRange(1), metavar="N", help="Of the steps inside a head (default: 1).")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object with the numbers.")
+@click.option(
+    "--svg", type=click.Path(allow_dash=True), metavar="FILE", help="Write a picture of the --step instead."
+)
+@click.option(
+    "--html",
+    type=click.Path(allow_dash=True),
+    metavar="FILE",
+    help="Write a page instead: of all the steps, or of the --step.",
+)
+@click.option("--force", is_flag=True, help="Replace the file, if it is there.")
+@model_options
+@click.pass_context
+def walk(
+    ctx: click.Context,
+    text: str | None,
+    step_name: str | None,
+    layer: int | None,
+    head: int | None,
+    as_json: bool,
+    svg: str | None,
+    html: str | None,
+    force: bool,
+) -> None:
+    """Follow TEXT, or what is piped in, through the model to its next token.
+
+    Every step is told with the real numbers of this model on this text: tokens, embeddings, one layer's
+    attention and feed-forward part, what each layer would say next, logits, the distribution. The text goes
+    in raw, without the chat template. Layers and heads count from 1, positions from 0.
+    """
+    options = ctx.ensure_object(RunOptions)
+    _check_usage(options, step_name, layer, head, svg)
+    if force and not (svg or html):
+        raise UsageError("--force belongs to --svg and --html.", hint="Leave it out.")
+    loaded, paths = options.load()
+    say_notices(loaded.notices)
+    request = WalkRequest(
+        _read_text(text), step_name, (layer or 1) - 1, (head or 1) - 1, as_json, svg, html, force
+    )
+    _check_files(request)
+    from llama_chat.cli.answer import cancel_on_interrupt
+    from llama_chat.log import start_log
+
+    start_log(paths.log_file)
+    with cancel_on_interrupt() as cancel:
+        _show(request, _load(request, loaded.settings, paths, cancel), cancel)
+
+
+def _check_usage(
+    options: RunOptions, step_name: str | None, layer: int | None, head: int | None, svg: str | None
+) -> None:
+    """Raises `UsageError` for options that do not go together."""
+    if options.flags.get("engine", "auto") == "hf":
+        raise UsageError("walk looks into the from-scratch engine.", hint="Leave --engine out.")
+    if svg and step_name is None:
+        raise UsageError("--svg is a picture of one step.", hint="Name it with --step, or take --html.")
+    if step_name is not None:
+        step = numbered_step(step_name)[1]
+        for option, value, is_known in (("layer", layer, step.in_layer), ("head", head, step.in_head)):
+            if value is not None and not is_known:
+                raise UsageError(f"The step {step_name} has no {option}.", hint=f"Leave --{option} out.")
+
+
+def _read_text(given: str | None) -> str:
+    """The argument, or all that is piped in but for the last newlines.
+
+    Raises:
+        UsageError: there is neither.
+    """
+    from llama_chat.cli.answer import read_prompt
+
+    text = given if given is not None else read_prompt(None, sys.stdin)
+    if not text:
+        raise UsageError("There is no text.", hint='Give one: llama-chat walk "The capital of France is"')
+    return text
+
+
+def _check_files(request: WalkRequest) -> None:
+    """Raises `StoreError` where a picture cannot go, before anything is computed."""
+    from llama_chat.cli.sessions_output import STDOUT, check_is_free
+
+    for name in (request.svg, request.html):
+        if name and name != STDOUT:
+            check_is_free(Path(name), force=request.force)
+
+
+def _load(request: WalkRequest, settings: Settings, paths: Paths, cancel: threading.Event) -> LocalEngine:
+    """The engine, once everything that can be refused by the headers alone has been.
+
+    Raises:
+        LlamaChatError: there is no such model, layer or head, or the text is too long.
+    """
+    from llama_chat.cli.engines import LoadingLine, find_or_fetch
+    from llama_chat.engine.preload import mapping_torch
+
+    path = find_or_fetch(settings, paths, cancel)
+    with mapping_torch():
+        from llama_chat.engine.choose import read_model
+        from llama_chat.engine.files.model import ModelFile
+
+        model = read_model(path, settings.model.engine)
+        if not isinstance(model, ModelFile):
+            raise ModelError(
+                f"{model.name}: only what the from-scratch engine runs can be walked through: {model.why}",
+                hint="Take a model of the Llama family.",
+            )
+        _check_model(request, settings, model)
+    from llama_chat.engine.load import build_engine
+
+    with LoadingLine(model.name, sys.stderr) as line:
+        engine = build_engine(model, settings.model, line, cancel)
+    say_notices(engine.info.notices)
+    return engine
+
+
+def _check_model(request: WalkRequest, settings: Settings, model: ModelFile) -> None:
+    from llama_chat.walk.checks import check_ids, check_layer_and_head, ids_of
+
+    check_layer_and_head(model.config, request.layer, request.head)
+    check_ids(ids_of(model.tokenizer, request.text), model.config, settings.model.context)
+
+
+def _show(request: WalkRequest, engine: LocalEngine, cancel: threading.Event) -> None:
+    """Print or write what was asked for."""
+    from llama_chat.walk.walk import Walk
+
+    made = Walk(engine, request.text, cancel)
+    names = [request.step] if request.step else [step.name for step in STEPS]
+    if request.svg or request.html:
+        _write_pictures(request, made, [made.step(name, request.layer, request.head) for name in names])
+    elif request.as_json:
+        from llama_chat.drawing.data import facts_data, steps_data
+
+        views = [made.step(name, request.layer, request.head) for name in names]
+        data = facts_data(made.facts, made.difference()) | {
+            "steps": steps_data(views, is_whole=request.step is not None)
+        }
+        click.echo(json.dumps(data, ensure_ascii=False))
+    else:
+        _print_steps(request, made, names)
+
+
+def _print_steps(request: WalkRequest, made: Walk, names: list[str]) -> None:
+    """Each as soon as it is made."""
+    from llama_chat.cli.tables import painter_for, width_of
+    from llama_chat.cli.walk_text import facts_lines, step_lines
+
+    painter, width = painter_for(sys.stdout, os.environ), width_of(sys.stdout)
+    for line in facts_lines(made.facts, painter, width):
+        click.echo(line)
+    for name in names:
+        view = made.step(name, request.layer, request.head)
+        for line in ("", *step_lines(view, made.facts, painter, width)):
+            click.echo(line)
+
+
+def _write_pictures(request: WalkRequest, made: Walk, views: list[StepView]) -> None:
+    from llama_chat.cli.sessions_output import STDOUT, write_parts
+
+    if request.svg:
+        from llama_chat.drawing.svg import step_svg
+
+        write_parts([step_svg(views[0], made.facts)], request.svg, force=request.force)
+    if request.html:
+        from llama_chat.drawing.html import walk_html
+
+        write_parts([walk_html(views, made.facts)], request.html, force=request.force)
+    for name in filter(None, (request.svg, request.html)):
+        if name != STDOUT:
+            say(f"Wrote {name}.")
