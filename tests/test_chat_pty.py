@@ -117,7 +117,7 @@ def move_a_slider_with_the_mouse(terminal: Terminal) -> None:
 
 
 def pull_it_smaller_and_back(terminal: Terminal) -> None:
-    """What a smaller terminal cut off is drawn again, even if the chat only hears of the size that it knows."""
+    """What a smaller terminal cut off is drawn again, even if the chat only hears of a size that it had."""
     settle(terminal)
     before = terminal.text
     terminal.resize(5, 3)

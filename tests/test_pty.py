@@ -129,6 +129,18 @@ def test_a_closed_terminal_ends_the_process(environment):
     assert not terminal.process.isalive()
 
 
+def test_who_leaves_while_torch_is_loaded_hears_nothing_of_it(tmp_path):
+    """The first screen asks for the devices; the interpreter must not be taken down around that."""
+    with Terminal(environment={"LLAMA_CHAT_HOME": str(tmp_path)}) as terminal:
+        terminal.wait_for("Enter")
+        before = len(terminal.raw)
+        terminal.send(CTRL_Q)
+        assert terminal.wait_for_end() == 0
+        said = terminal.raw[before:].split(b"\x1b[?1049l")[-1]
+        assert b"terminate" not in said
+        assert b"rror" not in said
+
+
 def test_ctrl_c_stops_and_the_second_press_quits(environment):
     with Terminal("--max-new-tokens", "4000", "--seed", "7", environment=environment) as terminal:
         ask(terminal, "Tell me about foxes.")

@@ -5,9 +5,11 @@ Heavy imports stand inside the functions that need them: `--help` needs click an
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import sys
+import threading
 from collections.abc import Sequence
 from typing import NoReturn
 
@@ -128,7 +130,23 @@ def invoke(arguments: Sequence[str]) -> object:
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """The command `llama-chat`: run it and end the process."""
     _print_what_can_be_encoded()
-    sys.exit(exit_status(lambda: invoke(sys.argv[1:] if arguments is None else arguments)))
+    status = exit_status(lambda: invoke(sys.argv[1:] if arguments is None else arguments))
+    if arguments is None and threading.active_count() > 1:
+        _leave_at_once(status)
+    sys.exit(status)
+
+
+def _leave_at_once(status: int) -> NoReturn:
+    """End the process without taking the interpreter down, which other threads still use.
+
+    Who quits while one imports torch had an abort for it, and torch's words on the terminal (2026-11-22).
+    What is to be kept is on the disk by now, and what still runs has been waited for.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            if stream is not None:
+                stream.flush()
+    os._exit(status)
 
 
 def _print_what_can_be_encoded() -> None:

@@ -154,7 +154,7 @@ class SafeApp(App[None]):
         It was another size for a moment (a window is pulled about, a pane zoomed and back), and what the
         smaller one cut off is gone from the terminal.
         """
-        if self._screen_stack and self.screen.outer_size == event.size:  # of its layout; `size` is the app's
+        if self.screen_stack and self.screen.outer_size == event.size:  # of its layout; `size` is the app's
             self.screen.refresh()
 
     def _catch_signals(self) -> None:
