@@ -38,7 +38,7 @@ def drawn_from(logits_V: torch.Tensor, sampling: Sampling) -> dict[int, float]:
 
 
 def alike_at(logits_V: torch.Tensor, place: int) -> int:
-    """How many tokens lie so near the one at that place that the histogram of the tail may take them for it."""
+    """How many tokens the histogram of the tail may take for the one at that place."""
     edge = logits_V.sort(descending=True).values[place - 1]
     return int(((logits_V - edge).abs() <= 2 / TAIL_BINS_PER_LOGIT).sum())
 
