@@ -62,7 +62,7 @@ def edit_text(text: str) -> str:
     words that cannot be taken: they stay there, and the error says where. Ctrl+C is for the editor alone.
 
     Raises:
-        SettingsError: there is no editor, it failed, or what it left is no text.
+        SettingsError: there is no editor, it failed, or what it left is no text or cannot be read.
         OSError: the file cannot be written.
     """
     folder = Path(tempfile.mkdtemp(prefix="llama-chat-"))
@@ -71,25 +71,40 @@ def edit_text(text: str) -> str:
     try:
         path.touch(mode=0o600)
         path.write_bytes(before)
+        is_needed = True  # until it is known that no new words are in it
         try:
             with _without_interrupts():
                 edit_file(path)
             edited = path.read_text("utf-8-sig")
         except FileNotFoundError:
+            is_needed = False
             return text
-        except (SettingsError, UnicodeDecodeError) as error:
-            is_needed = path.exists() and path.read_bytes() != before
+        except (SettingsError, UnicodeDecodeError, OSError) as error:
+            is_needed = _may_have_new_words(path, before)
             raise _not_taken(error, path if is_needed else None) from error
+        is_needed = False
     finally:
         if not is_needed:
             shutil.rmtree(folder, ignore_errors=True)
     return edited if text.endswith("\n") else edited.removesuffix("\n")
 
 
-def _not_taken(error: SettingsError | UnicodeDecodeError, kept: Path | None) -> SettingsError:
+def _may_have_new_words(path: Path, before: bytes) -> bool:
+    try:
+        return path.read_bytes() != before
+    except FileNotFoundError:
+        return False
+    except OSError:  # nobody knows
+        return True
+
+
+def _not_taken(error: SettingsError | UnicodeDecodeError | OSError, kept: Path | None) -> SettingsError:
     """Why the old text stays, and where the new one is."""
-    message = error.message if isinstance(error, SettingsError) else "What the editor left is not in UTF-8."
-    hint = error.hint if isinstance(error, SettingsError) else "The old text stays."
+    message, hint = "What the editor left is not in UTF-8.", "The old text stays."
+    if isinstance(error, SettingsError):
+        message, hint = error.message, error.hint
+    elif isinstance(error, OSError):
+        message = f"What the editor left cannot be read: {error.strerror or error}."
     return SettingsError(message, hint=f"What was written is in {kept}." if kept is not None else hint)
 
 

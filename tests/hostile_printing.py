@@ -20,7 +20,7 @@ from hostile_replay import session
 from hostile_text import HostileTexts
 
 from llama_chat.chat.machine.devices import DeviceAccess, DevicesFound
-from llama_chat.cli import answer, cli, devices, verify
+from llama_chat.cli import answer, cli, devices, engines, verify
 from llama_chat.cli.engines import LoadingLine
 from llama_chat.cli.pull_bar import ProgressTeller
 from llama_chat.cli.rerun_compare import ask_again
@@ -104,6 +104,12 @@ def vocabulary(commands: Commands, count: int) -> None:
     for words in ([], ["--table"], ["--json"]):
         commands.run("tokens", "--model", model, *words, commands.word())
     commands.run("tokens", "--model", model, "--sample", str(len(tokens)), "--seed", "1")
+    loading_line = engines.LoadingLine
+    engines.LoadingLine = lambda name, _: loading_line(name, cast(TextIO, OwnLine()))  # type: ignore[assignment,misc]
+    try:
+        commands.run("walk", "--model", model, commands.word())
+    finally:
+        engines.LoadingLine = loading_line  # type: ignore[misc]
     commands.run("inspect", model, "--all")
 
 

@@ -18,6 +18,7 @@ from types import SimpleNamespace
 import pytest
 from fake_engine import INFO, PLAN, STORY, FakeEngine, Pace
 from fake_shelves import TINY
+from settling import strips_of
 from test_chat_app import TIMEOUT_S, Home, User
 from test_first_run import CPU, GPU, Machine
 from textual.app import App
@@ -169,8 +170,7 @@ class Camera:
     @property
     def seen(self) -> list[str]:
         """The lines on the terminal."""
-        strips = self.app.screen._compositor.render_strips()
-        return ["".join(segment.text for segment in strip).rstrip() for strip in strips]
+        return ["".join(segment.text for segment in strip).rstrip() for strip in strips_of(self.app)]
 
     async def shoot(self, name: str) -> None:
         """Once nothing moves; no cursor blinks."""
@@ -187,7 +187,7 @@ class Camera:
             for field_ in (*self.app.screen.query(TextArea), *self.app.screen.query(Input)):
                 field_.cursor_blink = False
             await self.pilot.pause(0.02)
-            now = self.app.screen._compositor.render_strips()
+            now = strips_of(self.app)
             equal = equal + 1 if now == before else 0
             if equal == 2:
                 return

@@ -11,7 +11,8 @@ import asyncio
 import time
 
 from textual import _wait, app, pilot
-from textual._context import active_app
+from textual._context import active_app, visible_screen_stack
+from textual.strip import Strip
 
 STEP_S = 0.005
 IDLE = 0.1
@@ -31,6 +32,16 @@ async def wait_for_idle(min_sleep: float = 0.0, max_sleep: float = 1.0) -> None:
             return
         if time.process_time() - used_s < IDLE * (now_s - step_s) and now_s - begin_s > min_sleep:
             return
+
+
+def strips_of(running: app.App[object]) -> list[Strip]:
+    """The lines on the terminal.
+
+    A card that is drawn for the first time looks into Textual's context for what lies below it; drawn
+    outside of a paint it found nothing there, and kept that.
+    """
+    visible_screen_stack.set(running._background_screens)
+    return running.screen._compositor.render_strips()
 
 
 def settle_soon() -> None:

@@ -666,7 +666,7 @@ def test_a_file_dropped_on_a_real_terminal_is_a_chip_with_its_tokens(folder: Pat
         "PYTHONPATH": f"{tests}{os.pathsep}{tests.parent}",
     }
     program = str(tests / "fake_chat.py")
-    with Terminal(program, command=sys.executable, environment=environment) as terminal:
+    with Terminal(program, command=sys.executable, environment=environment, size=(200, 30)) as terminal:
         terminal.wait_for("ready")
         terminal.send(f"\x1b[200~'{folder / 'src' / 'ask it.py'}' \x1b[201~")
         terminal.wait_for(r"\[ask it\.py +\d+ tok\]")

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from fake_engine import INFO, FakeEngine, Pace, loader_of
+from settling import strips_of
 from textual import events
 from textual.pilot import Pilot
 
@@ -118,8 +119,7 @@ class User:
     @property
     def seen(self) -> str:
         """The text on the terminal."""
-        strips = self.app.screen._compositor.render_strips()
-        return "\n".join("".join(segment.text for segment in strip) for strip in strips)
+        return "\n".join("".join(segment.text for segment in strip) for strip in strips_of(self.app))
 
     async def until(self, condition: Callable[[], object], what: str = "") -> None:
         try:

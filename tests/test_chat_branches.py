@@ -138,7 +138,7 @@ async def test_a_branch_begins_behind_a_reply_and_instead_of_words(home: Home) -
     async with chat(home.setup(engine)) as user:
         await talk(user, "first", "second")
         await cursor_on(user, "one")
-        await user.press("b", "b")
+        await user.press("b", "enter")
         await user.until(lambda: user.said == [("user", "first"), ("assistant", "one")], str(user.said))
         await says(user, "The path ends here now")
         assert user.screen.prompt.has_focus
@@ -159,7 +159,7 @@ async def test_deleting_from_here_loses_nothing(home: Home) -> None:
     async with chat(home.setup(FakeEngine(["one", "two"]))) as user:
         await talk(user, "first", "second")
         await cursor_on(user, "second")
-        await user.press("d", "d")
+        await user.press("d", "enter")
         await user.until(lambda: len(user.said) == 2, str(user.said))
         await says(user, "2 messages are off the path.", "Alt+Z brings back")
         await chooses(user, "one")
@@ -184,7 +184,7 @@ async def test_what_is_done_elsewhere_stops_the_reply_that_runs_and_keeps_it(hom
         pace.step(2)
         await user.sees("word1")
         await cursor_on(user, "one")
-        await user.press("b", "b")
+        await user.press("b", "enter")
         await user.until(lambda: user.said == [("user", "first"), ("assistant", "one")], str(user.said))
         await user.idle()
     (stored,) = home.stored()

@@ -208,7 +208,10 @@ async def test_words_for_one_session_do_not_go_into_another(home: Home) -> None:
         assert user.screen.prompt.text == ""
         user.screen.chat.opening.expect()
         assert user.screen.prompt.text == "for the first"
+        user.screen.chat.set_system("for the second")
+        user.screen.chat.opening.expect()
         user.screen.chat.opening.open_none()
+        assert user.screen.chat.conversation.system == ""
 
 
 # --- the store is not open yet --------------------------------------------------------------------------

@@ -267,7 +267,7 @@ async def test_letters_of_the_transcript_copy_the_chosen_message_and_its_code(ho
         await user.until(lambda: (chosen := user.screen.chosen_message()) and chosen.text == TWO_BLOCKS)
         await user.press("2")
         await user.until(lambda: user.app.clipboard == "echo two")
-        await user.press("c", "c")
+        await user.press("c", "enter")
         await user.until(lambda: user.app.clipboard == TWO_BLOCKS)
 
 

@@ -276,6 +276,20 @@ async def test_esc_does_what_was_done_before(home: Home, machine: Machine) -> No
     assert home.paths.welcomed_file.exists()
 
 
+async def test_esc_loads_what_was_wanted_before_where_the_default_cannot_be_opened(
+    home: Home, machine: Machine
+) -> None:
+    def refuse(name: str) -> ModelToLoad:
+        raise UsageError(f"{name} cannot be opened.")
+
+    async with chat(replace(machine.setup(home), open_model=refuse)) as user:
+        await user.until(lambda: isinstance(user.app.screen, FirstRunScreen))
+        user.app.screen._chosen = "another one"
+        await user.press("escape")
+        await user.ready()
+    assert machine.pulled == ["the default"]
+
+
 async def test_ctrl_c_fetches_nothing_and_quits(home: Home, machine: Machine) -> None:
     async with chat(machine.setup(home)) as user:
         await user.until(lambda: isinstance(user.app.screen, FirstRunScreen))

@@ -5,7 +5,9 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -155,6 +157,23 @@ async def test_the_cursor_stands_while_a_reply_is_written(tmp_path: Path) -> Non
         pace.step(1)
         await user.idle()
         await user.until(lambda: user.screen.prompt.cursor_blink)
+
+
+async def test_the_cursor_blinks_again_after_a_turn_that_never_began(tmp_path: Path) -> None:
+    loads = threading.Event()
+    setup = Home(tmp_path).setup(FakeEngine(["One."]))
+
+    def late(progress: Any, cancel: threading.Event) -> Any:
+        loads.wait(20)
+        return setup.loader(progress, cancel)
+
+    async with chat(replace(setup, loader=late), WIDE) as user:
+        await user.say("hello")
+        await user.until(lambda: not user.screen.prompt.cursor_blink)
+        user.screen.chat.stop()
+        assert not user.screen.chat.is_replying
+        assert user.screen.prompt.cursor_blink, "no note tells of a turn that was withdrawn"
+        loads.set()
 
 
 # --- frames ----------------------------------------------------------------------------------------

@@ -88,3 +88,17 @@ def test_what_an_editor_left_stays_when_it_cannot_be_taken(
     with pytest.raises(SettingsError):
         edit_text("old")
     assert [*folder.glob("*/*")] == [kept], "nothing was written, so nothing needs to stay"
+
+
+def test_what_an_editor_left_stays_when_it_cannot_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(folder))
+    an_editor(tmp_path, 'rm "$2"; mkdir "$2"; echo "new words" > "$2/them"', monkeypatch)
+    with pytest.raises(SettingsError, match="cannot be read: Is a directory") as failure:
+        edit_text("old")
+    (kept,) = folder.glob("*/*")
+    assert str(kept) in failure.value.hint
+    assert (kept / "them").read_text() == "new words\n"

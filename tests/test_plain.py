@@ -182,10 +182,11 @@ def test_what_a_script_sets_is_not_kept(piped):
 
 def test_a_preset_of_a_script_is_there_until_its_end(piped):
     engine = FakeEngine([None])
-    piped(
+    _, _, err = piped(
         "/set max_new_tokens 3\n/preset save mine\n/set max_new_tokens 9\n/preset mine\nHello\n",
         engine=engine,
     )
+    assert "The preset mine is there until the end of this chat." in err
     assert path_texts()[-1] == "word0 word1 word2 "
     assert not user_paths().settings_file.exists()
 

@@ -35,7 +35,7 @@ RELIED_ON = {
         "_sigcont_application",
     },
     "textual.message_pump.MessagePump": {"_close_messages_no_wait"},
-    "textual.screen.Screen": {"_compositor"},
+    "textual.screen.Screen": {"_clear_tooltip", "_compositor"},
     "textual.widgets._text_area.TextArea": {
         "_delete_via_keyboard",
         "_line_cache",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,9 +15,12 @@ from textual.widgets import TextArea
 from llama_chat.chat.keys import KEY_ACTIONS
 from llama_chat.key_wishes import KeyWish
 from llama_chat.settings import Settings, load_settings
+from llama_chat.ui.key_watch import KeyLook, KeyWatch
 from llama_chat.ui.rebinding import EDITING_KEYS, ChatKeys, parsed_key, rebound
 from llama_chat.ui.screens.key_help import KeyHelpScreen
 from llama_chat.ui.screens.pick import PickScreen
+
+WANTED = 'must be a key ("ctrl+g"), a list of keys, or "" for none. The default stays.'
 
 
 def keys_for(**wishes: str | list[str]) -> ChatKeys:
@@ -287,8 +291,46 @@ async def test_keys_that_are_written_into_the_settings_file_count_at_once(home: 
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text('[keys]\nregenerate = "alt+j"\nsearch = "ctrl+n"\n')
         await user.sees("Alt+J again", "Ctrl+N is given to 'new chat', too. F3 stays.")
+        file.write_text('[keys]\nregenerate = "alt+j"\nsearch = "ctrl+n"\nundo = 3\n')
+        await user.sees("keys.undo = 3 must be a key")
         file.write_text("[keys\n")
+        user.app._look_at_keys()
         user.app._look_at_keys()
         assert user.screen.keys.keys_of("regenerate") == ("alt+j",)
         file.unlink()
         await user.sees("^R again")
+
+
+def test_a_file_is_read_once_two_looks_find_it_the_same_and_says_things_once(tmp_path: Path) -> None:
+    file = tmp_path / "settings.toml"
+    watch = KeyWatch(file, ["settings.toml line 9: keys.find = 4 " + WANTED])
+    file.write_text("[keys]\nregenerate = ")
+    assert watch.look() is None
+    file.write_text('[keys]\nregenerate = "alt+j"\nfind = 4\nundo = 3\n[chat]\ntheme = 3\n')
+    assert watch.look() is None, "it may be half written"
+    look = watch.look()
+    assert look is not None
+    assert [(wish.action, wish.keys) for wish in look.wishes] == [("regenerate", ("alt+j",))]
+    assert look.notices == (f"settings.toml line 4: keys.undo = 3 {WANTED}",)
+    file.write_text('# moved\n[keys]\nregenerate = "alt+j"\nfind = 4\nundo = 3\n')
+    assert watch.look() is None
+    look = watch.look()
+    assert look is not None
+    assert look.notices == ()
+    file.unlink()
+    assert (watch.look(), watch.look()) == (None, KeyLook())
+
+
+async def test_the_file_is_not_looked_at_while_our_own_key_is_written(home: Home) -> None:  # noqa: F811
+    file = home.paths.settings_file
+    async with chat(home.setup(FakeEngine(["One."])), (190, 48)) as user:
+        await user.ready()
+        await user.until(lambda: hasattr(user.app, "_key_watch"))
+        file.parent.mkdir(parents=True, exist_ok=True)
+        user.screen.key_save = saving = Future()
+        file.write_text('[keys]\nregenerate = "alt+j"\n')
+        for _ in range(3):
+            user.app._look_at_keys()
+        assert user.screen.keys.keys_of("regenerate") != ("alt+j",)
+        saving.set_result(None)
+        await user.sees("Alt+J again")

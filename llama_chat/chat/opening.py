@@ -63,6 +63,7 @@ class Opening:
     def expect(self) -> None:
         """A session is being read: what is sent from now on waits for it, and goes into it."""
         self.give_back()
+        self._then.clear()  # it was asked for another session
         self.is_going_on = True
 
     def when_open(self, action: Callable[[], None]) -> None:

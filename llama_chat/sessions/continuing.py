@@ -1,4 +1,4 @@
-"""A reply that had ended goes on: re-opened with the text and ids that its tokens tell.
+"""A reply that had ended goes on, with the text and ids that its tokens tell; what never ended goes.
 
 Statements only; the transactions are the caller's.
 """
@@ -6,6 +6,7 @@ Statements only; the transactions are the caller's.
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from dataclasses import replace
 
 from llama_chat.conversation import Message
@@ -105,3 +106,18 @@ def check_unchanged(connection: sqlite3.Connection, stored: Message, message: Me
             f"{len(message.reply.token_ids)} that it is to be continued from.",
             hint="Open the session again: another chat may have gone on with it.",
         )
+
+
+def forget(
+    connection: sqlite3.Connection, session_id: str, message_ids: Sequence[str], leaf_id: str | None
+) -> None:
+    """Delete messages that nothing follows; a path that led to one leads to this leaf. May be repeated."""
+    deleted = connection.executemany(
+        "DELETE FROM messages WHERE session_id = ? AND id = ? "
+        "AND NOT EXISTS (SELECT 1 FROM messages below WHERE below.parent_id = messages.id)",
+        [(session_id, message_id) for message_id in message_ids],
+    ).rowcount
+    connection.execute(  # a leaf that is deleted becomes NULL
+        "UPDATE sessions SET leaf_id = coalesce(leaf_id, ?), message_count = message_count - ? WHERE id = ?",
+        (leaf_id, max(0, deleted), session_id),
+    )

@@ -25,7 +25,7 @@ from llama_chat.ui.key_watch import KeyWatch
 from llama_chat.ui.pacing import FrameBudget
 from llama_chat.ui.rebinding import laid_over
 from llama_chat.ui.safe_app import SafeApp
-from llama_chat.ui.screens.chat import ChatScreen
+from llama_chat.ui.screens.chat import SECOND_PRESS_S, ChatScreen
 from llama_chat.ui.theme_watch import ThemeWatch
 from llama_chat.ui.warm_up import WarmUp
 
@@ -42,7 +42,6 @@ more than their share of it: while one is drawn the model stands still, and a ke
 FRAME_SHARE = 0.03
 TYPING_S = 0.5
 """Who pressed a key so short a time ago still types."""
-SECOND_PRESS_S = 2.0
 UNSAVED_PRESS_S = 10.0
 NOT_SAVED = "Not everything is saved yet. Quit again to leave: the chat is then written to a file."
 THEME_LOOK_S = 1.0
@@ -112,7 +111,7 @@ class ChatApp(SafeApp):
         gc.enable()
         WarmUp(self._is_somebody_typing).start()
         self._theme_watch = ThemeWatch(self.setup.paths.user_themes)
-        self._key_watch = KeyWatch(self.setup.paths.settings_file)
+        self._key_watch = KeyWatch(self.setup.paths.settings_file, self.setup.notices)
         self.set_interval(THEME_LOOK_S, self._look_at_themes)
 
     # --- keys ---------------------------------------------------------------------------------------------
@@ -126,7 +125,7 @@ class ChatApp(SafeApp):
         if isinstance(event, events.Key):
             self._last_key_s = time.monotonic()
         is_new = isinstance(event, events.Key) and not event.is_forwarded and self._is_at_chat
-        if not (is_new and isinstance(event, events.Key) and self._chat_screen.take_key(event)):
+        if not (is_new and isinstance(event, events.Key) and await self._chat_screen.take_key(event)):
             await super().on_event(event)
         self._is_key_to_paint |= isinstance(event, events.Key)
 
@@ -154,7 +153,7 @@ class ChatApp(SafeApp):
     def _drain_in_time(self) -> None:
         now_s = time.monotonic()
         rest_s = self._last_drain_s + self._frame_s() - now_s
-        if rest_s <= 0:
+        if rest_s <= 0 or self.bridge.has_end:
             self._drain()
         elif not self._is_drain_due:
             # Not Textual's own timer: when the thread is held up between two of its lines it never ticks, and
@@ -184,14 +183,16 @@ class ChatApp(SafeApp):
 
     def _drain(self) -> None:
         self._last_drain_s = time.monotonic()
-        self._budget.frame() if self._chat_screen.chat.is_replying else self._budget.rest()
+        if self._chat_screen.chat.is_replying:
+            self._budget.frame()
+        else:
+            self._budget.rest()
         self.bridge.recorder.frame_s = self._frame_s()  # what is not painted yet need not be kept yet
         if self._is_somebody_typing():
             self.bridge.worker.gate.close()
             self._is_key_to_paint = True
         if self._chat_screen.is_mounted:
             self._chat_screen.drain()
-            self.hold_cursor(self._chat_screen.chat.is_replying)
 
     # --- looks ----------------------------------------------------------------------------------------------
 
@@ -220,13 +221,14 @@ class ChatApp(SafeApp):
 
     def _look_at_keys(self) -> None:
         """Let keys count that were written into the settings file."""
-        screen, wishes = self._chat_screen, self._key_watch.look()
-        if wishes is None or {w.action: w.keys for w in wishes} == {
-            w.action: w.keys for w in screen.settings.keys
-        }:
+        screen = self._chat_screen
+        if screen.are_keys_being_saved or (look := self._key_watch.look()) is None:
             return
-        screen.take_keys(wishes)
-        for notice in screen.keys.notices:
+        told, wishes = look.notices, look.wishes
+        if {w.action: w.keys for w in wishes} != {w.action: w.keys for w in screen.settings.keys}:
+            screen.take_keys(wishes)
+            told += screen.keys.notices
+        for notice in told:
             screen.notice(sanitize(notice), "warning")
 
     # --- the end --------------------------------------------------------------------------------------------

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import Callable, Sequence
 from importlib import import_module
 
+from llama_chat.chat.backstage.own_thread import give_way
 from llama_chat.markup.parser import load_parser
 from llama_chat.ui.compositor import look_at_version
 
@@ -25,6 +27,8 @@ PIECES = (
 """What the first slash, list or card needs, what others need before them: each takes 1 to 5 ms then."""
 PAUSE_S = 0.02
 """Between two pieces: keys and frames come first."""
+
+_log = logging.getLogger(__name__)
 
 
 class WarmUp:
@@ -48,10 +52,18 @@ class WarmUp:
         if not self._left:
             return
         if not self._is_busy():
-            import_module(self._left.pop())
+            _try(import_module, self._left.pop())
         asyncio.get_running_loop().call_later(PAUSE_S, self._go_on)
 
 
 def _large_pieces() -> None:
-    load_parser()
-    look_at_version()
+    for step in (give_way, load_parser, look_at_version):
+        _try(step)
+
+
+def _try(step: Callable[..., object], *args: object) -> None:
+    """Do it; whoever needs it does it again and says why it fails: here that would be across the screen."""
+    try:
+        step(*args)
+    except Exception:
+        _log.warning("not done ahead: %s %s", step, args, exc_info=True)

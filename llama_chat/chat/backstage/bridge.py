@@ -42,6 +42,8 @@ PATIENCE_AT_END = 4
 """The disk is waited for longer than the engine: what was said must be kept."""
 
 LEAVING_PATIENCE_S = 0.1
+SLOW_STORE_S = 0.1
+"""A store that takes so long to keep a message is not waited for with the next one."""
 TELLING_TOKENS = 16
 """The speed of a shorter reply says little of the model."""
 
@@ -67,6 +69,9 @@ class Bridge:
         self._wake = wake
         self._queue: deque[notes.Note] = deque()
         self._lock = threading.Lock()
+        self._is_store_slow = False
+        self.has_end = False
+        """Whether a reply ends in what waits for `drain`: then the prompt waits for it, too."""
         self._pending: dict[str, _Pending] = {}
         self._recording: deque[str] = deque()
         self._settings_writer = SettingsWriter(setup.save_setting)
@@ -125,13 +130,18 @@ class Bridge:
         """Store the messages; a failure is told as a `NotKept`.
 
         Before they are painted, they are kept: whoever asks waits for that (some milliseconds), unless the
-        store is in trouble or does not answer in time.
+        store is in trouble, or took its time the last time: then keys come first.
         """
         last = saved.add(messages)
+        asked_s = time.monotonic()
         kept = self._kept.watched(self.call(saved.keep, leaf_id, last), whose=saved)
-        if self.recorder.is_alive and not self.recorder.unsaved:
+        kept.add_done_callback(lambda _: self._note_store_speed(time.monotonic() - asked_s))
+        if self.recorder.is_alive and not self.recorder.unsaved and not self._is_store_slow:
             wait([kept], PATIENCE_S)
         return kept
+
+    def _note_store_speed(self, seconds: float) -> None:
+        self._is_store_slow = seconds > SLOW_STORE_S
 
     def enter(self, saved: SavedSession) -> None:
         """This session is open from now on, not the one before; `OpenElsewhere` tells of another chat."""
@@ -208,6 +218,7 @@ class Bridge:
         with self._lock:
             drained = list(self._queue)
             self._queue.clear()
+            self.has_end = False
         return notes.merged(drained)
 
     def close(self, timeout_s: float = 2.0) -> bool:
@@ -325,9 +336,11 @@ class Bridge:
 
     def _put(self, note: notes.Note) -> None:
         with self._lock:
-            was_empty = not self._queue
+            is_end = notes.is_end(note)
+            is_news = not self._queue or is_end
             self._queue.append(note)
-        if was_empty:
+            self.has_end |= is_end
+        if is_news:
             self._wake()
 
 

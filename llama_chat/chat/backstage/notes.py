@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from llama_chat.errors import LlamaChatError
-from llama_chat.events import Event, Loading, ModelInfo
+from llama_chat.events import Event, Failed, Finished, Loading, ModelInfo
 
 if TYPE_CHECKING:
     from llama_chat.chat.backstage.saved import SavedSession
@@ -110,6 +110,13 @@ Note: TypeAlias = (
     | OfStore
     | OpenElsewhere
 )
+
+
+def is_end(note: Note) -> bool:
+    """Whether a reply ends in it, or was not begun."""
+    if isinstance(note, Happened):
+        return isinstance(note.events[-1], Finished | Failed)
+    return isinstance(note, Refused)
 
 
 def merged(notes: Iterable[Note]) -> list[Note]:

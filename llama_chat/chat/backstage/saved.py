@@ -42,6 +42,8 @@ class SavedSession:
         self.written_with = written_with
         self.is_shared = False
         """Whether another chat had it open when this one opened it."""
+        self._is_alone = False
+        """Whether the store has said that no other chat has it open."""
         self._title = ""
         self._has_asked = False
         self._is_left = False
@@ -87,11 +89,12 @@ class SavedSession:
         if self.session_id is not None and not self._is_left:
             with contextlib.suppress(StoreUnavailable):
                 self.is_shared = self._store.hold(self.session_id)
+                self._is_alone = not self.is_shared
         return self.is_shared
 
     def let_go(self) -> None:
         """Note that this chat has left the session; a process that is gone counts as one that has."""
-        self._is_left = True
+        self._is_left, self._is_alone = True, False
         if self.session_id is not None:
             with contextlib.suppress(StoreUnavailable):
                 self._store.let_go(self.session_id)
@@ -179,10 +182,14 @@ class SavedSession:
             self.session_id = None
 
     def take_back_unfinished(self, messages: Sequence[Message], leaf_id: str | None) -> None:
-        """Forget what was left half done when the program ended; another chat may be about to go on with it.
+        """Forget what was left half done when the program ended, unless another chat may be at it.
+
+        The stored path stays, but for one that led to what is forgotten: it leads to this leaf.
 
         Raises:
             StoreError: it could not be written.
         """
-        if not self.is_shared:
-            self.take_back(messages, leaf_id, is_everything=False)
+        if self.session_id is not None and self._is_alone:
+            with self._store.transaction() as connection:
+                ids = [message.id for message in messages]
+                continuing.forget(connection, self.session_id, ids, leaf_id)

@@ -104,8 +104,8 @@ def is_instruction(message: Message) -> bool:
 def take_out_unfinished(conversation: Conversation) -> list[Message]:
     """What is taken out: questions for summaries that were never put in, as the program ended before.
 
-    Each comes behind its answer. Where the path led through one, it leads beside it. What another chat is
-    writing stays.
+    Each comes behind its answer. Where the path led through one, it leads to what was written last beside it:
+    which branch was shown before is kept nowhere. What another chat is writing stays.
     """
     gone: list[Message] = []
     for question in [*filter(is_instruction, conversation.messages.values())]:
@@ -116,9 +116,19 @@ def take_out_unfinished(conversation: Conversation) -> list[Message]:
         for message in (*answers, question):
             conversation.remove(message.id)
             gone.append(message)
-        if is_shown and (beside := conversation.children(question.parent_id)):
-            conversation.select(beside[-1].id)
+        if is_shown:
+            conversation.leaf_id = _written_last(conversation, question.parent_id)
     return gone
+
+
+def _written_last(conversation: Conversation, parent_id: str | None) -> str | None:
+    """The id of what was written last below the message; its own where nothing is below it."""
+    last, below = parent_id, {parent_id}
+    for message in conversation.messages.values():  # as they were written
+        if message.parent_id in below:
+            below.add(message.id)
+            last = message.id
+    return last
 
 
 def _is_going_on(answer: Message) -> bool:

@@ -89,7 +89,10 @@ class PresetShelf:
         preset = Preset(old.name if old else name, values, "One of your own.", is_own=True)
         self._own = [preset if each is old else each for each in self._own] + [preset] * (old is None)
         self._write(lambda path: save_preset(path, preset))
-        return f"The preset {preset.name} is saved{' anew' if old else ''}. /preset {preset.name} takes it."
+        how = "is saved anew" if old else "is saved"
+        if self._path is None:
+            how = "is there until the end of this chat"
+        return f"The preset {preset.name} {how}. /preset {preset.name} takes it."
 
     def delete(self, name: str) -> str:
         """Forget the user's preset of this name; what is to be said of it.
@@ -102,7 +105,8 @@ class PresetShelf:
             raise UsageError(f"The preset {preset.name} comes with the program; it stays.")
         self._own.remove(preset)
         self._write(lambda path: delete_preset(path, preset.name))
-        return f"The preset {preset.name} is deleted; the values stay as they are."
+        until = "" if self._path is not None else " until the end of this chat"
+        return f"The preset {preset.name} is deleted{until}; the values stay as they are."
 
     def _write(self, change: Callable[[Path], object]) -> None:
         if (path := self._path) is not None:

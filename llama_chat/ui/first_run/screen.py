@@ -330,6 +330,7 @@ class FirstRunScreen(Card[None]):
             screen.chat.switching.begin_first(screen.setup.open_model(DEFAULT.name))
         except LlamaChatError as error:
             screen.hint(str(error), "warning")
+            screen.bridge.worker.load()  # the one that was wanted before: else nobody loads one
 
     async def action_interrupt(self) -> None:
         """Ctrl+C fetches nothing: twice, it quits."""

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+SECOND_PRESS_S = 2.0
+"""Of Ctrl+C, which leaves then."""
 SECOND_ESC_S = 3.0
 ESC_AGAIN = "Esc again empties the prompt."
 EMPTIED_BY_ESC = "The prompt is empty. Ctrl+_ brings the words back."
@@ -62,9 +64,9 @@ class ChatScreen(
 
     # --- what the user does -----------------------------------------------------------------------------
 
-    def take_key(self, event: events.Key) -> bool:
+    async def take_key(self, event: events.Key) -> bool:
         """Take a key before Textual does, in the order of the keys; whether it was taken."""
-        return self._take_early_key(event) if self.focused is None else self.take_letter(event)
+        return self._take_early_key(event) if self.focused is None else await self.take_letter(event)
 
     def _take_early_key(self, event: events.Key) -> bool:
         """Give the prompt what was typed before it had the focus; whether the key was one for it."""
@@ -121,6 +123,7 @@ class ChatScreen(
             if self.chat.is_replying and event.text.strip():
                 self._say_why_not_now()
             return
+        self.emptied = ""
         self.history.said.add(event.text)
 
     def _say(self, text: str) -> bool:
@@ -190,14 +193,15 @@ class ChatScreen(
             self.app.copy_to_clipboard(selected)
             self.clear_selection()
         else:
-            is_typed = bool(self.prompt.text) and not self.chat.is_replying
+            is_typed = bool(self.prompt.text) and self.prompt.has_focus and not self.chat.is_replying
             if is_typed:
+                self.emptied = self.prompt.full_text
                 self.prompt.empty()
             elif self.chat.is_replying:
                 self.chat.stop()
             await self.run_action("app.quit_on_second_press")
             if is_typed:
-                self.hint(EMPTIED)
+                self.hint(EMPTIED, seconds=SECOND_PRESS_S)
 
     def action_undo_step(self) -> None:
         """Bring back what was deleted just now; else take the path of before the last step."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -74,6 +75,8 @@ class ChatViewScreen(Screen[None]):
         self.keys = rebound(setup.settings.keys)
         self.settings = setup.settings
         """As they are now: `setting_changes` changes them."""
+        self.key_save: Future[None] | None = None
+        """Of the key that was given last in the settings: the file may not have it yet."""
         self.values: dict[str, SettingValue] = {}
         """Settings that were changed since the start."""
         self._attention = Attention(self._write_to_terminal, lambda: self.app.app_focus, os.environ)
@@ -88,6 +91,8 @@ class ChatViewScreen(Screen[None]):
         self._shown = self.chat.conversation
         self.chosen_commands: Counter[str] = Counter()
         """How often each action was taken from the palette."""
+        self.emptied = ""
+        """What Ctrl+C took out of the prompt, until something else is sent."""
         self.last_deleted: session_openers.Deleted | None = None
         """What `undo` brings back, until something else is done."""
         self._header = Header()
@@ -134,6 +139,11 @@ class ChatViewScreen(Screen[None]):
         self._attention.kind = chat.notify
         if isinstance(self.app, SafeApp):
             self.app.reduce_motion(chat.reduced_motion)
+
+    @property
+    def are_keys_being_saved(self) -> bool:
+        """Whether the settings file may have older keys than count here."""
+        return self.key_save is not None and not self.key_save.done()
 
     def take_keys(self, wishes: tuple[KeyWish, ...]) -> None:
         """Let these keys count from now on, and name them wherever keys are named."""
@@ -281,7 +291,8 @@ class ChatViewScreen(Screen[None]):
     @property
     def unsent(self) -> str:
         """Words that were written and are not kept anywhere."""
-        return (self.chat.opening.unsent + self.chat.waiting.text + self.prompt.full_text).strip()
+        written = self.prompt.full_text or self.emptied
+        return (self.chat.opening.unsent + self.chat.waiting.text + written).strip()
 
     def session_changed(self) -> None:
         """Show it in the list, if there is one, and the seed of its last reply."""
@@ -298,6 +309,8 @@ class ChatViewScreen(Screen[None]):
         self.figures.follow()
         self._hint_line.check()
         self._attention.follow(self.chat.status, self.chat.model_label)
+        if isinstance(self.app, SafeApp):
+            self.app.hold_cursor(self.chat.status.is_replying)
 
     def drain(self) -> None:
         """Take in what happened on the other threads."""

@@ -83,7 +83,8 @@ def take_key(chat: ChatViewScreen, name: str, key: str | None) -> Future[None]:
     """Keep the key for the action, None for its defaults; the future tells how the saving went."""
     chat.take_keys(with_key(chat.settings.keys, name, key))
     path = chat.setup.paths.settings_file
-    return chat.bridge.write(lambda: save_keys(path, name, key))
+    chat.key_save = chat.bridge.write(lambda: save_keys(path, name, key))
+    return chat.key_save
 
 
 class _Catcher(Widget, can_focus=True):

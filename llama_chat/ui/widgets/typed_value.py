@@ -30,29 +30,34 @@ class TypedValue(Widget, can_focus=True):
         self.typed = (self.typed + character)[: self.MOST_CHARACTERS]
         return True
 
-    def on_key(self, event: events.Key) -> None:
-        """Collect a typed value."""
-        character = event.character or ""
-        if self.collect(character):
-            pass
-        elif not self.typed:
-            return
-        elif event.key == "enter":
-            self._take_typed()
+    def take_key(self, event: events.Key) -> bool:
+        """Collect a typed value, or end it; whether the key was one for that."""
+        if self.collect(event.character or ""):
+            return True
+        if not self.typed:
+            return False
+        if event.key == "enter":
+            self.take_typed()
         elif event.key == "escape":
             self.typed = ""
         elif event.key == "backspace":
             self.typed = self.typed[:-1]
         else:
-            return
-        event.stop()
-        event.prevent_default()
+            return False
+        return True
+
+    def on_key(self, event: events.Key) -> None:
+        """Collect a typed value."""
+        if self.take_key(event):
+            event.stop()
+            event.prevent_default()
 
     def on_blur(self) -> None:
         """Take what was typed, as Enter does."""
-        self._take_typed()
+        self.take_typed()
 
-    def _take_typed(self) -> None:
+    def take_typed(self) -> None:
+        """Have the value that was typed, if any was."""
         typed, self.typed = self.typed, ""
         if typed:
             self.take(typed)
