@@ -223,7 +223,9 @@ async def test_a_thought_that_is_being_read_is_not_folded_away(home: Home) -> No
         pace.step(61)
         await user.sees("line29")
 
-        def is_scrolled_up() -> bool:  # a frame of words that was on its way takes the view to the end once more
+        def is_scrolled_up() -> (
+            bool
+        ):  # a frame of words that was on its way takes the view to the end once more
             if user.screen.transcript.follows_end:
                 user.screen.transcript.scroll_relative(y=-8)
             return not user.screen.transcript.follows_end
