@@ -11,11 +11,12 @@ import os
 import queue
 import sys
 import threading
-import traceback
 from collections.abc import Callable
+from concurrent.futures import Future
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
+from llama_chat.computing import Computations, as_error, forget_locals
 from llama_chat.errors import Interrupted, LlamaChatError, ModelError
 from llama_chat.events import (
     Engine,
@@ -72,6 +73,7 @@ class Worker:
         """Closed while a key is echoed: the engine rests meanwhile."""
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._waiting: list[Turn] = []
+        self._computations = Computations()
         self._current: Turn | None = None
         self._lock = threading.Lock()
         self._closing = threading.Event()
@@ -148,11 +150,26 @@ class Worker:
         engine = self._engine
         return function(engine) if engine is not None else None
 
+    def compute(self, function: Callable[[Engine], T], cancel: threading.Event) -> Future[T]:
+        """What the function makes of the engine, on the worker's thread, after all that was asked before.
+
+        The future fails with a `LlamaChatError`: what the function raised, that no model is loaded, or
+        `Interrupted` where the flag was set before it began.
+
+        Args:
+            function: gives way between its parts to who sets the flag; a reply waits for it.
+            cancel: its flag, which `close` sets, too.
+        """
+        computation = self._computations.add(function, cancel)
+        self._jobs.put(lambda: self._computations.run(computation, self._engine, self._load_error))
+        return computation.future
+
     def close(self, timeout_s: float = 2.0) -> bool:
         """Stop and end the thread; whether it ended in time (it is a daemon: the process can go anyway)."""
         self._closing.set()
         self.stop_loading()
         self.stop()
+        self._computations.close()
         self._jobs.put(None)
         if self._thread.is_alive():
             self._thread.join(timeout_s)
@@ -207,8 +224,8 @@ class Worker:
             engine = self._take(self._loader(self._listener.loading, cancel))
             self._listener.loaded(engine.info)
         except Exception as error:  # whatever a broken file or torch raises: the chat must say it and live on
-            _forget_locals(error)
-            self._load_error = _as_error(error, "The model could not be loaded")
+            forget_locals(error)
+            self._load_error = as_error(error, "The model could not be loaded")
             self._unload()
             self._listener.not_loaded(self._load_error)
 
@@ -225,12 +242,12 @@ class Worker:
             self._loader, self._pull = model.loader, None
             self._listener.loaded(engine.info)
         except Exception as error:  # as above; the model that ran before runs again
-            _forget_locals(error)
+            forget_locals(error)
             with self._lock:
                 if cancel is not self._cancel_loading:
                     return  # a third one was wanted meanwhile, and is next
                 self._cancel_loading = threading.Event()
-            self._go_back(_as_error(error, "The model could not be loaded"))
+            self._go_back(as_error(error, "The model could not be loaded"))
 
     def _go_back(self, error: LlamaChatError) -> None:
         info = self._engine.info if self._engine is not None else None
@@ -248,7 +265,7 @@ class Worker:
             engine, prompt = self._prepare(turn)
             self._listener.prepared(turn, prompt)
         except Exception as error:
-            self._listener.refused(turn, _as_error(error, "The prompt could not be prepared"))
+            self._listener.refused(turn, as_error(error, "The prompt could not be prepared"))
         else:
             self._stream(engine, turn, prompt)
         finally:
@@ -296,7 +313,7 @@ class Worker:
             if not isinstance(event, Finished | Failed):
                 raise ModelError("The engine ended without saying how.")
         except Exception as error:
-            self._listener.event(turn, Failed(_as_error(error, "The reply broke off")))
+            self._listener.event(turn, Failed(as_error(error, "The reply broke off")))
 
 
 def _check_prompt(turn: Turn, event: Prefilled) -> None:
@@ -316,19 +333,3 @@ def _let_others_go_first() -> None:
     sys.setswitchinterval(SWITCH_S)
     if sys.platform == "linux":  # elsewhere a priority belongs to the whole process
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), ENGINE_NICENESS)
-
-
-def _forget_locals(error: BaseException | None) -> None:
-    """Let go of what the functions that failed were at work on: half a model."""
-    while error is not None:
-        traceback.clear_frames(error.__traceback__)
-        error = error.__cause__ or error.__context__
-
-
-def _as_error(error: Exception, what: str) -> LlamaChatError:
-    if isinstance(error, LlamaChatError):
-        return error
-    _log.error(what, exc_info=error)
-    wrapped = ModelError(f"{what}: {type(error).__name__}: {error}", hint="The log has the details.")
-    wrapped.__cause__ = error
-    return wrapped

@@ -13,6 +13,7 @@ from textual.strip import Strip
 
 from llama_chat.ui import compositor
 from llama_chat.ui.compositor import FrugalCompositor
+from llama_chat.ui.widgets.sampling_panel import SamplingPanel
 
 
 @pytest.fixture
@@ -101,3 +102,17 @@ async def test_the_version_is_looked_at_after_the_first_paint(
     monkeypatch.setattr(FrugalCompositor, "is_tested", False)
     async with chat(home.setup(FakeEngine(["Hello."]))) as user:
         await user.until(lambda: FrugalCompositor.is_tested)
+
+
+async def test_a_place_that_was_asked_for_in_between_hides_no_change_of_size(home: Home) -> None:
+    async with chat(home.setup(FakeEngine()), WIDE) as user:
+        await user.say("tell me")
+        await user.idle()
+        transcript = user.screen.transcript
+        before = transcript._view_size.width
+        user.screen.query_one(SamplingPanel).display = False
+        user.screen._compositor._full_map_invalidated = True  # as a reply that scrolls does
+        assert transcript.region.width > before
+        await user.until(lambda: transcript.size.width > before, "no layout")
+        await user.until(lambda: transcript._known_size == transcript.size, "it was not told of its size")
+        assert transcript._view_size.width > before

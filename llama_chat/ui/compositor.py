@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from textual._compositor import Compositor
-from textual.geometry import Region
+from textual._compositor import Compositor, ReflowResult
+from textual.geometry import Region, Size
 from textual.strip import Strip
+from textual.widget import Widget
 
 TESTED = "8.2."
 """The versions of Textual whose compositor this one knows from the inside."""
@@ -33,6 +34,19 @@ class FrugalCompositor(Compositor):
         super().__init__()
         self._changed: Sequence[Region] = ()
 
+    def reflow(self, parent: Widget, size: Size) -> ReflowResult:
+        """Lay out; whoever has another size than it knows of is told.
+
+        Textual's own tells those that had another size in the map before. Where something asked for a place
+        between the change of a style and the layout, while a reply scrolled, the map was made anew already:
+        a side panel came and the transcript kept the old width (8.2.8, 2026-11-22).
+        """
+        found = super().reflow(parent, size)
+        unaware = {
+            widget for widget, geometry in self.full_map.items() if widget._size != geometry.region.size
+        }
+        return found._replace(resized=found.resized | (unaware - found.shown))
+
     def render_partial_update(self):  # type: ignore[no-untyped-def]  # ChopsUpdate | None is not exported
         """What is sent to the terminal for the regions that changed."""
         if not self.is_tested:
@@ -56,8 +70,10 @@ class FrugalCompositor(Compositor):
                 part = Region(shown.x, top, shown.width, end - top)
                 if any(before.contains_region(part) for before in drawn):
                     continue  # it lies behind that, as most containers do
-                drawn.append(part)
-                yield region, part, widget.render_lines(part.translate(-region.offset))
+                strips = widget.render_lines(part.translate(-region.offset))
+                if len(strips) == part.height:  # a widget that does not know its size yet draws nothing
+                    drawn.append(part)
+                yield region, part, strips
 
 
 def _merged(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
