@@ -51,7 +51,7 @@ RELIED_ON = {
 
 MODULES = {
     "textual._ansi_sequences": {"ANSI_SEQUENCES_KEYS"},
-    "textual._compositor": {"Compositor"},
+    "textual._compositor": {"Compositor", "ReflowResult"},
     "textual._xterm_parser": {"BRACKETED_PASTE_END", "BRACKETED_PASTE_START", "XTermParser"},
     "textual.document._document": {"EditResult", "Location", "Selection"},
 }

@@ -43,7 +43,7 @@ class FrugalCompositor(Compositor):
         """
         found = super().reflow(parent, size)
         unaware = {
-            widget for widget, geometry in self.full_map.items() if widget._size != geometry.region.size
+            widget for widget, geometry in self.full_map.items() if widget.outer_size != geometry.region.size
         }
         return found._replace(resized=found.resized | (unaware - found.shown))
 
