@@ -71,8 +71,8 @@ class FrugalCompositor(Compositor):
                 if any(before.contains_region(part) for before in drawn):
                     continue  # it lies behind that, as most containers do
                 strips = widget.render_lines(part.translate(-region.offset))
-                if len(strips) == part.height:  # a widget that does not know its size yet draws nothing
-                    drawn.append(part)
+                if strips and strips[0].cell_length >= part.width:
+                    drawn.append(part)  # else it does not know its size yet, and drew nothing
                 yield region, part, strips
 
 
