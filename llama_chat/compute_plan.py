@@ -63,6 +63,16 @@ def length_of(forwards: Sequence[Forward]) -> int:
     return sum(forward.kept for forward in forwards)
 
 
+def cut(plan: ComputePlan, length: int) -> ComputePlan:
+    """The plan of the first `length` positions, as it was; who goes on from there ends it."""
+    kept = (
+        replace(forward, kept=min(forward.kept, length - forward.start))
+        for forward in plan.forwards
+        if forward.start < length
+    )
+    return replace(plan, forwards=tuple(kept), ended_by="sampler")
+
+
 def with_steps(plan: ComputePlan, length: int) -> ComputePlan:
     """The plan gone on by steps until it fills so many positions; as it is, where it does already."""
     at = length_of(plan.forwards)

@@ -12,8 +12,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
+from llama_chat.candidates import CANDIDATE_COUNT as CANDIDATE_COUNT  # part of this seam, as Sampling is
+from llama_chat.candidates import TAIL_BINS_PER_LOGIT as TAIL_BINS_PER_LOGIT
+from llama_chat.candidates import Candidate as Candidate
+from llama_chat.candidates import Candidates as Candidates
 from llama_chat.errors import LlamaChatError
 from llama_chat.sampling import Sampling as Sampling  # part of this seam; apart, for a quick `--help`
+from llama_chat.steering import Steering
 
 # --- what a prompt is made of ---------------------------------------------------------------------
 
@@ -70,56 +75,9 @@ class LiveSampling:
         return self._current
 
 
-# --- what the model was choosing from --------------------------------------------------------------
-
-CANDIDATE_COUNT = 64
-TAIL_BINS_PER_LOGIT = 8
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """One token that could have been next."""
-
-    token_id: int
-    logit: float
-    """As the model gave it."""
-    penalised: float
-    """After the repetition penalty; equal to `logit` when there is none."""
-
-
-@dataclass(frozen=True, slots=True)
-class Candidates:
-    """The likeliest tokens by penalised logit, the best first, and what the rest of the vocabulary holds.
-
-    The tail counts every token that is not among `token_ids`, in bins of 1/8 logit below the best: bin b
-    holds those with `best - penalised` in [b/8, (b+1)/8); the last bin also holds whatever is lower.
-    From these alone any temperature, top-k, top-p or min-p can be worked out again.
-    """
-
-    token_ids: array[int]
-    """`i` (32 bit), at most 64."""
-    logits: array[float]
-    """`f` (32 bit), raw."""
-    penalised: array[float]
-    """`f`, falling."""
-    tail_counts: array[int]
-    """`i`, tokens per bin."""
-    tail_logsumexp: array[float]
-    """`f`, log of the sum of exp(penalised logit) per bin; -inf for an empty bin."""
-    logsumexp: float
-    """Of the penalised logits over the whole vocabulary."""
-
-    def __len__(self) -> int:
-        return len(self.token_ids)
-
-    def __getitem__(self, i: int) -> Candidate:
-        return Candidate(self.token_ids[i], self.logits[i], self.penalised[i])
-
-    def __iter__(self) -> Iterator[Candidate]:
-        return (self[i] for i in range(len(self)))
-
-
 # --- how a reply was computed ----------------------------------------------------------------------
+
+ChosenBy: TypeAlias = Literal["sampler", "user"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +109,10 @@ class ComputePlan:
     """Name of the processor or GPU; empty where it is not known."""
     prompt_digest: str = ""
     """Of the prompt's token ids (`digest_of`): who computes again knows whether it is the same prompt."""
+    alteration: str = ""
+    """Which heads and layers were switched off or scaled (`Alteration.signature`); empty for none."""
+    ended_by: ChosenBy = "sampler"
+    """Who chose the token that ended the reply, where one did."""
 
 
 def digest_of(token_ids: Sequence[int]) -> str:
@@ -163,7 +125,6 @@ def digest_of(token_ids: Sequence[int]) -> str:
 # --- events ----------------------------------------------------------------------------------------
 
 FinishReason: TypeAlias = Literal["end", "length", "stopped", "interrupted", "failed"]
-ChosenBy: TypeAlias = Literal["sampler", "user"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +173,17 @@ class Token:
 
 
 @dataclass(frozen=True, slots=True)
+class Awaiting:
+    """The reply stands still until the user says which token comes next; told again when the sliders move."""
+
+    index: int
+    """Of the token in the reply."""
+    candidates: Candidates
+    would_take: int
+    """The token that the sampler would take, with the settings as they are."""
+
+
+@dataclass(frozen=True, slots=True)
 class Usage:
     """Tokens of one reply."""
 
@@ -253,7 +225,7 @@ class Failed:
     error: LlamaChatError
 
 
-Event: TypeAlias = Loading | Prefilled | Token | Finished | Failed
+Event: TypeAlias = Loading | Prefilled | Token | Awaiting | Finished | Failed
 
 
 # --- the engine ------------------------------------------------------------------------------------
@@ -295,6 +267,10 @@ class ModelInfo:
     """What the user should know of the model's files: which of two formats was taken, what was guessed."""
     end_ids: tuple[int, ...] = ()
     """Tokens that end a reply, rising; empty where they are not known."""
+    special_ids: tuple[int, ...] = ()
+    """Control and user-defined tokens, rising: no ordinary text becomes one of them."""
+    vocabulary_digest: str = ""
+    """Names all its tokens (`distribution.names.vocabulary_digest`); empty where it is not known."""
 
 
 @runtime_checkable
@@ -314,6 +290,18 @@ class Engine(Protocol):
         """
         ...
 
+    def encode(self, pieces: Sequence[Piece]) -> Sequence[int]:
+        """The ids that the pieces become; may be asked by any thread, at any time, as `count_tokens`."""
+        ...
+
+    def pieces(self) -> Sequence[bytes]:
+        """The bytes of every token by its id, of control tokens their text; asked as `count_tokens` is."""
+        ...
+
+    def texts_of(self, token_ids: Sequence[int]) -> Sequence[str]:
+        """What becomes readable by each token of a reply; on any thread, as `count_tokens`."""
+        ...
+
     def stream(
         self,
         pieces: Sequence[Piece],
@@ -323,6 +311,7 @@ class Engine(Protocol):
         forced_ids: Sequence[int] = (),
         plan: Sequence[Forward] = (),
         given: str = "",
+        steering: Steering | None = None,
         cancel: threading.Event | None = None,
     ) -> Iterator[Event]:
         """Prefill the pieces and the forced ids, then choose tokens until an end.
@@ -331,6 +320,7 @@ class Engine(Protocol):
         covers go through the model in its forwards, whatever is quicker: only so do they give the same bits.
         What is `given` is text that the user lets the reply go on with, behind the forced ids: its tokens are
         prefilled, and given out as chosen by the user before any is drawn; they do not count as new ones.
+        Where the user holds the reply, `Awaiting` tells so, and the next event comes when he has decided.
         `cancel` is looked at before every token and every prefill chunk. The last event is `Finished` or
         `Failed`; no exception passes but for bugs.
         """

@@ -63,6 +63,12 @@ class Turn:
         return bool(self.forced_ids or self.reply.text)
 
     @property
+    def alteration(self) -> str | None:
+        """Signature of what was altered in the model when the reply was begun; None for a new reply."""
+        plan = self.reply.reply.plan if self.reply.reply is not None and self.is_continued else None
+        return plan.alteration if plan is not None else None
+
+    @property
     def seed(self) -> int:
         """What the tokens are drawn with."""
         assert self.reply.reply is not None

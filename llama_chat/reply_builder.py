@@ -88,7 +88,7 @@ class ReplyBuilder:
             self._texts = [event.forced_text]  # a character that was cut is completed now
 
     def _add_token(self, token: Token) -> None:
-        if token.chosen_by == "sampler":  # what the user gave was prefilled
+        if token.chosen_by == "sampler" or token.seconds > 0:  # what the user gave at once was prefilled
             self._steps_s.append(token.seconds)
         if token.index >= len(self._token_ids):
             self._token_ids.append(token.token_id)

@@ -136,13 +136,13 @@ def check_continuing(
         )
 
 
-def check_given(engine: Engine, prompt: Prompt, given: str) -> None:
-    """Whether there is room for what the user lets the reply begin with.
+def check_given(engine: Engine, prompt: Prompt, given: str, tokens_before: int = 0) -> None:
+    """Whether there is room for what the user lets the reply begin with, or go on with behind so many tokens.
 
     Raises:
         PromptError: there is none.
     """
-    tokens = prompt.tokens + engine.count_tokens([Text(given)])
+    tokens = prompt.tokens + tokens_before + engine.count_tokens([Text(given)])
     if tokens >= engine.info.context_length:
         raise PromptError(
             f"This reply cannot go on: with its prompt it has {tokens:,} tokens, the context holds "

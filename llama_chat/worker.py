@@ -13,6 +13,7 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
@@ -30,6 +31,7 @@ from llama_chat.events import (
 )
 from llama_chat.giving_way import Gate, GivesWay
 from llama_chat.listener import Listener, Turn
+from llama_chat.steering import Steering
 
 if TYPE_CHECKING:
     from llama_chat.pull import PullProgress
@@ -54,6 +56,7 @@ class Worker:
         loader: makes the engine, on the worker's thread.
         listener: is told what happens, on the worker's thread.
         sampling: the live handle that every token is drawn with.
+        steering: by which a reply is held; it is reset when one is over.
         pull: fetches the model's file before the first loading, when it is not at hand.
     """
 
@@ -63,11 +66,13 @@ class Worker:
         listener: Listener,
         sampling: LiveSampling,
         *,
+        steering: Steering | None = None,
         pull: Callable[[Callable[[PullProgress], None], threading.Event], object] | None = None,
     ) -> None:
         self._loader = loader
         self._listener = listener
         self._sampling = sampling
+        self._steering = steering or Steering()
         self._pull = pull
         self.gate = Gate()
         """Closed while a key is echoed: the engine rests meanwhile."""
@@ -132,6 +137,7 @@ class Worker:
             for turn in (self._current, *self._waiting):
                 if turn is not None:
                     turn.cancel.set()
+        self._steering.look()
 
     def withdraw(self, turn: Turn) -> bool:
         """Whether the turn was still waiting: then it will never begin, and nothing more is told of it."""
@@ -144,8 +150,8 @@ class Worker:
     def ask(self, function: Callable[[Engine], T]) -> T | None:
         """What the function says of the loaded engine, called on the caller's thread; None without one.
 
-        Only `info` and `count_tokens` may be asked for so: they touch no tensor, and a tokenizer may be
-        used by several threads.
+        Only `info`, `count_tokens`, `encode` and `pieces` may be asked for so: they touch no tensor, and a
+        tokenizer may be used by several threads.
         """
         engine = self._engine
         return function(engine) if engine is not None else None
@@ -256,21 +262,25 @@ class Worker:
             self._load()
 
     def _answer(self, turn: Turn) -> None:
+        from llama_chat.alteration import altered_as_begun
+
         with self._lock:
             if turn not in self._waiting:
                 return
             self._waiting.remove(turn)
             self._current = turn
-        try:
-            engine, prompt = self._prepare(turn)
-            self._listener.prepared(turn, prompt)
-        except Exception as error:
-            self._listener.refused(turn, as_error(error, "The prompt could not be prepared"))
-        else:
-            self._stream(engine, turn, prompt)
-        finally:
-            with self._lock:
-                self._current = None
+        with ExitStack() as afterwards:
+            try:
+                engine, prompt = self._prepare(turn)
+                afterwards.enter_context(altered_as_begun(engine, turn.alteration))
+                self._listener.prepared(turn, prompt)
+            except Exception as error:
+                self._listener.refused(turn, as_error(error, "The prompt could not be prepared"))
+            else:
+                self._stream(engine, turn, prompt)
+            finally:
+                with self._lock:
+                    self._current = None
 
     def _prepare(self, turn: Turn) -> tuple[Engine, Prompt]:
         if turn.cancel.is_set():
@@ -292,7 +302,7 @@ class Worker:
             model = turn.written_by() if turn.written_by is not None else None
             check_continuing(self._engine.info, turn.reply.reply, prompt, turn.forced_ids, model)
         if turn.given:
-            check_given(self._engine, prompt, turn.given)
+            check_given(self._engine, prompt, turn.given, len(turn.forced_ids))
         return self._engine, prompt
 
     def _stream(self, engine: Engine, turn: Turn, prompt: Prompt) -> None:
@@ -305,14 +315,18 @@ class Worker:
                 forced_ids=turn.forced_ids,
                 plan=turn.plan,
                 given=turn.given,
+                steering=self._steering,
                 cancel=turn.cancel,
             ):
                 if isinstance(event, Prefilled) and turn.is_continued:
                     _check_prompt(turn, event)
+                if isinstance(event, Finished | Failed):
+                    self._steering.reset()  # before anybody hears of it, and holds the next one
                 self._listener.event(turn, event)
             if not isinstance(event, Finished | Failed):
                 raise ModelError("The engine ended without saying how.")
         except Exception as error:
+            self._steering.reset()
             self._listener.event(turn, Failed(as_error(error, "The reply broke off")))
 
 

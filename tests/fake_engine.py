@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import math
 import threading
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from llama_chat.errors import Interrupted, LlamaChatError
 from llama_chat.events import (
+    Awaiting,
     Candidates,
     ComputePlan,
     Event,
@@ -30,6 +32,8 @@ from llama_chat.events import (
     Token,
     Usage,
 )
+from llama_chat.scoring import PLAIN
+from llama_chat.steering import Order, Steering
 
 CHATML = (
     "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\\n' + message['content'] + "
@@ -51,6 +55,9 @@ INFO = ModelInfo(
     chat_template=CHATML,
     special_tokens=("<|im_start|>", "<|im_end|>"),
     eos_text="<|im_end|>",
+    end_ids=(1,),
+    special_ids=(0, 1),
+    vocabulary_digest="fa4e",
 )
 PLAN = ComputePlan((), "Q4_1", "cpu", 2, "fake")
 STORY = (
@@ -58,6 +65,12 @@ STORY = (
     'asked it the same question.\n\n```python\ndef ask(river: River) -> str:\n    return river.answer("Why?")'
     "\n```\n\nThe river never hurried. It said:\n\n- listen,\n- wait, and\n- ask again tomorrow.\n"
 )
+VOCABULARY = [b"<|im_start|>", b"<|im_end|>", *(f" w{n}".encode() for n in range(2, 2000))]
+"""Bytes of its tokens by id; those that its candidates are, and two that cannot be read."""
+VOCABULARY[7:11] = [b" river", b" fox", b"\n", b" \xe2\x80"]
+VOCABULARY[20:32] = [
+    *(b" and", b" the", b" river", b" fox", b",", b" of", b" a", b" slow", b" wide", b" old", b" to", b"."),
+]
 
 
 @dataclass
@@ -121,6 +134,27 @@ class FakeEngine:
     def count_tokens(self, pieces: Sequence[Piece]) -> int:
         return sum(len(piece.text.split()) + 1 for piece in pieces)
 
+    def encode(self, pieces: Sequence[Piece]) -> list[int]:
+        return list(range(self.count_tokens(pieces)))
+
+    def pieces(self) -> list[bytes]:
+        return VOCABULARY
+
+    def score(self, token_ids: Sequence[int], start: int, cancel: threading.Event) -> Iterator[Token]:
+        for place in range(max(1, start), len(token_ids)):
+            if cancel.is_set():
+                raise Interrupted("Scoring was stopped.")
+            piece = VOCABULARY[token_ids[place]]
+            token = _token(place - start, piece.decode("utf-8", "replace"), 0.0, PLAIN)
+            yield replace(token, token_id=token_ids[place], piece=piece, chosen_by="user")
+
+    def texts_of(self, token_ids: Sequence[int]) -> list[str]:
+        words = list(itertools.islice(_words(self._answers[0]), len(token_ids)))
+        return [
+            words[place] if token_id >= 100 and place < len(words) else VOCABULARY[token_id].decode()
+            for place, token_id in enumerate(token_ids)
+        ]
+
     def close(self) -> None:
         self.is_closed = True
 
@@ -133,6 +167,7 @@ class FakeEngine:
         forced_ids: Sequence[int] = (),
         plan: Sequence[Forward] = (),
         given: str = "",
+        steering: Steering | None = None,
         cancel: threading.Event | None = None,
     ) -> Iterator[Event]:
         self.prompts.append(
@@ -161,7 +196,15 @@ class FakeEngine:
                 yield Failed(self._error)
                 return
             self.samplings.append(sampling.current)
-            yield _token(index, text, self._token_s, sampling.current)
+            token = _token(index, text, self._token_s, sampling.current)
+            if steering is not None and steering.hold:
+                token = yield from _held(token, steering, sampling, cancel)
+                if cancel is not None and cancel.is_set():
+                    reason = "stopped"
+                    break
+                if token.token_id in self._info.end_ids:
+                    break
+            yield token
         else:
             index += 1
         yield _finished(reason, prompt_tokens, index - begun, self._token_s)  # type: ignore[arg-type]  # one of three
@@ -188,6 +231,41 @@ def _token(index: int, text: str, seconds: float, sampling: Sampling) -> Token:
         2.3,
     )
     return Token(index, 100 + index, text.encode(), text, "sampler", -0.7, 1, candidates, seconds, sampling)
+
+
+OPEN_CHOICE = Candidates(
+    array("i", range(20, 32)),
+    array("f", [12.0, 11.1, 10.5, 10.1, 9.6, 9.0, 8.8, 8.1, 7.7, 7.2, 6.9, 6.0]),
+    array("f", [12.0, 11.1, 10.5, 10.1, 9.6, 9.0, 8.8, 8.1, 7.7, 7.2, 6.9, 6.0]),
+    array("i", [*([0] * 52), 49140]),
+    array("f", [*([-math.inf] * 52), 9.0]),
+    12.92,
+)
+"""What a reply that is held can go on with."""
+
+
+def _held(
+    token: Token, steering: Steering, sampling: LiveSampling, cancel: threading.Event | None
+) -> Generator[Event, None, Token]:
+    """The token that its user has: the scripted one, one of `OPEN_CHOICE`, or what he typed."""
+    token = replace(token, candidates=OPEN_CHOICE)
+    steering.stand_still(token.index)
+    drawn_with, order = sampling.current, None
+    yield Awaiting(token.index, OPEN_CHOICE, OPEN_CHOICE.token_ids[0])
+    while not (cancel is not None and cancel.is_set()):
+        order = steering.wait()
+        if order is not None or not steering.hold:
+            break
+        if sampling.current != drawn_with:
+            drawn_with = sampling.current
+            yield Awaiting(token.index, OPEN_CHOICE, OPEN_CHOICE.token_ids[0])
+    steering.go_on()
+    token = replace(token, sampling=drawn_with)
+    if order is None or order == Order():
+        return token
+    token_id = token.token_id if order.token_id is None else order.token_id
+    text = order.text or VOCABULARY[token_id].decode(errors="replace")
+    return replace(token, token_id=token_id, piece=text.encode(), text=text, chosen_by="user")
 
 
 def _finished(reason: FinishReason, prompt_tokens: int, new_tokens: int, token_s: float) -> Finished:

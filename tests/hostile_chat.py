@@ -17,11 +17,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import fake_engine
+import hostile_altering as altering
 import hostile_cards as cards
+import hostile_looks as looks
 import hostile_newcomer as newcomer
 import hostile_picks as picks
 import hostile_places as places
 import hostile_screens as screens
+import hostile_stepping as stepping
+import hostile_sweep as sweep
+import hostile_tokens as token_view
+import hostile_walk as walking
 from fake_engine import FakeEngine, loader_of
 from hostile_seen import Seen
 from hostile_stage import RUNS, Place, Stage
@@ -76,6 +82,12 @@ PLACES: dict[Place, float] = {
     **screens.SHARES,
     **picks.SHARES,
     **newcomer.SHARES,
+    **stepping.SHARES,
+    **token_view.SHARES,
+    **sweep.SHARES,
+    **walking.SHARES,
+    **looks.SHARES,
+    **altering.SHARES,
 }
 """Where foreign text is shown, and how many of a hundred texts go there."""
 LARGE, USUAL, SMALL = (160, 100), (120, 36), (90, 28)
@@ -96,6 +108,12 @@ ONE_BY_ONE = {
     *screens.SHARES,
     *(picks.SHARES.keys() - {picks.said_before, picks.folded}),
     *newcomer.SHARES,
+    *stepping.SHARES,
+    *token_view.SHARES,
+    *sweep.SHARES,
+    *walking.SHARES,
+    *looks.SHARES,
+    *altering.SHARES,
 }
 """Where few texts stand at once: there the terminal is of the usual size, drawn in a third of the time."""
 

@@ -20,7 +20,7 @@ from hostile_replay import session
 from hostile_text import HostileTexts
 
 from llama_chat.chat.machine.devices import DeviceAccess, DevicesFound
-from llama_chat.cli import answer, cli, devices, engines, verify
+from llama_chat.cli import answer, cli, devices, engines, sweep_text, verify
 from llama_chat.cli.engines import LoadingLine
 from llama_chat.cli.pull_bar import ProgressTeller
 from llama_chat.cli.rerun_compare import ask_again
@@ -108,6 +108,12 @@ def vocabulary(commands: Commands, count: int) -> None:
     engines.LoadingLine = lambda name, _: loading_line(name, cast(TextIO, OwnLine()))  # type: ignore[assignment,misc]
     try:
         commands.run("walk", "--model", model, commands.word())
+        sweep_text.drawn_over = lambda _, lines: "\n".join([*lines, ""])  # each drawing has lines of its own
+        for words in (["--raw", "--vary", "seed=1,2"], ["--vary", "temperature=0,9", "--json"]):
+            commands.run("sweep", "--model", model, commands.word(), "-n", "20", *words)
+        for words in (["--score"], ["--score", "--json"]):
+            commands.run("tokens", "--model", model, *words, commands.word())
+        commands.run("tokens", "--model", model, f"{commands.word()} {' '.join(tokens)[:2000]}", "--score")
     finally:
         engines.LoadingLine = loading_line  # type: ignore[misc]
     commands.run("inspect", model, "--all")

@@ -31,6 +31,11 @@ NO_FOREIGN_TEXT = {
     "replay.sliders.ShownSliders": "names of settings and figures",
     "replay.status.ReplayStatus": "figures and keys",
     "screens.key_rows._Catcher": "a sentence of ours",
+    "tokens.head_lines.AlongLine": "figures",
+    "tokens.help.TokenHelp": "keys and sentences of ours",
+    "walk.help.WalkHelp": "keys and sentences of ours",
+    "walk.help.WalkKeyList": "keys and sentences of ours",
+    "walk.step_list.StepList": "names of steps, ours",
     "widgets.action_line.ActionLine": "names of actions, keys and figures",
     "widgets.slider.Slider": "figures: nothing else can be typed into it",
 }

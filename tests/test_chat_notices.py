@@ -16,6 +16,7 @@ from llama_chat.chat.live import LiveFigures, Status
 from llama_chat.chat.opening import OPENING
 from llama_chat.conversation import Message, Reply, Role
 from llama_chat.events import ComputePlan, Event, Forward, LiveSampling, Piece, Sampling
+from llama_chat.steering import Steering
 from llama_chat.ui.screens.modal import Card
 from llama_chat.ui.screens.pick import PickScreen
 from llama_chat.ui.screens.sending import why_not_now
@@ -44,6 +45,7 @@ class SlowReader(FakeEngine):
         forced_ids: Sequence[int] = (),
         plan: Sequence[Forward] = (),
         given: str = "",
+        steering: Steering | None = None,
         cancel: threading.Event | None = None,
     ) -> Iterator[Event]:
         assert self.go_on.wait(10)

@@ -45,7 +45,7 @@ def test_show_says_where_each_value_comes_from(
     path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path.write_text(
-        '[chat]\ntheme = "moss"\n\n[sampling]\ntop_k = 7\ntop_p = 0.5\n\n[keys]\nregenerate = "alt+j"\n'
+        '[chat]\ntheme = "moss"\n\n[sampling]\ntop_k = 7\ntop_p = 0.5\n\n[keys]\nregenerate = "alt+shift+g"\n'
     )
     monkeypatch.setenv("LLAMA_CHAT_TOP_P", "0.9")
     status, out, err = outcome(capsys, "--temperature", "0.2", "config", "show")
@@ -56,7 +56,7 @@ def test_show_says_where_each_value_comes_from(
     assert rows["sampling.top_p"] == "0.9 LLAMA_CHAT_TOP_P"
     assert rows["sampling.temperature"] == "0.2 --temperature"
     assert rows["sampling.min_p"] == "0.0 default"
-    assert rows["keys.regenerate"] == "alt+j settings.toml line 9"
+    assert rows["keys.regenerate"] == "alt+shift+g settings.toml line 9"
     assert len(rows) == len(setting_fields()) + 1
 
 

@@ -28,6 +28,8 @@ from llama_chat.ui.first_run.model_step import ModelStep
 from llama_chat.ui.replay.app import ReplayApp, ReplayLooks
 from llama_chat.ui.replay.help import ReplayHelp
 from llama_chat.ui.screens.download import DownloadScreen
+from llama_chat.ui.stepping.next_token import NextToken
+from llama_chat.ui.tokens.candidate_bars import CandidateBars
 
 LOOKS = [(SMALL, "ember"), (NARROW, "ember"), (WIDE, "ember"), (NARROW, "paper"), (NARROW, "ansi")]
 looks = pytest.mark.parametrize(("size", "theme"), LOOKS, ids=[f"{size[0]}-{theme}" for size, theme in LOOKS])
@@ -77,6 +79,46 @@ async def test_the_chat(home: Home, size: tuple[int, int], theme: str) -> None:
         await user.until(lambda: not user.said, "no new chat")
         await camera.shoot("empty")
     camera.judge()
+
+
+@looks
+async def test_a_reply_that_waits(home: Home, size: tuple[int, int], theme: str) -> None:
+    pace = Pace(is_stepped=True)
+    async with chat(chat_setup(home, theme, pace), size) as user:
+        camera = camera_of(user, size, theme)
+        await user.ready()
+        await user.sees(END_OF_CHAT, "120", "8,192")
+        await user.press(*"/step", "enter")
+        await user.sees("ready, step mode")
+        await user.say("And the river?")
+        pace.step(3)
+        await waits(user, 0)
+        await user.press("down", "down", "down", "enter")
+        await waits(user, 1)
+        await camera.shoot("step-mode")
+        await user.press("alt+j")
+        await user.until(lambda: not user.screen.query(NextToken), "the box stays")
+        await user.press("alt+j")
+        await user.until(lambda: user.screen.bridge.steering.hold == "paused", "not paused")
+        pace.step(1)
+        await waits(user, 3)
+        await user.press("down", "e", *" old")
+        await user.until(lambda: user.screen.query_one(NextToken).is_typing, "nothing is typed")
+        await camera.shoot("paused")
+        await user.press("escape", "escape")
+        await user.idle()
+    camera.judge()
+
+
+async def waits(user: User, index: int) -> None:
+    """The reply waits at that token, and its candidates have the keyboard."""
+
+    def does() -> bool:
+        awaiting = user.screen.chat.status.awaiting
+        is_there = any(bars.has_focus for bars in user.screen.query(CandidateBars))
+        return awaiting is not None and awaiting.index == index and is_there
+
+    await user.until(does, f"does not wait at token {index}")
 
 
 async def back(user: User) -> None:

@@ -78,9 +78,11 @@ def test_what_is_no_key_is_refused(text: str) -> None:
 
 
 def test_one_key_several_and_none() -> None:
-    keys = keys_for(regenerate="alt+j", sessions=["alt+shift+u", "f2"], search=[], previous="alt+shift+x")
+    keys = keys_for(
+        regenerate="alt+shift+g", sessions=["alt+shift+u", "f2"], search=[], previous="alt+shift+x"
+    )
     assert keys.notices == ()
-    assert keys.keys_of("regenerate") == ("alt+j",)
+    assert keys.keys_of("regenerate") == ("alt+shift+g",)
     assert keys.keys_of("sessions") == ("alt+shift+u", "f2")
     assert keys.keys_of("search") == ()
     assert keys.keys_of("sibling(-1)") == ("alt+shift+x",)
@@ -110,7 +112,7 @@ def test_two_actions_can_change_places() -> None:
         ("regenerate", "ctrl+c", "only for 'copy or stop'"),
         ("regenerate", "escape", "only for 'stop'"),
         ("regenerate", "enter", "only for 'new line' and 'send'"),
-        ("regenerate", ["alt+j", "ctrl+gg"], "there is no key 'ctrl+gg'"),
+        ("regenerate", ["alt+shift+g", "ctrl+gg"], "there is no key 'ctrl+gg'"),
         ("send", "", "nothing could be sent"),
         ("interrupt", "f4", "a way out"),
     ],
@@ -129,12 +131,12 @@ def test_a_refused_key_is_told_with_its_reason_and_the_default_stays(
 
 
 def test_an_unknown_action_is_told_with_the_nearest() -> None:
-    (notice,) = keys_for(regenerat="alt+j").notices
+    (notice,) = keys_for(regenerat="alt+shift+g").notices
     assert "'regenerat' ('regenerate' is one)" in notice
 
 
 def test_a_key_given_twice_names_both_and_the_defaults_stay() -> None:
-    keys = keys_for(regenerate="alt+j", search="alt+j")
+    keys = keys_for(regenerate="alt+shift+g", search="alt+shift+g")
     assert len(keys.notices) == 2
     assert all("'again'" in notice or "keys.regenerate" in notice for notice in keys.notices)
     assert all("'search'" in notice or "keys.search" in notice for notice in keys.notices)
@@ -153,7 +155,8 @@ def test_no_wish_leaves_a_key_given_twice() -> None:
     names = [action.name for action in KEY_ACTIONS]
     for shift in range(1, len(names)):
         wishes = {
-            name: list(KEY_ACTIONS[(n + shift) % len(names)].keys) or "alt+j" for n, name in enumerate(names)
+            name: list(KEY_ACTIONS[(n + shift) % len(names)].keys) or "alt+shift+g"
+            for n, name in enumerate(names)
         }
         given = [key for action in keys_for(**wishes).actions for key in action.keys]
         assert len(given) == len(set(given))
@@ -178,36 +181,38 @@ def with_keys(home: Home, engine: FakeEngine, **wishes: str | list[str]):  # noq
 
 
 async def test_the_new_key_acts_and_the_old_one_does_not(home: Home) -> None:  # noqa: F811
-    setup = with_keys(home, FakeEngine(["One.", "Two.", "Three."]), regenerate="alt+j", key_help="f11")
+    setup = with_keys(home, FakeEngine(["One.", "Two.", "Three."]), regenerate="alt+shift+g", key_help="f11")
     async with chat(setup, (190, 48)) as user:
         await user.say("count")
         await user.sees("One.")
         await user.idle()
         await user.press("ctrl+r")
-        await user.press("alt+j")
+        await user.press("alt+shift+g")
         await user.sees("Two.")
         await user.idle()
         assert "Three." not in user.seen
-        await user.sees("Alt+J again", "F11 help")
+        await user.sees("Alt+Shift+G again", "F11 help")
         await user.press("f11")
         await user.until(lambda: isinstance(user.app.screen, KeyHelpScreen))
-        await user.sees("Alt+J", "F11")
+        await user.sees("Alt+Shift+G", "F11")
         await user.press("f11")
         await user.until(lambda: user.app.screen is user.screen)
         await user.press("ctrl+p", *"again")
         await user.until(lambda: isinstance(user.app.screen, PickScreen))
-        await user.sees("Alt+J")
+        await user.sees("Alt+Shift+G")
 
 
 async def test_send_and_newline_and_suspend_can_be_moved(home: Home) -> None:  # noqa: F811
-    setup = with_keys(home, FakeEngine(["Heard."]), send="alt+j", newline=["enter", "ctrl+j"], suspend="f11")
+    setup = with_keys(
+        home, FakeEngine(["Heard."]), send="alt+shift+g", newline=["enter", "ctrl+j"], suspend="f11"
+    )
     async with chat(setup) as user:
         await user.ready()
         await user.press("a", "enter", "b", "ctrl+j", "c")
         assert user.screen.prompt.text == "a\nb\nc"
         await user.press("ctrl+z")
         assert user.screen.prompt.text != "a\nb\nc", "ctrl+z is undo, where it does not suspend"
-        await user.press("d", "alt+j")
+        await user.press("d", "alt+shift+g")
         await user.sees("Heard.")
 
 
@@ -243,32 +248,32 @@ def test_every_action_has_a_key_of_its_own_without_any_wish() -> None:
 
 async def test_a_key_that_is_changed_counts_at_once_and_is_named_everywhere(home: Home) -> None:  # noqa: F811
     replies = ["One.", "Two.", "Three.", "Four."]
-    async with chat(with_keys(home, FakeEngine(replies), search="alt+j"), (190, 48)) as user:
+    async with chat(with_keys(home, FakeEngine(replies), search="alt+shift+g"), (190, 48)) as user:
         await user.sees("^R again")
         user.screen.take_keys(
             (
-                KeyWish("regenerate", ("alt+shift+j",), "settings"),
+                KeyWish("regenerate", ("alt+shift+u",), "settings"),
                 KeyWish("quit", ("f11",), "settings"),
-                KeyWish("send", ("alt+j",), "settings"),
+                KeyWish("send", ("alt+shift+g",), "settings"),
                 KeyWish("newline", ("enter",), "settings"),
             )
         )
-        await user.sees("Alt+Shift+J again")
-        await user.press("a", "enter", "b", "alt+j")
+        await user.sees("Alt+Shift+U again")
+        await user.press("a", "enter", "b", "alt+shift+g")
         await user.sees("One.")
         await user.idle()
-        await user.press("ctrl+r", "ctrl+q", "alt+shift+j")
+        await user.press("ctrl+r", "ctrl+q", "alt+shift+u")
         await user.sees("Two.")
         await user.idle()
         assert "Three." not in user.seen
         await user.press("f1")
         await user.until(lambda: isinstance(user.app.screen, KeyHelpScreen))
-        await user.sees("Alt+Shift+J", "F3")
+        await user.sees("Alt+Shift+U", "F3")
         await user.press("escape")
         await user.until(lambda: user.app.screen is user.screen)
         await user.press("ctrl+p", *"again")
         await user.until(lambda: isinstance(user.app.screen, PickScreen))
-        await user.sees("Alt+Shift+J")
+        await user.sees("Alt+Shift+U")
         await user.press("escape")
         await user.until(lambda: user.app.screen is user.screen)
         user.screen.take_keys(())
@@ -289,14 +294,14 @@ async def test_keys_that_are_written_into_the_settings_file_count_at_once(home: 
         await user.ready()
         await user.until(lambda: hasattr(user.app, "_key_watch"))
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text('[keys]\nregenerate = "alt+j"\nsearch = "ctrl+n"\n')
-        await user.sees("Alt+J again", "Ctrl+N is given to 'new chat', too. F3 stays.")
-        file.write_text('[keys]\nregenerate = "alt+j"\nsearch = "ctrl+n"\nundo = 3\n')
+        file.write_text('[keys]\nregenerate = "alt+shift+g"\nsearch = "ctrl+n"\n')
+        await user.sees("Alt+Shift+G again", "Ctrl+N is given to 'new chat', too. F3 stays.")
+        file.write_text('[keys]\nregenerate = "alt+shift+g"\nsearch = "ctrl+n"\nundo = 3\n')
         await user.sees("keys.undo = 3 must be a key")
         file.write_text("[keys\n")
         user.app._look_at_keys()
         user.app._look_at_keys()
-        assert user.screen.keys.keys_of("regenerate") == ("alt+j",)
+        assert user.screen.keys.keys_of("regenerate") == ("alt+shift+g",)
         file.unlink()
         await user.sees("^R again")
 
@@ -306,13 +311,13 @@ def test_a_file_is_read_once_two_looks_find_it_the_same_and_says_things_once(tmp
     watch = KeyWatch(file, ["settings.toml line 9: keys.find = 4 " + WANTED])
     file.write_text("[keys]\nregenerate = ")
     assert watch.look() is None
-    file.write_text('[keys]\nregenerate = "alt+j"\nfind = 4\nundo = 3\n[chat]\ntheme = 3\n')
+    file.write_text('[keys]\nregenerate = "alt+shift+g"\nfind = 4\nundo = 3\n[chat]\ntheme = 3\n')
     assert watch.look() is None, "it may be half written"
     look = watch.look()
     assert look is not None
-    assert [(wish.action, wish.keys) for wish in look.wishes] == [("regenerate", ("alt+j",))]
+    assert [(wish.action, wish.keys) for wish in look.wishes] == [("regenerate", ("alt+shift+g",))]
     assert look.notices == (f"settings.toml line 4: keys.undo = 3 {WANTED}",)
-    file.write_text('# moved\n[keys]\nregenerate = "alt+j"\nfind = 4\nundo = 3\n')
+    file.write_text('# moved\n[keys]\nregenerate = "alt+shift+g"\nfind = 4\nundo = 3\n')
     assert watch.look() is None
     look = watch.look()
     assert look is not None
@@ -328,9 +333,9 @@ async def test_the_file_is_not_looked_at_while_our_own_key_is_written(home: Home
         await user.until(lambda: hasattr(user.app, "_key_watch"))
         file.parent.mkdir(parents=True, exist_ok=True)
         user.screen.key_save = saving = Future()
-        file.write_text('[keys]\nregenerate = "alt+j"\n')
+        file.write_text('[keys]\nregenerate = "alt+shift+g"\n')
         for _ in range(3):
             user.app._look_at_keys()
-        assert user.screen.keys.keys_of("regenerate") != ("alt+j",)
+        assert user.screen.keys.keys_of("regenerate") != ("alt+shift+g",)
         saving.set_result(None)
-        await user.sees("Alt+J again")
+        await user.sees("Alt+Shift+G again")

@@ -128,6 +128,17 @@ def test_probabilities_are_those_of_transformers(changes: dict[str, float], spre
         assert np.array_equal(ours > 0, theirs > 0)
 
 
+@pytest.mark.parametrize("vocab_size", [49_152, 128_256])
+def test_so_are_they_over_the_whole_vocabulary_of_a_model(vocab_size: int) -> None:
+    logits = random_logits(vocab_size, seed=5, spread=2.5)
+    seen = np.random.default_rng(5).integers(0, vocab_size, 2000).tolist()
+    for changes in FILTERS:
+        sampling = dataclasses.replace(OPEN, **changes)  # type: ignore[arg-type]  # the names are its fields
+        ours, theirs = probabilities(logits, sampling, seen), peer_probabilities(logits, sampling, seen)
+        assert np.abs(ours - theirs).max() < 1e-6, changes
+        assert np.array_equal(ours > 0, theirs > 0), changes
+
+
 def test_a_small_vocabulary_is_cut_like_a_large_one() -> None:
     logits = random_logits(30)
     for changes in ({"top_k": 7}, {"top_p": 0.8}, {"min_p": 0.1}, {"top_k": 29, "top_p": 0.99}):

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from llama_chat.chat import notices
 from llama_chat.chat.backstage import notes
 from llama_chat.chat.backstage.bridge import Bridge
 from llama_chat.chat.branches.branching import Branching
 from llama_chat.chat.branches.continuing import room_to_go_on, why_it_cannot_go_on
+from llama_chat.chat.branches.forking import Forking
 from llama_chat.chat.branches.siblings import end_of_own_path
 from llama_chat.chat.branches.steps import Steps
 from llama_chat.chat.context.compacting import Compacting
@@ -17,11 +19,15 @@ from llama_chat.chat.machine.switching import Switching
 from llama_chat.chat.opening import Opening
 from llama_chat.chat.prompt.waiting import Waiting
 from llama_chat.chat.replying import Request
+from llama_chat.chat.stepping import Stepping
 from llama_chat.chat.talk import Talk
 from llama_chat.chat.view import ChatView
 from llama_chat.conversation import Message, Reply, Role, new_seed, title_of
 from llama_chat.errors import LlamaChatError
 from llama_chat.settings import ChatSettings
+
+if TYPE_CHECKING:
+    from llama_chat.chat.machine.altering import Altering
 
 
 class Chat(Talk):
@@ -35,18 +41,41 @@ class Chat(Talk):
     """
 
     def __init__(self, bridge: Bridge, view: ChatView, settings: ChatSettings, model_label: str) -> None:
+        self.watchers: list[Callable[[notes.Note], None]] = []
+        """Told of every note that was taken in."""
         super().__init__(bridge, view, settings, model_label)
         self.opening = Opening(self)
         self.steps = Steps(self)
         self.branching = Branching(self)
+        self.forking = Forking(self)
+        self.stepping = Stepping(self)
         self.compacting = Compacting(self)
         self.switching = Switching(self)
+        self._altering: Altering | None = None
         self.waiting = Waiting(self)
 
     def take(self, note: notes.Note) -> None:
         """Take one note in."""
         if not self.switching.take(note):
             super().take(note)
+        for watch in [*self.watchers]:
+            watch(note)
+        if self._altering is not None:
+            self._altering.take_note(note)
+
+    @property
+    def altering(self) -> Altering:
+        """What is altered in the model; it comes when it is asked for first."""
+        if self._altering is None:
+            from llama_chat.chat.machine.altering import Altering
+
+            self._altering = Altering(self)
+        return self._altering
+
+    @property
+    def altered(self) -> str:
+        """That the model is altered, and how, in words; empty: it is not."""
+        return self._altering.bar if self._altering is not None else ""
 
     @property
     def is_replying(self) -> bool:
@@ -217,7 +246,7 @@ class Chat(Talk):
         elif (reply := message.reply) is None or (message.text.strip() and not reply.token_ids):
             self._go_on_from_text(message)
         else:
-            self._make_room(reply)
+            self.make_room(reply)
             going_on = message if is_last else self.branching.copy_of(message)
             begun = replace(going_on, reply=replace(reply, finish_reason=None, error=""))
             self.conversation.update(begun)
@@ -225,7 +254,8 @@ class Chat(Talk):
             self.view.replace_message(begun)
             self.answer(Request(going_on, leaf_before, is_continuation=True, is_copy=not is_last))
 
-    def _make_room(self, reply: Reply) -> None:
+    def make_room(self, reply: Reply) -> None:
+        """Raise max new tokens where a reply that goes on has used them up."""
         most = room_to_go_on(reply, self.bridge.sampling.current)
         if most is not None:
             self.bridge.sampling.change(max_new_tokens=most)

@@ -8,7 +8,8 @@ from typing import Literal, TypeAlias
 
 from llama_chat.chat.context.estimating import estimated_tokens
 from llama_chat.conversation import Message, Role
-from llama_chat.events import Event, Finished, Loading, ModelInfo, Prefilled, Token
+from llama_chat.events import Awaiting, Event, Finished, Loading, ModelInfo, Prefilled, Token
+from llama_chat.steering import Hold
 
 ModelState: TypeAlias = Literal["loading", "ready", "failed"]
 
@@ -36,6 +37,10 @@ class Status:
     is_saved: bool = True
     can_be_saved: bool = True
     """Off when the store never opened: what is not saved stays so."""
+    hold: Hold = ""
+    """Whether the reply is to wait for its user, or the next one is."""
+    awaiting: Awaiting | None = None
+    """What the next token of the reply is chosen from, while it waits."""
     engine: str = ""
     """`scratch` or `hf`, once the model is there."""
     engine_reason: str = ""
@@ -115,11 +120,13 @@ class LiveFigures:
     """Those that a reply which goes on has had already."""
     tokens: int = 0
     decode_s: float = 0.0
+    awaiting: Awaiting | None = None
     text: list[str] = field(default_factory=list)
     """What became readable since `take_text`."""
 
     def feed(self, event: Event) -> None:
         """Take one event into account."""
+        self.awaiting = event if isinstance(event, Awaiting) else None
         match event:
             case Loading():
                 self.fraction = event.fraction
@@ -127,7 +134,7 @@ class LiveFigures:
                 self.fraction = None
                 self.prompt_tokens, self.reused_tokens = event.prompt_tokens, event.reused_tokens
                 self.prefill_s = event.seconds
-            case Token(chosen_by="user"):  # it was prefilled
+            case Token(chosen_by="user", seconds=0):  # it was prefilled
                 self.tokens_before += 1
                 self.text.append(event.text)
             case Token():
@@ -163,4 +170,5 @@ class LiveFigures:
             context_used=self.prompt_tokens + self.tokens_before + self.tokens,
             is_estimate=False,
             reused_tokens=self.reused_tokens,
+            awaiting=self.awaiting,
         )

@@ -16,6 +16,7 @@ from llama_chat.sessions import ModelRecord, StoreUnavailable
 
 ABOUT_CONTEXT, ABOUT_MODEL, ABOUT_PROMPT, ABOUT_STORE = "context", "model", "prompt", "store"
 ABOUT_SUMMARY = "summary"
+ALTERED = "It counts from the next reply on."
 ABOUT_END = "end"
 """How the last reply ended, and how it goes on."""
 
@@ -42,6 +43,10 @@ ENDS_HERE = "The path ends here already: say something."
 NO_TREE = "There is nothing in the tree yet."
 NOT_SHOWN = "That message is not on the path that is shown."
 EDITED = "Kept as you wrote it. F5 lets the model go on from its end; or say something."
+FORKED = "A new branch goes on from there. Alt+← shows the one before, Alt+Z goes back to it."
+FORKED_TO_END = "The new branch ends there: that token ends the turn. Alt+← shows the one before."
+NOT_FORKED = "That reply is not open any more: it cannot fork."
+ASK_INSTEAD = "Ctrl+R asks the model that is loaded for a reply of its own."
 WRITTEN_ELSEWHERE = "written in another chat"
 STOPPED_BEFORE = Interrupted("Stopped before the reply began.")
 SYSTEM_UNCHANGED = "The system prompt is as it was."

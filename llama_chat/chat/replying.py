@@ -33,11 +33,13 @@ class Request:
     edited: Message | None = None
     """The message that those words take the place of."""
     prefill: str = ""
-    """What a new reply begins with, in the user's words."""
+    """What a new reply begins with, or one goes on with, in the user's words."""
     is_continuation: bool = False
     """Whether the reply is there already, and goes on from its last token."""
     is_copy: bool = False
     """Whether it was copied to be gone on with: then it goes again."""
+    forked_from: str = ""
+    """The id of the reply that its beginning is of."""
 
     def turn(self, path: Sequence[Message], saved: SavedSession) -> Turn:
         """The turn for the worker.
@@ -47,8 +49,8 @@ class Request:
             saved: where the reply is kept.
         """
         if self.is_continuation:
-            written_by = partial(saved.model_of_reply, self.reply.id)
-            return Turn.going_on(self.reply, path, saved.date, written_by)
+            written_by = partial(saved.model_of_reply, self.forked_from or self.reply.id)
+            return replace(Turn.going_on(self.reply, path, saved.date, written_by), given=self.prefill)
         return Turn(self.reply, tuple(path), saved.date, given=self.prefill)
 
 
@@ -128,6 +130,8 @@ class Replying:
                 and self.request.is_continuation
             ):
                 self._is_rewritten |= event.forced_text != self.turn.reply.text
+            if isinstance(event, Prefilled) and event.plan is not None and event.plan.alteration:
+                self._is_rewritten = True  # its head says so from now on
         return self.figures.take_text()
 
     def take_rewritten(self) -> bool:

@@ -11,7 +11,9 @@ from llama_chat.paths import Paths
 from llama_chat.settings import Settings, SettingValue
 
 if TYPE_CHECKING:
+    from llama_chat.chat.looking import ReaderOpener
     from llama_chat.chat.machine.devices import DeviceAccess
+    from llama_chat.drawing.views import WalkOpener
     from llama_chat.events import EngineLoader
     from llama_chat.shelves.fit import ShortFit
     from llama_chat.shelves.to_load import ModelToLoad, Puller
@@ -44,5 +46,9 @@ class ChatSetup:
     """
     devices: DeviceAccess | None = None
     """What may be asked of the machine's devices; None: nothing."""
+    open_walk: WalkOpener | None = None
+    """How a walk is opened, on the thread of the engine; None: nothing can be looked into."""
+    open_attention: ReaderOpener | None = None
+    """How attention is read, on the thread of the engine; None: nothing can be looked into."""
     is_first_run: bool = False
     """Whether whoever starts it is new here: then a model is chosen before any is fetched."""

@@ -113,6 +113,11 @@ class Talk:
 
     # --- how a reply goes -----------------------------------------------------------------------------
 
+    @property
+    def running_id(self) -> str | None:
+        """Of the reply that runs or waits."""
+        return self._replying.id if self._replying is not None else None
+
     def take_in_running(self) -> None:
         """Put what the running reply says so far into the conversation: the chat is about to end."""
         if self._replying is not None:
@@ -186,7 +191,9 @@ class Talk:
         """Nothing runs any more."""
         doing = {"ready": "ready", "failed": "no model"}.get(self.status.model_state, self.status.doing)
         fraction = self.status.fraction if self.status.model_state == "loading" else None
-        self.set_status(replace(self.status, is_replying=False, doing=doing, fraction=fraction))
+        hold = self.bridge.steering.rest()
+        status = replace(self.status, doing=doing, fraction=fraction, hold=hold, awaiting=None)
+        self.set_status(replace(status, is_replying=False))
 
     def _ended(self, finish_reason: str | None = None) -> None:  # noqa: ARG002  (for `Chat`)
         self._replying = None

@@ -24,6 +24,12 @@ def figures_of(reply: Reply | None) -> str:
     return format_figures(tokens, speed) if speed else format_tokens(tokens)
 
 
+def altered_of(reply: Reply | None) -> str:
+    """That the model was altered when it wrote the reply, and how: `altered: L3.H4×0`."""
+    plan = reply.plan if reply is not None else None
+    return f"altered: {one_line(plan.alteration)}" if plan is not None and plan.alteration else ""
+
+
 def end_text(reply: Reply | None) -> str:
     """How the reply ended, where that is worth a line; else empty."""
     if reply is None or reply.finish_reason in (None, "end"):

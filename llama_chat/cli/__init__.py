@@ -51,6 +51,10 @@ COMMANDS = {
         "llama_chat.cli.walk:walk",
         "The way of a text through the model, step by step, with its numbers.",
     ),
+    "sweep": (
+        "llama_chat.cli.sweep:sweep",
+        "One prompt at a row of temperatures, or of another setting, side by side.",
+    ),
     "verify": (
         "llama_chat.cli.verify:verify",
         "The from-scratch engine against transformers: figures and a verdict.",
@@ -66,6 +70,7 @@ TAKEN_OPTIONS = {
     "replay": MODEL_OPTIONS,
     "tokens": MODEL_OPTIONS,
     "walk": MODEL_OPTIONS,
+    "sweep": (*MODEL_OPTIONS, *SAMPLING_OPTIONS, "system"),
     "verify": MODEL_OPTIONS,
     "devices": MODEL_OPTIONS,
     "config": (*MODEL_OPTIONS, *SAMPLING_OPTIONS, "system", "theme"),

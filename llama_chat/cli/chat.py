@@ -18,7 +18,13 @@ from llama_chat.paths import Paths
 from llama_chat.settings import LoadedSettings, save_setting
 
 if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable, Sequence
+
+    from llama_chat.chat.looking import AttentionReader
     from llama_chat.chat.setup import ChatSetup
+    from llama_chat.drawing.views import Walker
+    from llama_chat.events import Engine
 
 FRAMES_PER_S = 500
 """Textual's timer of repaints runs only while something is to be painted, but can skip two of its periods:
@@ -124,9 +130,29 @@ def build_setup(
         open_model=opener.open,
         fit_of=fit_finder(opener),
         devices=device_access(opener),
+        open_walk=_open_walk,
+        open_attention=_open_attention,
         is_first_run=missing is not None
         and _is_first_run(settings.model.model, paths, is_resumed=resume is not None or continue_last),
     )
+
+
+def _open_walk(
+    engine: Engine,
+    token_ids: Sequence[int],
+    cancel: threading.Event | None = None,
+    report: Callable[[float], None] = lambda _: None,
+) -> Walker:
+    """As `WalkOpener` has it; torch is there already where an engine is."""
+    from llama_chat.walk.walk import open_walk
+
+    return open_walk(engine, token_ids, cancel, report)
+
+
+def _open_attention(engine: Engine, alteration: str) -> AttentionReader:
+    from llama_chat.walk.attention_reader import AttentionReader
+
+    return AttentionReader(engine, alteration)
 
 
 def _is_first_run(model: str, paths: Paths, *, is_resumed: bool) -> bool:

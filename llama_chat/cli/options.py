@@ -7,7 +7,7 @@ before the subcommand counts as well, and one behind it counts more.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -112,6 +112,11 @@ def sampling_options(command: _Command) -> _Command:
     return _with_settings(command, (*SAMPLING_OPTIONS, "system"))
 
 
+def varying_options(command: _Command) -> _Command:
+    """The same for a command that varies one of them; -n says how many tokens."""
+    return _with_settings(command, (*SAMPLING_OPTIONS, "system"), letters={"max_new_tokens": "-n"})
+
+
 def preset_option(command: _Command) -> _Command:
     """Add --preset."""
     return click.option(
@@ -151,10 +156,13 @@ def session_options(command: _Command) -> _Command:
     return go_on(resume(command))
 
 
-def _with_settings(command: _Command, names: tuple[str, ...]) -> _Command:
+def _with_settings(
+    command: _Command, names: tuple[str, ...], *, letters: Mapping[str, str] | None = None
+) -> _Command:
     for name in reversed(names):  # click lists the one added last first
         known = setting_fields()[name]
         command = click.option(
+            *(letter for letter in [(letters or {}).get(name)] if letter),
             option_name(name),
             name,
             type=SettingType(known),

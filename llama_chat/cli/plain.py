@@ -247,6 +247,16 @@ class PlainChat:
             raise StoreError("The store of the sessions does not answer.", hint="Try again later.")
         return future.result()
 
+    def wait_for(self, future: Future[T], stop: Callable[[], None]) -> T:
+        """What the engine makes of something; Ctrl+C stops it.
+
+        Raises:
+            LlamaChatError: what the future fails with, `Interrupted` where it was stopped.
+        """
+        future.add_done_callback(lambda _: self._wake())
+        self._wait(future.done, stop)
+        return future.result()
+
     def take_in(self) -> None:
         """Take in what happened on the other threads."""
         for note in self.bridge.drain():

@@ -11,12 +11,16 @@ from typing import TYPE_CHECKING, TypeAlias
 from llama_chat.chat import notices
 from llama_chat.chat.branches.siblings import last_fork
 from llama_chat.chat.keys import COMMANDS, KEY_ACTIONS
+from llama_chat.chat.keys.seeing import ALTER_WORDS
+from llama_chat.chat.machine.altering import NOTHING_ALTERED
 from llama_chat.chat.picks.one_setting import set_by_words
 from llama_chat.chat.picks.preset_shelf import PRESET_WORDS
 from llama_chat.chat.picks.seeds import SEED_WORDS
 from llama_chat.cli import plain_attaching, plain_context, plain_sessions, plain_settings, plain_tree
 from llama_chat.cli.plain_device import run_on_device
 from llama_chat.cli.plain_input import tell_how_to_paste
+from llama_chat.cli.plain_looking import LOOKS_HELP, LOOKS_WORDS, looks
+from llama_chat.cli.plain_tokens import tokens
 from llama_chat.cli.plain_words import end_words, excerpt, without_keys
 from llama_chat.cli.talk import say
 from llama_chat.errors import UsageError
@@ -207,6 +211,13 @@ def _load(plain: PlainChat, _rest: str) -> None:
         say(f"{info.name} is loaded.")
 
 
+def _alter(plain: PlainChat, rest: str) -> None:
+    altering = plain.chat.altering
+    if rest:
+        plain.wait_for_model()
+    say(altering.say(rest) if rest else altering.bar or NOTHING_ALTERED)
+
+
 def _quit(_plain: PlainChat, _rest: str) -> None:
     raise EOFError
 
@@ -238,6 +249,10 @@ PLAIN_COMMANDS: dict[str, PlainCommand] = {
     "/delete": PlainCommand(plain_tree.delete, "N", "End the chat before message N of /tree; /undo returns."),
     "/find": PlainCommand(plain_tree.find, "WORDS", "Find words in this chat."),
     "/show": PlainCommand(_show, help="Print the whole chat again."),
+    "/tokens": PlainCommand(
+        tokens, help="List the tokens of the last reply, and how likely the model held each to be."
+    ),
+    "/looks": PlainCommand(looks, LOOKS_WORDS, LOOKS_HELP),
     "/attach": PlainCommand(
         plain_attaching.attach, "[PATH…]", "Let the model read text files, with what you say next."
     ),
@@ -279,6 +294,11 @@ PLAIN_COMMANDS: dict[str, PlainCommand] = {
     "/model": PlainCommand(_model, "[NAME|PATH]", "Name the model, or run another one."),
     "/device": PlainCommand(
         run_on_device, "[NAME]", "List the devices, or run the model on another one: /device cpu"
+    ),
+    "/alter": PlainCommand(
+        _alter,
+        ALTER_WORDS,
+        "Switch off a head (/alter L3.H4) or layer (/alter L7), or scale it (/alter L7 0.5); reset ends it.",
     ),
     "/reload": PlainCommand(_load),
     "/quit": PlainCommand(_quit, help="Leave. Everything is kept; Ctrl+D does it too."),

@@ -18,6 +18,8 @@ from llama_chat.errors import UsageError
 if TYPE_CHECKING:
     from llama_chat.engine.vocabulary.tokenizer import Tokenizer
 
+PIPED = "-"
+"""Instead of a file."""
 _NO_TEXT = re.compile("[\ud800-\udfff]")
 """Halves of surrogate pairs: as such Python hands on the bytes that are not UTF-8."""
 
@@ -28,10 +30,20 @@ _NO_TEXT = re.compile("[\ud800-\udfff]")
 Examples:
   llama-chat tokens "the answer to life"
   llama-chat tokens --table < notes.txt
+  llama-chat tokens --score notes.txt
+  llama-chat tokens "The capital of France is Paris." --score
   llama-chat tokens --sample 12 --seed 7 --model ~/Meta-Llama-3-8B-Instruct""",
 )
 @click.argument("text", required=False)
 @click.option("--table", "as_table", is_flag=True, help="One line a token: its id, bytes and text.")
+@click.option(
+    "--score",
+    "score_file",
+    is_flag=False,
+    flag_value=PIPED,
+    metavar="[FILE]",
+    help="How likely FILE is to the model, or TEXT, or what is piped in (-): each token, and the perplexity.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
 @click.option(
     "--sample",
@@ -43,7 +55,13 @@ Examples:
 @model_options
 @click.pass_context
 def tokens(
-    ctx: click.Context, text: str | None, as_table: bool, as_json: bool, sample: int | None, seed: int | None
+    ctx: click.Context,
+    text: str | None,
+    as_table: bool,
+    score_file: str | None,
+    as_json: bool,
+    sample: int | None,
+    seed: int | None,
 ) -> None:
     """Show TEXT, or what is piped in, as the tokens that the model sees.
 
@@ -52,8 +70,13 @@ def tokens(
     """
     if sample is not None and text is not None:
         raise UsageError("--sample and TEXT exclude each other.", hint="Give one of them.")
+    if sample is not None and score_file is not None:
+        raise UsageError("--sample and --score exclude each other.", hint="Give one of them.")
     if sample is None and seed is not None:
         raise UsageError("--seed belongs to --sample.", hint="Leave it out, or add --sample N.")
+    if score_file is not None:
+        _score(ctx.ensure_object(RunOptions), score_file, text, as_json=as_json)
+        return
     if sample is None:
         text = _read_text(text)
     tokenizer = _tokenizer(ctx.ensure_object(RunOptions))
@@ -62,6 +85,23 @@ def tokens(
     else:
         assert text is not None
         _show_text(tokenizer, text, as_table=as_table, as_json=as_json)
+
+
+def _score(options: RunOptions, score_file: str, text: str | None, *, as_json: bool) -> None:
+    """Score the text: the argument's, the file's, or the piped one.
+
+    Raises:
+        UsageError: there is none, or two.
+    """
+    from llama_chat.cli.score import ScoreRequest, read_score_file, show_score
+
+    if text is not None and score_file != PIPED:
+        raise UsageError("--score has a FILE, and there is a TEXT too.", hint="Give one of them.")
+    if text is None:
+        text = read_score_file(score_file).decode("utf-8", "surrogateescape")
+    loaded, paths = options.load()
+    say_notices(loaded.notices)
+    show_score(ScoreRequest(_told_text(text), as_json), loaded.settings, paths)
 
 
 def _read_text(given: str | None) -> str:
@@ -74,7 +114,11 @@ def _read_text(given: str | None) -> str:
         raise UsageError("There is no text.", hint='Give one: llama-chat tokens "some words"')
     if given is None and isinstance(sys.stdin, io.TextIOWrapper):
         sys.stdin.reconfigure(errors="surrogateescape")  # as arguments are read
-    text = sys.stdin.read() if given is None else given
+    return _told_text(sys.stdin.read() if given is None else given)
+
+
+def _told_text(text: str) -> str:
+    """The text; stderr hears how much of it is none."""
     if lost := len(_NO_TEXT.findall(text)):
         from llama_chat.cli.tables import count_text
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from llama_chat.alteration import UNALTERED, Alteration, parse_alteration
 from llama_chat.cli.options import RunOptions, model_options
 from llama_chat.cli.talk import say, say_notices
 from llama_chat.errors import ModelError, UsageError
@@ -38,6 +39,7 @@ class WalkRequest:
     svg: str | None
     html: str | None
     force: bool
+    alteration: Alteration = UNALTERED
 
 
 @click.command(
@@ -47,7 +49,8 @@ Examples:
   llama-chat walk "The capital of France is"
   llama-chat walk "The capital of France is" --step softmax --layer 14 --head 9
   llama-chat walk "The capital of France is" --step lens --svg lens.svg
-  llama-chat walk "The capital of France is" --html walk.html""",
+  llama-chat walk "The capital of France is" --html walk.html
+  llama-chat walk "The capital of France is" --step distribution --without L3""",
 )
 @click.argument("text", required=False)
 @click.option(
@@ -61,6 +64,20 @@ Examples:
     "--layer", type=click.IntRange(1), metavar="N", help="Of the steps inside a layer (default: 1)."
 )
 @click.option("--head", type=click.IntRange(1), metavar="N", help="Of the steps inside a head (default: 1).")
+@click.option(
+    "--without",
+    "without",
+    multiple=True,
+    metavar="L3.H4",
+    help="Switch a head (L3.H4) or a layer (L3) off; the distribution is shown with and without. Repeatable.",
+)
+@click.option(
+    "--alter",
+    "alter",
+    multiple=True,
+    metavar="L3.H4×0.5",
+    help="The same with a factor for what the head or the layer gives; L7*2 doubles it. Repeatable.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object with the numbers.")
 @click.option(
     "--svg", type=click.Path(allow_dash=True), metavar="FILE", help="Write a picture of the --step instead."
@@ -80,6 +97,8 @@ def walk(
     step_name: str | None,
     layer: int | None,
     head: int | None,
+    without: tuple[str, ...],
+    alter: tuple[str, ...],
     as_json: bool,
     svg: str | None,
     html: str | None,
@@ -97,8 +116,9 @@ def walk(
         raise UsageError("--force belongs to --svg and --html.", hint="Leave it out.")
     loaded, paths = options.load()
     say_notices(loaded.notices)
+    alteration = parse_alteration(" ".join((*(f"{place} off" for place in without), *alter)))
     request = WalkRequest(
-        _read_text(text), step_name, (layer or 1) - 1, (head or 1) - 1, as_json, svg, html, force
+        _read_text(text), step_name, (layer or 1) - 1, (head or 1) - 1, as_json, svg, html, force, alteration
     )
     _check_files(request)
     from llama_chat.cli.answer import cancel_on_interrupt
@@ -180,6 +200,7 @@ def _check_model(request: WalkRequest, settings: Settings, model: ModelFile) -> 
     from llama_chat.walk.checks import check_ids, check_layer_and_head, ids_of
 
     check_layer_and_head(model.config, request.layer, request.head)
+    request.alteration.check(model.config.n_layers, model.config.n_heads)
     check_ids(ids_of(model.tokenizer, request.text), model.config, settings.model.context)
 
 
@@ -187,17 +208,19 @@ def _show(request: WalkRequest, engine: LocalEngine, cancel: threading.Event) ->
     """Print or write what was asked for."""
     from llama_chat.walk.walk import Walk
 
-    made = Walk(engine, request.text, cancel)
+    made = Walk(engine, request.text, cancel, alteration=request.alteration)
     names = [request.step] if request.step else [step.name for step in STEPS]
     if request.svg or request.html:
         _write_pictures(request, made, [made.step(name, request.layer, request.head) for name in names])
     elif request.as_json:
-        from llama_chat.drawing.data import facts_data, steps_data
+        from llama_chat.drawing.data import comparison_data, facts_data, steps_data
 
         views = [made.step(name, request.layer, request.head) for name in names]
         data = facts_data(made.facts, made.difference()) | {
             "steps": steps_data(views, is_whole=request.step is not None)
         }
+        if (found := made.comparison()) is not None:
+            data["comparison"] = comparison_data(found)
         click.echo(json.dumps(data, ensure_ascii=False))
     else:
         _print_steps(request, made, names)

@@ -30,6 +30,8 @@ def facts_lines(facts: WalkFacts, painter: Painter, width: int | None) -> Iterat
     count = len(facts.token_ids)
     head = f"{facts.model}, {facts.dtype} on {facts.device}: {count:,} token{'s' if count > 1 else ''}"
     yield from map(painter.bold, wrapped(head, width))
+    if facts.altered:
+        yield from map(painter.bold, wrapped(f"The model is altered: {facts.altered}", width))
     sizes = [f"{letter} {size:,} {LETTERS[letter]}" for letter, size in facts.sizes]
     yield from map(painter.dim, _packed(sizes, width))
 

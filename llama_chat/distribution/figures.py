@@ -65,6 +65,14 @@ def perplexity(logprobs: Sequence[float]) -> float:
     return math.exp(-math.fsum(logprobs) / len(logprobs)) if logprobs else math.nan
 
 
+def bits_per_byte(logprobs: Sequence[float], nbytes: int) -> float:
+    """The surprise of all tokens by the bytes that they are: it compares models with different tokens.
+
+    NaN for none.
+    """
+    return surprise_bits(math.fsum(logprobs)) / nbytes if logprobs and nbytes else math.nan
+
+
 def distinct_n(token_ids: Sequence[int], n: int) -> float:
     """The share of different n-grams among all: 1 where nothing is said twice, near 0 in a loop.
 

@@ -40,12 +40,12 @@ class Canvas:
         return ["".join(map(chr, row)) for row in self._cells]
 
 
-def arrow_lines(arrow: Arrow) -> list[str]:
+def arrow_lines(arrow: Arrow, cells: int = ARROW_CELLS, rows: int = ARROW_ROWS) -> list[str]:
     """A picture of the turn, counter-clockwise: where the pair pointed (dotted) and points now (with a head).
 
     Both have the same length, as RoPE leaves it, which is that of the picture.
     """
-    canvas = Canvas(ARROW_CELLS, ARROW_ROWS)
+    canvas = Canvas(cells, rows)
     middle = ((canvas.width - 1) / 2, (canvas.height - 1) / 2)
     radius = min(middle)
     before, after = direction(arrow.before), direction(arrow.after)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
-from llama_chat.drawing.views import LETTERS, Axis, Difference, Grid, StepView, WalkFacts
+from llama_chat.drawing.views import LETTERS, Axis, Comparison, Difference, Grid, StepView, WalkFacts
 
 MOST_VALUES = 100_000
 """Of one grid among others; a step alone has all of them."""
@@ -24,6 +24,11 @@ def facts_data(facts: WalkFacts, difference: Difference) -> dict[str, Any]:
         "sizes": {letter: {"name": LETTERS[letter], "size": size} for letter, size in facts.sizes},
         "difference_to_running_path": asdict(difference),
     }
+
+
+def comparison_data(comparison: Comparison) -> dict[str, Any]:
+    """What an alteration does to the next token; layers and heads count from 1 in its signature."""
+    return asdict(comparison)
 
 
 def steps_data(views: Iterable[StepView], *, is_whole: bool) -> list[dict[str, Any]]:

@@ -27,7 +27,7 @@ th { color: #57606a; font-weight: normal; } svg { max-width: 100%; height: auto;
 
 def walk_html(views: Sequence[StepView], facts: WalkFacts) -> str:
     """The page of all the steps."""
-    title = f"A walk through {facts.model}"
+    title = f"A walk through {facts.model}{f', altered: {facts.altered}' if facts.altered else ''}"
     sizes = " · ".join(f"{letter} {size:,} {LETTERS[letter]}" for letter, size in facts.sizes)
     tokens = "".join(f"<span>{escape(label)}</span>" for label in facts.labels)
     return (

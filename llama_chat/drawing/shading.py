@@ -90,10 +90,11 @@ def pooled(grid: Grid, rows: int, columns: int) -> Grid:
     values = array("f")
     for start, stop in row_bins:
         lines = [grid.row(n) for n in range(start, stop)]
-        values.extend(_strongest([line[a:b] for line in lines]) for a, b in column_bins)
+        values.extend(strongest([line[a:b] for line in lines]) for a, b in column_bins)
     return replace(
         grid,
         values=values,
+        coarser=(),
         full=grid.full if grid.kind == "share" else _usual_size(values, len(column_bins)) or grid.full,
         rows=_pooled_axis(grid.rows, row_bins),
         columns=_pooled_axis(grid.columns, column_bins),
@@ -115,7 +116,7 @@ def bins(size: int, most: int) -> list[tuple[int, int]]:
     return [(at, min(at + width, size)) for at in range(0, size, width)]
 
 
-def _strongest(parts: Sequence[array[float]]) -> float:
+def strongest(parts: Sequence[array[float]]) -> float:
     """The number that is furthest from zero; -inf only where there is nothing else."""
     high, low = max(map(max, parts)), min(map(min, parts))
     if low == -math.inf:

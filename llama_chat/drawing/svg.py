@@ -34,7 +34,8 @@ def step_svg(view: StepView, facts: WalkFacts) -> str:
     """The whole picture of a step: title, words, shapes, and what there is to see."""
     page = Page()
     page.line(step_title(view, facts), font_size=16, weight="bold")
-    page.line(f"{facts.model}, {facts.dtype} on {facts.device}", fill=FAINT)
+    altered = f", altered: {facts.altered}" if facts.altered else ""
+    page.line(f"{facts.model}, {facts.dtype} on {facts.device}{altered}", fill=FAINT)
     page.line(view.step.formula, fill=ACCENT)
     letters = int(ROOM / LETTER)
     for line in wrapped("   ".join(f"{shape.name} {shape.text}" for shape in view.shapes), letters):

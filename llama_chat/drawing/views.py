@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import Callable, Sequence
 
+    from llama_chat.alteration import Alteration
     from llama_chat.events import Engine
 
 Cell: TypeAlias = str | int | float
@@ -93,6 +94,8 @@ class Grid:
     least: float
     most: float
     """The range; what is cut does not count."""
+    coarser: tuple[Grid, ...] = ()
+    """Of a large one: the strongest of each 2 x 2 numbers, then of each 4 x 4, and so on."""
 
     def value(self, row: int, column: int) -> float:
         """One number."""
@@ -179,6 +182,37 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True)
+class ComparedToken:
+    """A next token as the model is, and with heads or layers altered."""
+
+    token_id: int
+    label: str
+    before: float
+    """Its share as the model is."""
+    after: float
+    rank_before: int
+    """From 1."""
+    rank_after: int
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What an alteration does to the next token."""
+
+    alteration: str
+    """Its signature: `L3.H4×0`."""
+    words: str
+    """`layer 3 head 4 off`."""
+    kl_bits: float
+    """Of the altered distribution from the one as it is."""
+    likeliest: tuple[ComparedToken, ...]
+    """Of both, in the order that they have as the model is."""
+    risen: tuple[ComparedToken, ...]
+    """Whose share rose most, the most first."""
+    fallen: tuple[ComparedToken, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class WalkFacts:
     """What all the steps have in common."""
 
@@ -190,6 +224,8 @@ class WalkFacts:
     """Of the tokens, safe and in one line each."""
     sizes: tuple[tuple[str, int], ...]
     """By letter, as `LETTERS` has them."""
+    altered: str = ""
+    """Which heads and layers are off or scaled, in words; empty: none."""
 
     def size(self, letter: str) -> int:
         """The length of the axis."""
@@ -222,8 +258,25 @@ class Walker(Protocol):
         """One step; layer and head count from 0 and are passed over where the step has none."""
         ...
 
+    def until(self, position: int) -> Walker:
+        """The walk of the text up to that token, it included; what it has in common is not computed again."""
+        ...
+
     def difference(self) -> Difference:
         """How far the single steps are from the path of chats, which is run once for it."""
+        ...
+
+    @property
+    def alteration(self) -> Alteration:
+        """With which heads and layers off or scaled it is taken."""
+        ...
+
+    def altered(self, alteration: Alteration) -> Walker:
+        """The same walk with these; what comes before the first of them is not computed again."""
+        ...
+
+    def comparison(self) -> Comparison | None:
+        """What the alteration does to the next token; None where there is none."""
         ...
 
     def heads_looking_at(self, target: int, at: int = -1, count: int = 5) -> tuple[Look, ...]:

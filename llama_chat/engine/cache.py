@@ -75,12 +75,13 @@ class KVCache:
         return self._length
 
     def fork(self) -> KVCache:
-        """A copy that can go another way; costs one copy of the memory."""
+        """A copy that can go another way; costs one copy of the memory that is filled, in whole steps."""
         other = object.__new__(KVCache)
         other.limit = self.limit
         other._length = self._length
-        other.keys = [store.clone() for store in self.keys]
-        other.values = [store.clone() for store in self.values]
+        used = cache_capacity(self._length)
+        other.keys = [store[:, :used].clone() for store in self.keys]
+        other.values = [store[:, :used].clone() for store in self.values]
         return other
 
 

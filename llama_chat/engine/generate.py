@@ -11,14 +11,19 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from llama_chat.engine.alterable_engine import AlterableEngine
+from llama_chat.engine.altering import altered_by
 from llama_chat.engine.device_sampler import DeviceSampler
 from llama_chat.engine.devices import is_out_of_memory
+from llama_chat.engine.holding import Drawn, Holding
 from llama_chat.engine.live_cache import LiveCache, wanted_shapes
 from llama_chat.engine.network import Network
 from llama_chat.engine.sampler import Choice, choose, describe_given
+from llama_chat.engine.scoring import ScoringEngine
 from llama_chat.engine.vocabulary.tokenizer import Detokenizer, Tokenizer
 from llama_chat.errors import LlamaChatError, ModelError, PromptError
 from llama_chat.events import (
+    ChosenBy,
     ComputePlan,
     Event,
     Failed,
@@ -37,13 +42,16 @@ from llama_chat.events import (
     digest_of,
 )
 from llama_chat.giving_way import GivesWay
+from llama_chat.steering import Steering
+from llama_chat.sweep.asking import SweepEvent
+from llama_chat.sweep.columns import SweepColumn
 from llama_chat.turn import prompt_too_long
 
 GIVEN_CHUNK = 64
 """Ids of one forward that gives the logits of all: of 128,256 each, 33 MB."""
 
 
-class LocalEngine:
+class LocalEngine(AlterableEngine, ScoringEngine):
     """An `Engine` of a network and a tokenizer. Belongs to the thread that made it."""
 
     def __init__(self, network: Network, tokenizer: Tokenizer, info: ModelInfo) -> None:
@@ -61,6 +69,18 @@ class LocalEngine:
     def count_tokens(self, pieces: Sequence[Piece]) -> int:
         """How many ids the pieces become."""
         return len(self.tokenizer.encode_pieces(pieces))
+
+    def encode(self, pieces: Sequence[Piece]) -> list[int]:
+        """The ids that the pieces become."""
+        return self.tokenizer.encode_pieces(pieces)
+
+    def pieces(self) -> Sequence[bytes]:
+        """The bytes of every token by its id, of control tokens their text."""
+        return self.tokenizer.vocabulary.pieces
+
+    def texts_of(self, token_ids: Sequence[int]) -> list[str]:
+        """What becomes readable by each token of a reply."""
+        return list(map(self.tokenizer.decoder().feed, token_ids))
 
     def give_way_at(self, gate: Callable[[], None]) -> None:
         """Call the gate before every layer, where the network has such a place."""
@@ -81,6 +101,7 @@ class LocalEngine:
         forced_ids: Sequence[int] = (),
         plan: Sequence[Forward] = (),
         given: str = "",
+        steering: Steering | None = None,
         cancel: threading.Event | None = None,
     ) -> Iterator[Event]:
         """Prefill what is not in the cache yet, then choose tokens until an end.
@@ -94,9 +115,11 @@ class LocalEngine:
         where it cannot be followed on, it is as if it ended there.
 
         What is `given` is tokenised by itself, as the beginning of a reply. All of it is in the cache before
-        the first of its tokens is given out.
+        the first of its tokens is given out. What the user types while the reply is held goes token by token.
         """
-        reply = _Reply(self, sampling, seed, cancel or threading.Event(), index=len(forced_ids))
+        flag = cancel or threading.Event()
+        holding = Holding(steering or Steering(), sampling, flag, self._encode_typed)
+        reply = _Reply(self, sampling, seed, flag, holding, index=len(forced_ids))
         try:
             ids = self.tokenizer.encode_pieces(pieces)
             self._check_forced(forced_ids)
@@ -112,6 +135,17 @@ class LocalEngine:
                 raise
             self.live = LiveCache(self.network)
             yield Failed(_out_of_memory(error, self.info))
+
+    def sweep(
+        self, pieces: Sequence[Piece], columns: Sequence[SweepColumn], cancel: threading.Event
+    ) -> Iterator[SweepEvent]:
+        """Several replies to one prompt, side by side, as `llama_chat.sweep.asking.Sweeps` has it."""
+        from llama_chat.engine.sweep import sweep
+
+        return sweep(self, pieces, columns, cancel)
+
+    def _encode_typed(self, text: str, is_first: bool) -> list[int]:
+        return self.tokenizer.encode(text, is_first=is_first)
 
     def _check_forced(self, forced_ids: Sequence[int]) -> None:
         vocab_size = self.info.vocab_size
@@ -141,6 +175,7 @@ class _Reply:
     sampling: LiveSampling
     seed: int
     cancel: threading.Event
+    holding: Holding
     index: int
     """Of the next token in the reply."""
     prompt_tokens: int = 0
@@ -183,7 +218,7 @@ class _Reply:
         yield Prefilled(prompt_tokens, self.reused_tokens, self.prefill_s, self.plan(), text)
         for choice in given:
             text = detokenizer.feed(choice.token_id)
-            yield replace(self.token(choice, text, 0.0, self.sampling.current), chosen_by="user")
+            yield self.token(choice, text, 0.0, self.sampling.current, "user")
             self.index += 1
         self.first_new = self.index if given else 0
         yield from self.decode(logits_V, detokenizer)
@@ -219,23 +254,43 @@ class _Reply:
         last = time.perf_counter()
         while (reason := self.reason_to_stop(len(live.ids), context_length)) is None:
             snapshot = self.sampling.current
-            with torch.inference_mode():
-                choice = self.choose(logits_V, snapshot)
+            drawn = Drawn(self.choose(logits_V, snapshot), snapshot)
             now = time.perf_counter()
-            if choice.token_id in end_ids:
-                reason, end = "end", self.token(choice, "", now - last, snapshot)
+            seconds = now - last
+            if self.holding.is_wanted:
+                drawn = yield from self.hold(logits_V, drawn)
+                now = time.perf_counter()  # for how long the user thought is not the time of any token
+                if self.cancel.is_set():
+                    reason = "stopped"
+                    break
+            token_id = drawn.choice.token_id
+            if token_id in end_ids:
+                reason, end = "end", self.token(drawn.choice, "", seconds, drawn.sampling, drawn.by)
                 break
-            token = self.token(choice, detokenizer.feed(choice.token_id), now - last, snapshot)
+            text = detokenizer.feed(token_id)
+            token = self.token(drawn.choice, text, seconds, drawn.sampling, drawn.by)
             self.count(token)
             last = now
             yield token
             if (reason := self.reason_to_stop(len(live.ids) + 1, context_length)) is not None:
                 break
             with torch.inference_mode():
-                step = live.extend([choice.token_id], "last", "step")
+                step = live.extend([token_id], "last", "step")
             assert step is not None
             logits_V = step
         yield self.finished(reason, detokenizer.flush(), end)
+
+    def hold(self, logits_V: Tensor, drawn: Drawn) -> Generator[Event, None, Drawn]:
+        """What the user takes instead of what is drawn, or lets be taken."""
+
+        def describe(token_id: int, sampling: Sampling) -> Choice:
+            return describe_given(logits_V, sampling, token_id, self.index, self.engine.live.ids)
+
+        return (
+            yield from self.holding.decide(
+                self.index, drawn, lambda sampling: self.choose(logits_V, sampling), describe
+            )
+        )
 
     def reason_to_stop(self, used: int, context_length: int) -> FinishReason | None:
         """Why no further token may be chosen, if so."""
@@ -245,17 +300,20 @@ class _Reply:
             return "length"
         return None
 
+    @torch.inference_mode()
     def choose(self, logits_V: Tensor, snapshot: Sampling) -> Choice:
         pick = choose if logits_V.device.type == "cpu" else self.engine.device_sampler.choose
         return pick(logits_V, snapshot, seed=self.seed, index=self.index, seen_ids=self.engine.live.ids)
 
-    def token(self, choice: Choice, text: str, seconds: float, snapshot: Sampling) -> Token:
+    def token(
+        self, choice: Choice, text: str, seconds: float, snapshot: Sampling, by: ChosenBy = "sampler"
+    ) -> Token:
         return Token(
             index=self.index,
             token_id=choice.token_id,
             piece=self.engine.tokenizer.piece(choice.token_id),
             text=text,
-            chosen_by="sampler",
+            chosen_by=by,
             logprob=choice.logprob,
             rank=choice.rank,
             candidates=choice.candidates,
@@ -279,9 +337,11 @@ class _Reply:
             info.torch,
             machine=info.machine,
             prompt_digest=self.prompt_digest,
+            alteration=altered_by(self.engine.network),
         )
 
     def finished(self, reason: FinishReason, text: str = "", end: Token | None = None) -> Finished:
         context_length = self.engine.info.context_length
         usage = Usage(self.prompt_tokens, self.reused_tokens, self.new_tokens, context_length)
-        return Finished(reason, usage, Timings(self.prefill_s, self.decode_s), self.plan(), text, end)
+        plan = replace(self.plan(), ended_by=end.chosen_by) if end is not None else self.plan()
+        return Finished(reason, usage, Timings(self.prefill_s, self.decode_s), plan, text, end)

@@ -8,6 +8,7 @@ from itertools import takewhile
 from torch import Tensor
 
 from llama_chat.compute_plan import LONGEST_FORWARD, Shape, length_of, shapes_of, usable_forwards
+from llama_chat.engine.altering import altered_by
 from llama_chat.engine.network import LogitsWanted, Network
 from llama_chat.events import Forward
 
@@ -29,13 +30,18 @@ class LiveCache:
         self.cache = network.new_cache()
         self.ids: list[int] = []
         self.forwards: list[Forward] = []
+        self.altered_by = altered_by(network)
+        """Under which alteration of the network all of it was computed."""
 
     def reuse(self, ids: Sequence[int], shapes: Sequence[Shape | None] = ()) -> int:
         """How many of the ids are kept from before, after dropping what differs.
 
         At least the last id is always left to compute, since its logits are wanted; and all of a forward,
-        where only a part of it is there.
+        where only a part of it is there. Nothing is kept from another alteration of the network.
         """
+        if self.altered_by != altered_by(self.network):
+            self.rewind(0)
+            self.altered_by = altered_by(self.network)
         common = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(self.ids, ids, strict=False)))
         length = min(common, len(ids) - 1, self._agreeing(shapes))
         while (kept := self.rewind(_start_of_forward(shapes, length))) != length:
@@ -62,6 +68,7 @@ class LiveCache:
 
     def extend(self, ids: Sequence[int], logits: LogitsWanted, kind: str) -> Tensor | None:
         """The network's logits for the ids, which are appended; all of them, or none when it fails."""
+        assert self.altered_by == altered_by(self.network), "keys of another alteration"
         try:
             out = self.network.forward(ids, self.cache, logits)
         except BaseException:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from llama_chat.distribution.names import vocabulary_digest
 from llama_chat.engine.choose import EngineChoice, choose_engine, read_model
 from llama_chat.engine.config import check_context
 from llama_chat.engine.devices import (
@@ -253,6 +254,7 @@ def _model_info(
 ) -> ModelInfo:
     tokenizer = model.tokenizer
     vocabulary = tokenizer.vocabulary
+    special_ids = tuple(sorted({*vocabulary.special_ids.values(), *vocabulary.hidden_ids}))
     source = model.checkpoint if isinstance(model, ModelFile) else model
     return ModelInfo(
         name=model.name,
@@ -278,4 +280,6 @@ def _model_info(
         longest_context=model.config.context_length if isinstance(model, ModelFile) else 0,
         notices=(*model.notices, *notices),
         end_ids=tuple(sorted(vocabulary.end_ids)),
+        special_ids=special_ids,
+        vocabulary_digest=vocabulary_digest(vocabulary.pieces, special_ids),
     )

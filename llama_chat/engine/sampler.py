@@ -76,24 +76,38 @@ def choose(
 
 
 def describe_given(
-    logits_V: Tensor, sampling: Sampling, token_id: int, index: int, seen_ids: Sequence[int]
+    logits_V: Tensor,
+    sampling: Sampling,
+    token_id: int,
+    index: int,
+    seen_ids: Sequence[int],
+    *,
+    of: str = "reply",
 ) -> Choice:
     """A token that the user chose, and its place among what the model would have chosen.
+
+    Args:
+        logits_V: as `choose` has it, like all but the last.
+        sampling: its repetition penalty counts.
+        token_id: that was chosen.
+        index: of the token.
+        seen_ids: before it.
+        of: what it is a token of, for errors.
 
     Raises:
         ModelError: as `choose` has it.
     """
     raw_V: Floats = logits_V.detach().float().cpu().numpy()
     penalised_V = penalise(raw_V, seen_ids, sampling.repetition_penalty)
-    check_best(float(penalised_V.max()), index)
+    check_best(float(penalised_V.max()), index, of)
     return describe(raw_V, penalised_V, likeliest(penalised_V, CANDIDATE_COUNT), token_id)
 
 
-def check_best(best: float, index: int) -> None:
+def check_best(best: float, index: int, of: str = "reply") -> None:
     """Raises `ModelError` where the largest logit of the token `index` of a reply is no number."""
     if not math.isfinite(best):
         raise ModelError(
-            f"The model gave {_name_of(best)} as the logit of token {index} of the reply",
+            f"The model gave {_name_of(best)} as the logit of token {index} of the {of}",
             hint="Its weights may be damaged, or the precision too low for it: try --dtype f32.",
         )
 

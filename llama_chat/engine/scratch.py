@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 
+from llama_chat.alteration import UNALTERED, Alteration
+from llama_chat.engine.altering import put_in
 from llama_chat.engine.cache import KVCache
 from llama_chat.engine.config import LlamaConfig
 from llama_chat.engine.devices import device_label
@@ -24,6 +27,10 @@ class ScratchNetwork:
         self.llama = llama
         self.precision = precision
         self._info = info
+        self.alteration = UNALTERED
+        self.altered_by = ""
+        """Signature of the alteration: what was computed under one is of no use under another."""
+        self._take_out: Callable[[], None] = lambda: None
 
     @property
     def info(self) -> NetworkInfo:
@@ -58,6 +65,29 @@ class ScratchNetwork:
         """Call the gate before every layer, where the processor computes them."""
         if self.precision.device.type == "cpu":
             self.llama.before_layer = gate
+
+    def alter(self, alteration: Alteration) -> None:
+        """Run like this from the next forward on.
+
+        Raises:
+            UsageError: there is no such layer or head; it runs as before.
+        """
+        take_out = put_in(self.llama, alteration)
+        self._take_out()
+        self._take_out, self.alteration, self.altered_by = take_out, alteration, alteration.signature
+
+    @contextmanager
+    def altered(self, alteration: Alteration) -> Iterator[None]:
+        """Work on caches of its own during which the network runs like this."""
+        before = self.alteration
+        if alteration == before:
+            yield
+            return
+        self.alter(alteration)
+        try:
+            yield
+        finally:
+            self.alter(before)
 
     def close(self) -> None:
         """Free the weights."""

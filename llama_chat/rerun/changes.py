@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from llama_chat.events import ComputePlan, ModelInfo
 from llama_chat.sessions import ModelRecord
 
+NOT_ALTERED = "nowhere"
+
 
 @dataclass(frozen=True, slots=True)
 class Change:
@@ -60,6 +62,7 @@ def _plan_changes(recorded: ComputePlan, info: ModelInfo, now: ComputePlan | Non
     if now is not None:
         yield from _differing("machine", recorded.machine, now.machine)
         yield from _differing("decode step", recorded.step, now.step)
+        yield from _differing("altered", recorded.alteration or NOT_ALTERED, now.alteration or NOT_ALTERED)
 
 
 def _differing(what: str, recorded: str, now: str) -> Iterator[Change]:

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field, replace
 
+from llama_chat.alteration import altered_as_begun
 from llama_chat.errors import LlamaChatError
 from llama_chat.events import (
     ComputePlan,
@@ -122,8 +123,9 @@ class _Judge:
     def _judge_all(self) -> None:
         pieces = self.recorded.prompt(self.engine.info)
         place = self._next_judged(0)
-        while place < self.recorded.places and not self.is_stopped:
-            place = self._next_judged(self._judge_from(pieces, place))
+        with altered_as_begun(self.engine, self.recorded.alteration):
+            while place < self.recorded.places and not self.is_stopped:
+                place = self._next_judged(self._judge_from(pieces, place))
 
     def _next_judged(self, place: int) -> int:
         """The first choice from this place on that was the sampler's."""

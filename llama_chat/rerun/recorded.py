@@ -49,9 +49,15 @@ class RecordedReply:
         return self.reply.plan.forwards if self.reply.plan is not None else ()
 
     @property
+    def alteration(self) -> str | None:
+        """Signature of what was altered in the model; None where that is not known."""
+        return self.reply.plan.alteration if self.reply.plan is not None else None
+
+    @property
     def ends_itself(self) -> bool:
-        """Whether the model chose its end: that is judged as a token is."""
-        return self.reply.finish_reason == "end"
+        """Whether the model chose its end: that is judged as a token is; an end of the user's is not."""
+        is_by_user = self.reply.plan is not None and self.reply.plan.ended_by == "user"
+        return self.reply.finish_reason == "end" and not is_by_user
 
     @property
     def places(self) -> int:

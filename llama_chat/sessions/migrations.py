@@ -118,10 +118,25 @@ def _stages_of_deletion(connection: sqlite3.Connection) -> None:
     connection.execute("ALTER TABLE deletions ADD COLUMN stage INTEGER NOT NULL DEFAULT 0")
 
 
+def _vocabularies(connection: sqlite3.Connection) -> None:
+    """The tokens of the models by the digest that names them; see `vocabularies`."""
+    for statement in _VOCABULARIES:
+        connection.execute(statement)
+
+
+_VOCABULARIES = (
+    "ALTER TABLE models ADD COLUMN vocabulary TEXT NOT NULL DEFAULT ''",
+    # token_count tells its rows from those of token_archives, should only the pages be left of the file.
+    """CREATE TABLE vocabularies (
+        digest TEXT PRIMARY KEY, token_count INTEGER NOT NULL, packed BLOB NOT NULL)""",
+)
+
+
 MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     _first_tables,
     _search_and_deletion,
     _stages_of_deletion,
+    _vocabularies,
 )
 """`MIGRATIONS[n]` takes version n to n + 1."""
 

@@ -53,6 +53,8 @@ class ModelRecord:
     """Jinja source; empty for a model that was talked to raw."""
     path: str = ""
     """Where it lay; empty where an older llama-chat wrote it."""
+    vocabulary: str = ""
+    """Digest of its tokens (`distribution.names.vocabulary_digest`); empty likewise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +221,9 @@ def _readable_role(role: str, reply: Reply | None) -> Role:
     except ValueError:
         return Role.USER if reply is None else Role.ASSISTANT
 
+
+MODEL_COLUMNS = ", ".join(f"d.{field.name}" for field in fields(ModelRecord))
+"""For a SELECT over `models d`; `ModelRecord(*row)` takes such a row."""
 
 SESSION_COLUMNS = "id, title, created_at, updated_at, model, date, message_count, deleted_at"
 """For a SELECT over `sessions`; `SessionInfo(*row)` takes such a row."""

@@ -32,6 +32,7 @@ from llama_chat.sessions.recovery_journal import (
     forget_attempts,
     replace_by,
 )
+from llama_chat.sessions.vocabularies import check_vocabulary
 
 Row = tuple[Any, ...]
 MOST_DAMAGES = 10_000
@@ -252,6 +253,10 @@ def _check_archive(values: dict[str, Any]) -> None:
     unpack_archive(values["packed"], [(0, sampling_from("{}"))], with_candidates=False)
 
 
+def _check_vocabulary(values: dict[str, Any]) -> None:
+    check_vocabulary(values["digest"], values["packed"])
+
+
 _TABLES: dict[str, Callable[[dict[str, Any]], None]] = {
     "deletions": _check_deletion,  # first: what it names is left out of all the others
     "models": _check_model,
@@ -261,6 +266,7 @@ _TABLES: dict[str, Callable[[dict[str, Any]], None]] = {
     "sampling_changes": _check_change,
     "tokens": _check_token,
     "token_archives": _check_archive,
+    "vocabularies": _check_vocabulary,
 }
 
 
@@ -269,7 +275,7 @@ _WITHOUT_ROWID = {"deletions": ("session_id",), "sampling_changes": ("message_id
 _KEYS = {
     **{"models": ("id",), "sessions": ("id",), "messages": ("id",), "replies": ("message_id",)},
     **{"sampling_changes": ("message_id", "place"), "tokens": ("message_id", "place")},
-    "token_archives": ("message_id",),
+    **{"token_archives": ("message_id",), "vocabularies": ("digest",)},
 }
 _SESSION_COLUMNS = {"sessions": "id", "messages": "session_id"}
 """Which column names the session; what hangs on a message goes with it."""

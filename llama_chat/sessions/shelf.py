@@ -5,16 +5,25 @@ from __future__ import annotations
 import sqlite3
 import time
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from llama_chat.conversation import new_id
 from llama_chat.errors import StoreError
 from llama_chat.events import ModelInfo
 from llama_chat.sessions import deleting, holding
 from llama_chat.sessions.database import Database, storable, storable_time
-from llama_chat.sessions.records import LONGEST_TITLE, SESSION_COLUMNS, ModelRecord, SessionInfo
+from llama_chat.sessions.records import (
+    LONGEST_TITLE,
+    MODEL_COLUMNS,
+    SESSION_COLUMNS,
+    ModelRecord,
+    SessionInfo,
+)
 from llama_chat.sessions.said import find_said
 from llama_chat.sessions.search import SearchHit, find_hits
+
+if TYPE_CHECKING:
+    from llama_chat.distribution.names import TokenNames
 
 _Infos: TypeAlias = list[SessionInfo]  # inside the class `list` is the method
 _Hits: TypeAlias = list[SearchHit]
@@ -22,6 +31,8 @@ _Texts: TypeAlias = list[str]
 _LISTED = "deleted_at IS NULL AND message_count > 0"
 _DELETED = "deleted_at IS NOT NULL AND id NOT IN (SELECT session_id FROM deletions)"
 _TEXTS = ", ".join(["CAST(? AS TEXT)"] * 6)
+_MOST_NAMES = 4
+"""Vocabularies that are kept unpacked, of up to 2 MB each."""
 _WHERE_THEY_ARE = "Ctrl+S in the chat lists them with their ids."
 
 
@@ -34,6 +45,7 @@ class Shelf:
 
     def __init__(self, path: Path) -> None:
         self._database = Database(path)
+        self._names: dict[str, TokenNames] = {}
 
     # --- which there are --------------------------------------------------------------------------
 
@@ -170,9 +182,10 @@ class Shelf:
         values = [storable(text) for text in (*names, info.chat_template or "")]
         with self._database.transaction(full=False) as connection:
             connection.execute(
-                "INSERT INTO models (name, fingerprint, engine, device, dtype, template, path) "
-                f"VALUES ({_TEXTS}, CAST(? AS TEXT)) ON CONFLICT DO UPDATE SET path = excluded.path",
-                (*values, storable(info.path)),
+                "INSERT INTO models (name, fingerprint, engine, device, dtype, template, path, vocabulary) "
+                f"VALUES ({_TEXTS}, CAST(? AS TEXT), ?) ON CONFLICT DO UPDATE SET path = excluded.path, "
+                "vocabulary = coalesce(nullif(excluded.vocabulary, ''), vocabulary)",
+                (*values, storable(info.path), info.vocabulary_digest),
             )
             updated = connection.execute(
                 "UPDATE sessions SET model = CAST(? AS TEXT), model_id = (SELECT id FROM models WHERE "
@@ -185,11 +198,54 @@ class Shelf:
         """What ran in the session last; None where that is not known."""
         with self._database.reading() as connection:
             row = connection.execute(
-                "SELECT m.name, m.fingerprint, m.engine, m.device, m.dtype, m.template, m.path "
-                "FROM sessions s JOIN models m ON m.id = s.model_id WHERE s.id = ?",
+                f"SELECT {MODEL_COLUMNS} FROM sessions s JOIN models d ON d.id = s.model_id WHERE s.id = ?",
                 (session_id,),
             ).fetchone()
         return None if row is None else ModelRecord(*row)
+
+    def model_of_reply(self, message_id: str) -> ModelRecord | None:
+        """What wrote the reply; None where that is not known."""
+        with self._database.reading() as connection:
+            row = connection.execute(
+                f"SELECT {MODEL_COLUMNS} FROM replies r JOIN models d ON d.id = r.model_id "
+                "WHERE r.message_id = ?",
+                (message_id,),
+            ).fetchone()
+        return None if row is None else ModelRecord(*row)
+
+    # --- the tokens of the models -----------------------------------------------------------------
+
+    def has_vocabulary(self, digest: str) -> bool:
+        """Whether the tokens of this vocabulary are known."""
+        from llama_chat.sessions import vocabularies  # not for the first paint
+
+        with self._database.reading() as connection:
+            return vocabularies.has_vocabulary(connection, digest)
+
+    def keep_vocabulary(self, digest: str, token_count: int, packed: bytes) -> None:
+        """Keep the tokens of a model, as `pack_vocabulary` packed them; what is there stays as it is."""
+        from llama_chat.sessions import vocabularies
+
+        with self._database.transaction(full=False) as connection:
+            vocabularies.insert_vocabulary(connection, digest, token_count, packed)
+
+    def vocabulary_of_reply(self, message_id: str) -> TokenNames:
+        """What the tokens of the reply, and those that it was chosen from, are called; empty: not known.
+
+        Without a model: it was kept when the model answered.
+        """
+        from llama_chat.sessions import vocabularies
+
+        with self._database.reading() as connection:
+            digest = vocabularies.digest_of_reply(connection, message_id)
+            names = self._names.get(digest) or vocabularies.load_vocabulary(connection, digest)
+        if len(names):
+            if len(self._names) >= _MOST_NAMES:
+                self._names.clear()
+            self._names[digest] = names
+        return names
+
+    # --- who has one open -------------------------------------------------------------------------
 
     def hold(self, session_id: str) -> bool:
         """Note that this process has the session open; True when another living process has it open too."""

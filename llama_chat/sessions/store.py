@@ -17,7 +17,13 @@ from llama_chat.sessions.archive import pack_archive
 from llama_chat.sessions.database import storable_time
 from llama_chat.sessions.failures import StoreUnavailable, explain_os
 from llama_chat.sessions.lease import build_lease
-from llama_chat.sessions.records import MESSAGE_COLUMNS, ModelRecord, SessionRecord, message_from
+from llama_chat.sessions.records import (
+    MESSAGE_COLUMNS,
+    MODEL_COLUMNS,
+    ModelRecord,
+    SessionRecord,
+    message_from,
+)
 from llama_chat.sessions.shelf import Shelf, no_session, require
 
 _REWRITTEN_AT_END_BYTES = 64_000_000
@@ -273,24 +279,13 @@ class SessionStore(Shelf):
             self._damaged_replies[message_id] = None
         return tokens
 
-    def model_of_reply(self, message_id: str) -> ModelRecord | None:
-        """What wrote the reply; None where that is not known."""
-        with self._database.reading() as connection:
-            row = connection.execute(
-                "SELECT d.name, d.fingerprint, d.engine, d.device, d.dtype, d.template, d.path "
-                "FROM replies r JOIN models d ON d.id = r.model_id WHERE r.message_id = ?",
-                (message_id,),
-            ).fetchone()
-        return None if row is None else ModelRecord(*row)
-
     def record(self, session_id: str) -> SessionRecord:
         """All that is known of the session; the tokens are read when they are asked for."""
         info = self.find(session_id, include_deleted=True)
         conversation = self.load(session_id)
         with self._database.reading() as connection:
             rows = connection.execute(
-                "SELECT r.message_id, d.name, d.fingerprint, d.engine, d.device, d.dtype, d.template, d.path "
-                "FROM replies r JOIN models d ON d.id = r.model_id "
+                f"SELECT r.message_id, {MODEL_COLUMNS} FROM replies r JOIN models d ON d.id = r.model_id "
                 "JOIN messages m ON m.id = r.message_id WHERE m.session_id = ?",
                 (session_id,),
             )

@@ -39,6 +39,8 @@ def notes_of(message: Message, tokens: Sequence[Token] = ()) -> list[str]:
     moves = _moves(reply, tokens)
     temperature = moves.pop("temperature", f"temperature {reply.sampling.temperature:g}")
     notes += [f"seed {reply.seed}", temperature, *moves.values()]
+    if reply.plan is not None and reply.plan.alteration:
+        notes.append(f"model altered: {one_line(reply.plan.alteration)}")
     if reply.finish_reason not in (None, "end"):
         error = f" ({one_line(reply.error)})" if reply.error else ""
         notes.append(f"{reply.finish_reason}{error}")

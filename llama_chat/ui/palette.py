@@ -51,6 +51,8 @@ STYLES = {
     "rule": "$muted 50%",
     "table.line": "$muted 50%",
     "table.head": "bold",
+    "map.arrow": "$text-primary",
+    "map.bar": "$primary",
     "code": "$foreground 90% on $surface",
     "code.label": "italic $muted",
     "code.copy": "$text-primary",
@@ -61,6 +63,12 @@ STYLES = {
     "code.comment": "italic $muted",
     "code.function": "$text-primary",
     "code.type": "$text-secondary",
+    "look.measure": "underline $text-primary",
+    "candidate.before": "$muted",
+    "candidate.after": "$text-primary",
+    "candidate.chosen": "bold $text-accent",
+    "candidate.cut": "$muted",
+    **{f"look.{level}": f"on $accent {8 + 8 * level}%" for level in range(8)},
 }
 
 # The terminal's own colours cannot be mixed: a quarter of one would be all of it.

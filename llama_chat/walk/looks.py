@@ -18,13 +18,13 @@ def looks_from(network: ScratchNetwork, passed: Passed, at: int) -> Tensor:
     """The attention of every head from one position, [L, H, S]."""
     rows: list[Tensor] = []
 
-    def see(place: Place, _layer: int, values_RTS: Tensor) -> None:
+    def see(place: Place, _layer: int, values_R1S: Tensor) -> None:
         if place == "weights":
-            rows.append(values_RTS[:, at].clone())
+            rows.append(values_R1S[:, 0].clone())
 
     n_layers = network.llama.config.n_layers
     for layer in range(n_layers):
-        run_attention(network, passed, layer, see)
+        run_attention(network, passed, layer, see, row=at)
     return torch.cat(rows).view(n_layers, -1, len(passed.streams[0]))
 
 

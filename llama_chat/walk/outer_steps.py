@@ -10,6 +10,12 @@ import math
 import torch
 
 from llama_chat.drawing.views import Axis, Bar, Bars, Cell, StepView, Table
+from llama_chat.walk.comparing import (
+    comparison_bars,
+    comparison_of,
+    comparison_sentence,
+    comparison_table,
+)
 from llama_chat.walk.lens import LENS_TOP, lens_lines
 from llama_chat.walk.plain import grid_of, number, percent, quoted, rms, share_bars
 from llama_chat.walk.scene import Scene
@@ -146,6 +152,14 @@ def distribution_step(scene: Scene) -> StepView:
         "it.",
     )
     labels = [scene.label(i) for i in top.indices.tolist()]
+    if (found := comparison_of(scene)) is not None:
+        return scene.view(
+            "distribution",
+            (comparison_sentence(found), *sentences),
+            [("p", "V", p_V)],
+            bars=(comparison_bars(found),),
+            tables=(comparison_table(found),),
+        )
     bars = Bars("The likeliest next tokens", share_bars(labels, top.values.tolist()))
     return scene.view("distribution", sentences, [("p", "V", p_V)], bars=(bars,))
 

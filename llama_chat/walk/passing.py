@@ -41,6 +41,46 @@ class Passed:
 
 
 @torch.inference_mode()
+def passed_until(network: ScratchNetwork, passed: Passed, position: int) -> Passed:
+    """What would be left of a pass that ended with that position: what comes later changed nothing of it.
+
+    The streams are views of those that are there, and the cache is the same one: whoever runs a layer writes
+    the keys that it reads.
+    """
+    streams = tuple(x_TD[: position + 1] for x_TD in passed.streams)
+    kept: list[Tensor] = []
+    with probing(
+        network.llama, lambda place, _, out: kept.append(out[-1]) if place == "final_norm" else None
+    ):
+        logits_V = network.llama.logits(streams[-1][-1:])[0]
+    _check(streams, logits_V)
+    return Passed(passed.embedding[: position + 1], streams, kept[0], logits_V, passed.cache)
+
+
+@torch.inference_mode()
+def passed_from(network: ScratchNetwork, passed: Passed, layer: int, cancel: threading.Event) -> Passed:
+    """What would be left of a pass in which all before that layer is as it was: the network is altered there.
+
+    Raises:
+        ModelError: what comes out is no number.
+        Interrupted: `cancel` was set.
+    """
+    llama, x_TD = network.llama, passed.streams[layer]
+    rotations_TP, mask_TS = _rows_and_mask(network, passed)
+    streams, kept = [*passed.streams[: layer + 1]], list[Tensor]()
+    with probing(llama, lambda place, _, out: kept.append(out[-1]) if place == "final_norm" else None, ()):
+        for at in range(layer, llama.config.n_layers):
+            if cancel.is_set():
+                raise Interrupted("Stopped")
+            passed.cache.rewind(0)
+            x_TD = _block(network, at)(x_TD, rotations_TP, mask_TS, passed.cache)
+            streams.append(x_TD)
+        logits_V = llama.logits(x_TD[-1:])[0]
+    _check(streams, logits_V)
+    return Passed(passed.embedding, tuple(streams), kept[0], logits_V, passed.cache)
+
+
+@torch.inference_mode()
 def pass_through(
     network: ScratchNetwork,
     ids: Sequence[int],
@@ -97,12 +137,14 @@ def run_layer(network: ScratchNetwork, passed: Passed, layer: int, see: See) -> 
 
 
 @torch.inference_mode()
-def run_attention(network: ScratchNetwork, passed: Passed, layer: int, see: See) -> None:
-    """The same without the feed-forward part."""
+def run_attention(
+    network: ScratchNetwork, passed: Passed, layer: int, see: See, *, row: int | None = None
+) -> None:
+    """The same without the feed-forward part; of all positions, or of one."""
     rotations_TP, mask_TS = _rows_and_mask(network, passed)
     passed.cache.rewind(0)
     block = _block(network, layer)
-    with probing(network.llama, see, layers=(layer,)):
+    with probing(network.llama, see, layers=(layer,), row=row):
         block.attention(block.attention_norm(passed.streams[layer]), rotations_TP, mask_TS, passed.cache)
 
 

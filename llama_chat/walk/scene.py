@@ -8,13 +8,14 @@ from typing import Any
 
 from torch import Tensor
 
+from llama_chat.alteration import UNALTERED, Alteration
 from llama_chat.drawing.views import Axis, Difference, Grid, StepView, WalkFacts
 from llama_chat.engine.config import LlamaConfig
 from llama_chat.engine.scratch import ScratchNetwork
 from llama_chat.engine.vocabulary.tokenizer import Tokenizer
 from llama_chat.walk.layer_parts import LayerParts
 from llama_chat.walk.passing import Passed
-from llama_chat.walk.plain import grid_of, quoted, shape_of, token_label
+from llama_chat.walk.plain import grid_of, joined, quoted, shape_of, token_label
 from llama_chat.walk.steps import numbered_step
 
 TABLE_ROWS = 12
@@ -31,6 +32,9 @@ class Scene:
     passed: Passed
     difference: Callable[[], Difference]
     """Takes another pass the first time."""
+    plain: Passed
+    """As the model is; `passed` itself, where nothing is altered."""
+    alteration: Alteration = UNALTERED
 
     @property
     def config(self) -> LlamaConfig:
@@ -64,6 +68,21 @@ class Scene:
         """A row of `width` numbers for every token."""
         return grid_of(title, self.tokens(), Axis("D", x_TD.shape[-1]), x_TD)
 
+    def _altered_sentence(self, name: str, parts: LayerParts | None) -> str:
+        """Where an alteration acts in the step, if it does."""
+        if parts is None or not self.alteration:
+            return ""
+        layer, head = parts.layer, parts.head
+        if name == "layer" and (scale := self.alteration.layers.get(layer)) is not None:
+            return f"This layer is altered: what it adds to the stream is multiplied by {scale:g}."
+        scales = {at: scale for (of, at), scale in self.alteration.heads.items() if of == layer}
+        if name == "values" and head in scales:
+            return f"This head is altered: the output product gets its out multiplied by {scales[head]:g}."
+        if name in ("heads", "output") and scales:
+            named = joined([f"head {at + 1} × {scale:g}" for at, scale in scales.items()])
+            return f"Altered before the output product: {named}."
+        return ""
+
     def view(
         self,
         name: str,
@@ -79,7 +98,7 @@ class Scene:
             number,
             layer=parts.layer if step.in_layer and parts else None,
             head=parts.head if step.in_head and parts else None,
-            sentences=tuple(sentence for sentence in sentences if sentence),
+            sentences=tuple(filter(None, (*sentences, self._altered_sentence(name, parts)))),
             shapes=tuple(shape_of(name, letters, values) for name, letters, values in shapes),
             **pictures,
         )

@@ -30,10 +30,13 @@ from llama_chat.recorder import Recorder
 from llama_chat.sessions import SessionStore
 from llama_chat.settings import SettingValue
 from llama_chat.shelves.used import FILE_NAME, UsedModels
+from llama_chat.steering import Steering
 from llama_chat.worker import Turn, Worker
 
 if TYPE_CHECKING:
+    from llama_chat.chat.backstage.remembering import Remembering
     from llama_chat.pull import PullProgress
+    from llama_chat.sessions.forking import ForkPoint
     from llama_chat.turn import Prompt
 
 T = TypeVar("T")
@@ -44,8 +47,6 @@ PATIENCE_AT_END = 4
 LEAVING_PATIENCE_S = 0.1
 SLOW_STORE_S = 0.1
 """A store that takes so long to keep a message is not waited for with the next one."""
-TELLING_TOKENS = 16
-"""The speed of a shorter reply says little of the model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +87,11 @@ class Bridge:
         self.store = SessionStore(setup.paths.sessions_file)
         self._kept = KeptWatch(self.store, self._put)
         self.recorder = Recorder(self.store, self._deliver, patience_s=PATIENCE_S)
-        self.worker = Worker(setup.loader, self, self.sampling, pull=setup.pull)
+        self.steering = Steering()
+        self.worker = Worker(setup.loader, self, self.sampling, steering=self.steering, pull=setup.pull)
         self._entered: SavedSession | None = None
         self._reader = OwnThread("reading")
+        self._memory: Remembering | None = None
         self._housekeeping = Housekeeping(self.store, self._put)
         # In line before all else: whoever asks the store from now on gets an answer once it is open.
         self._kept.watched(self.call(self._housekeeping.open), whose=self.store)
@@ -167,9 +170,9 @@ class Bridge:
         """Remember the path; a failure is told as a `NotKept`."""
         self._kept.watched(self.call(saved.choose, leaf_id))
 
-    def copy_tokens(self, saved: SavedSession, message_id: str, copy_id: str) -> None:
-        """Give a copy of a reply the tokens of the reply; a failure is told as a `NotKept`."""
-        self._kept.watched(self.call(saved.copy_tokens, message_id, copy_id))
+    def copy_tokens(self, saved: SavedSession, message_id: str, copy_id: str, *fork: ForkPoint) -> None:
+        """Give a copy of a reply its tokens, those up to a fork; a failure is told as a `NotKept`."""
+        self._kept.watched(self.call(saved.copy_tokens, message_id, copy_id, *fork))
 
     def take_back(
         self, saved: SavedSession, messages: Sequence[Message], leaf_id: str | None, *, is_everything: bool
@@ -258,8 +261,11 @@ class Bridge:
 
     def loaded(self, info: ModelInfo) -> None:
         """Pass the news on."""
+        from llama_chat.chat.backstage.remembering import Remembering  # not for the first paint
+
         self._info = info
-        self._note_used(info)
+        self._memory = Remembering(self.used, self._settings_writer, self.store, self.call, self.read)
+        self._memory.loaded(info)
         self._put(notes.Loaded(info))
 
     def not_loaded(self, error: LlamaChatError) -> None:
@@ -300,10 +306,8 @@ class Bridge:
     def event(self, turn: Turn, event: Event) -> None:  # noqa: ARG002  (as Listener has it)
         """Record the event first; the recorder hands it on."""
         self.recorder.push(event)
-        if self._info is not None and isinstance(event, Finished):
-            tokens = event.usage.new_tokens
-            if tokens >= TELLING_TOKENS:
-                self._note_used(self._info, event.timings.decode_tok_per_s(tokens))
+        if self._info is not None and self._memory is not None and isinstance(event, Finished):
+            self._memory.answered(self._info, event, self.worker.ask(lambda engine: engine.pieces()))
 
     def note_welcomed(self) -> None:
         """Keep that the screens for newcomers were seen; without a disk they are shown again."""
@@ -314,10 +318,6 @@ class Bridge:
                 write_atomically(file, b"")
 
         self._settings_writer.do(write)
-
-    def _note_used(self, info: ModelInfo, tok_per_s: float = 0.0) -> None:
-        """Keep for the list of models that this one ran, and how fast."""
-        self._settings_writer.do(lambda: self.used.note(info, time.time(), tok_per_s))
 
     # --- called by the recorder, on its thread --------------------------------------------------------
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 import contextlib
 from collections import deque
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from llama_chat.conversation import Message, title_of
 from llama_chat.errors import StoreError
 from llama_chat.events import ModelInfo
 from llama_chat.sessions import ModelRecord, SessionStore, StoreUnavailable, continuing
+
+if TYPE_CHECKING:
+    from llama_chat.sessions.forking import ForkPoint
 
 
 class SavedSession:
@@ -143,15 +147,20 @@ class SavedSession:
         if self.session_id is not None:
             self._store.select_leaf(self.session_id, leaf_id)
 
-    def copy_tokens(self, message_id: str, copy_id: str) -> None:
-        """Give the copy of a reply its tokens, what they were chosen from, and its model.
+    def copy_tokens(self, message_id: str, copy_id: str, fork: ForkPoint | None = None) -> None:
+        """Give the copy of a reply its tokens, those up to the fork, what they were chosen from, its model.
 
         Raises:
             StoreError: it could not be written.
         """
         if self.session_id is not None:
             with self._store.transaction() as connection:
-                continuing.copy_tokens(connection, message_id, copy_id)
+                if fork is None:
+                    continuing.copy_tokens(connection, message_id, copy_id)
+                else:
+                    from llama_chat.sessions import forking
+
+                    forking.fork_tokens(connection, message_id, copy_id, fork)
 
     def rename(self, title: str) -> None:
         """Give it another name, now or when it is made.

@@ -13,11 +13,12 @@ from llama_chat.chat.keys.action import KeyAction as KeyAction
 from llama_chat.chat.keys.action import key_name as key_name
 from llama_chat.chat.keys.around import VIEW_ACTIONS
 from llama_chat.chat.keys.prompting import PROMPT_ACTIONS
+from llama_chat.chat.keys.seeing import SEEING_ACTIONS
 from llama_chat.chat.keys.talking import CHAT_ACTIONS, COPY_ACTIONS
 
-Moment: TypeAlias = Literal["ready", "replying", "loading"]
+Moment: TypeAlias = Literal["ready", "replying", "held", "loading"]
 
-KEY_ACTIONS = (*PROMPT_ACTIONS, *CHAT_ACTIONS, *COPY_ACTIONS, *VIEW_ACTIONS)
+KEY_ACTIONS = (*PROMPT_ACTIONS, *CHAT_ACTIONS, *COPY_ACTIONS, *SEEING_ACTIONS, *VIEW_ACTIONS)
 
 COMMANDS = {name: key for key in KEY_ACTIONS if key.command for name in (key.command, *key.aliases)}
 """The slash commands, by all of their names."""
@@ -25,6 +26,7 @@ COMMANDS = {name: key for key in KEY_ACTIONS if key.command for name in (key.com
 FOOTER_ORDER: dict[Moment, tuple[str, ...]] = {
     "ready": ("palette", "sampling", "sessions", "regenerate", "key_help"),
     "replying": ("stop", "sampling", "sessions", "palette"),
+    "held": ("sampling", "sessions", "palette"),
     "loading": ("palette", "key_help", "sessions"),
 }
 

@@ -44,6 +44,8 @@ TRANSCRIPT_KEYS = (
     TranscriptKey(("r",), "regenerate", "r", "again: another reply, beside this one", "answer again"),
     TranscriptKey(("e",), "edit_last", "e", "edit: say it otherwise", "say it otherwise"),
     TranscriptKey(("b",), "branch", "b", "branch: say something else here", "say something else here"),
+    TranscriptKey(("t",), "tokens", "t", "tokens: what it was choosing from", "look into its tokens"),
+    TranscriptKey(("w",), "walk", "w", "walk: its way through the model", "walk through the model"),
     TranscriptKey(("d",), "delete_from_here", "d", "delete: it and what follows", "delete from here"),
     TranscriptKey(("c",), "copy_message", "c", "copy: the message", "copy it"),
     TranscriptKey(("delete",), "delete_from_here", "Del", "end the path before it, at once"),

@@ -64,6 +64,12 @@ class HfCache:
             return False
         return True
 
+    @property
+    def nbytes(self) -> int:
+        """Memory taken by what the library's layers keep."""
+        layers = getattr(self.past, "layers", ())
+        return sum(getattr(value, "nbytes", 0) for layer in layers for value in vars(layer).values())
+
     def fork(self) -> HfCache:
         """A copy that can go another way; costs one copy of the memory."""
         other = HfCache.__new__(HfCache)

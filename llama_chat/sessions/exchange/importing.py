@@ -209,12 +209,13 @@ def _as_ended(message: Message) -> Message:
 
 
 def _model_id(connection: sqlite3.Connection, model: ModelRecord) -> int:
-    """The row of the model; one that is there keeps its own path, which is of this machine."""
+    """The row of the model; one that is there keeps what it says: its path is of this machine."""
     known = (model.name, model.fingerprint, model.engine, model.device, model.dtype, model.template)
     connection.execute(
-        "INSERT INTO models (name, fingerprint, engine, device, dtype, template, path) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-        (*known, model.path),
+        "INSERT INTO models (name, fingerprint, engine, device, dtype, template, path, vocabulary) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?) "
+        "ON CONFLICT DO UPDATE SET vocabulary = coalesce(nullif(vocabulary, ''), excluded.vocabulary)",
+        (*known, model.path, model.vocabulary),
     )
     (found,) = connection.execute(
         "SELECT id FROM models WHERE "

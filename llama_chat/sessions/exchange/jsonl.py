@@ -12,7 +12,8 @@ The line of a session:
     date            the ISO date that the template is given, or ""
     leaf_id         the message at the end of the path that is shown, or null
     messages        how many lines of messages follow
-    models          what wrote the replies: name, fingerprint, engine, device, dtype, template, path of each
+    models          what wrote the replies: name, fingerprint, engine, device, dtype, template, path,
+                    vocabulary (a digest of its tokens) of each
 
 The line of a message:
     id              16 hexadecimal digits

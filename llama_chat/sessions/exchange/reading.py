@@ -10,7 +10,9 @@ from pathlib import Path
 from sys import getsizeof
 from typing import Any, BinaryIO, get_args
 
+from llama_chat.alteration import parse_alteration
 from llama_chat.conversation import Conversation, Message, Reply, Role
+from llama_chat.errors import UsageError
 from llama_chat.events import ComputePlan, FinishReason, Forward, Sampling, Token
 from llama_chat.sessions.archive import unpack_archive
 from llama_chat.sessions.exchange.archive_check import check_archive
@@ -256,7 +258,12 @@ def _plan(value: object) -> ComputePlan | None:
     values = Fields(value, "the plan")
     forwards = tuple(map(_forward, values.list("forwards")))
     threads = values.whole("threads", 0, _IDS)
-    return plain_dataclass(ComputePlan, value, "the plan", forwards=forwards, threads=threads)
+    plan = plain_dataclass(ComputePlan, value, "the plan", forwards=forwards, threads=threads)
+    try:
+        parse_alteration(plan.alteration)
+    except UsageError as error:
+        raise BadValueError(f"'alteration' of the plan is none: {error.message}") from error
+    return plan
 
 
 def _forward(value: object) -> Forward:

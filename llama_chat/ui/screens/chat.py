@@ -19,11 +19,16 @@ from llama_chat.ui.actions.branches import BranchActions
 from llama_chat.ui.actions.context import ContextActions
 from llama_chat.ui.actions.copying import CopyActions
 from llama_chat.ui.actions.letters import LetterActions
+from llama_chat.ui.actions.looking import LookActions
 from llama_chat.ui.actions.machine import MachineActions
 from llama_chat.ui.actions.personas import PersonaActions
 from llama_chat.ui.actions.prompting import PromptActions
 from llama_chat.ui.actions.sampling import SamplingActions
+from llama_chat.ui.actions.stepping import SteppingActions
+from llama_chat.ui.actions.sweeping import SweepActions
+from llama_chat.ui.actions.tokens import TokenActions
 from llama_chat.ui.actions.transcript import TranscriptActions
+from llama_chat.ui.actions.walking import WalkActions
 from llama_chat.ui.rebinding import screen_bindings
 from llama_chat.ui.screens import openers, session_openers
 from llama_chat.ui.screens.chat_view import WIDE_CELLS as WIDE_CELLS
@@ -56,6 +61,11 @@ class ChatScreen(
     SamplingActions,
     PersonaActions,
     MachineActions,
+    TokenActions,
+    WalkActions,
+    SteppingActions,
+    SweepActions,
+    LookActions,
     ChatViewScreen,
 ):
     """The one screen that is always there."""
@@ -156,10 +166,12 @@ class ChatScreen(
         session_openers.delete_session(self, event.info)
 
     def action_stop(self) -> None:
-        """Close the find bar, else stop the reply; without one, go back to the prompt."""
-        if self.leave_finding():
+        """Close the find bar, else end step mode or stop the reply; without one, go back to the prompt."""
+        if self.leave_finding() or (not self.chat.is_replying and self.leave_looks()):
             return
-        if self.chat.is_replying:
+        if self.chat.stepping.leave():
+            pass
+        elif self.chat.is_replying:
             self.chat.stop()
         elif self.chat.switching.wanted is not None:
             self.chat.switching.stop()

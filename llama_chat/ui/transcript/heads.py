@@ -6,11 +6,14 @@ import time
 
 from textual.content import Content
 
-from llama_chat.chat.words import end_text, figures_of, name_of
+from llama_chat.chat.words import altered_of, end_text, figures_of, name_of
 from llama_chat.conversation import Message, Reply
 from llama_chat.sanitize import one_line
 from llama_chat.ui.markdown.line import wrap
 from llama_chat.ui.transcript.rows import spread
+from llama_chat.ui.widgets.fitting import cut
+
+_LEAST_ALTERED_CELLS, _MOST_ALTERED_CELLS = 14, 40
 
 
 def head_line(message: Message, width: int, *, live: str | None, place: tuple[int, int] | None) -> Content:
@@ -20,9 +23,15 @@ def head_line(message: Message, width: int, *, live: str | None, place: tuple[in
     figures = one_line(live) if live is not None else figures_of(message.reply)
     siblings = place_text(place)
     right = Content.styled("   ".join(filter(None, (siblings, figures))), "meta")
-    line = spread(name + clock, right, width)
+    left = name + clock
+    if altered := altered_of(message.reply):
+        room = width - left.cell_length - 2
+        beside = room - right.cell_length - 2
+        cells = beside if beside >= _LEAST_ALTERED_CELLS else min(room, _MOST_ALTERED_CELLS)
+        left += Content.styled(f"  {cut(altered, max(0, cells))}", "foot")
+    line = spread(left, right, width)
     if siblings and right.plain not in line.plain:
-        return spread(name + clock, Content.styled(siblings, "meta"), width)
+        return spread(left, Content.styled(siblings, "meta"), width)
     return line
 
 

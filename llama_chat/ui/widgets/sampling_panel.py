@@ -110,6 +110,9 @@ class SamplingPanel(VerticalScroll, can_focus=False):
             self.setting = setting
             self.value = value
 
+    class Moved(Message):
+        """A value was moved; it counts already."""
+
     def __init__(
         self,
         live: LiveSampling,
@@ -193,6 +196,7 @@ class SamplingPanel(VerticalScroll, can_focus=False):
         event.stop()
         self._live.change(**{event.setting: event.value})
         self._unsaved[event.setting] = event.value
+        self.post_message(self.Moved())
         self.show_title()
         if self._timer is not None:
             self._timer.stop()

@@ -31,12 +31,22 @@ _LOADING = {"torch": "starting the engine", "header": "reading the file", "weigh
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
+def _state(status: Status) -> tuple[object, ...]:
+    """What is shown at once when it changes."""
+    return (status.doing, status.is_replying, status.is_saved, is_held(status))
+
+
 def meter(fraction: float, cells: int = METER_CELLS, *, reused: float = 0.0) -> str:
     """A bar of so many cells, in eighths of a cell; the part that was reused is hatched, in whole cells."""
     eighths = round(min(max(fraction, 0.0), 1.0) * cells * 8)
     full, rest = divmod(eighths, 8)
     hatched = min(full, round(max(reused, 0.0) * cells))
     return ("▒" * hatched + "█" * (full - hatched) + (_EIGHTHS[rest] if rest else "")).ljust(cells)
+
+
+def is_held(status: Status) -> bool:
+    """Whether the reply waits for its user, or does as soon as its next token is computed."""
+    return status.is_replying and bool(status.awaiting or (status.hold and status.doing == "generating"))
 
 
 def state_text(status: Status) -> tuple[str, str]:
@@ -47,11 +57,13 @@ def state_text(status: Status) -> tuple[str, str]:
     if status.model_state == "loading":
         return f"◌ {_LOADING.get(status.doing, status.doing)}{percent}", "$warning"
     if status.is_replying:
+        if is_held(status):
+            return f"◌ {'paused' if status.hold == 'paused' else 'step mode'}", "$warning"
         if status.doing == "generating":
             return f"● {format_speed(status.tok_per_s)}".ljust(SPEED_CELLS + 2), "$accent"
         doing = "reading the prompt" if status.doing == "ready" else status.doing  # not taken up yet
         return f"● {doing}{percent if doing == 'reading the prompt' else ''}", "$accent"
-    return "● ready", "$success"
+    return ("● ready, step mode" if status.hold else "● ready"), "$success"
 
 
 class Figure(NamedTuple):
@@ -164,7 +176,7 @@ class StatusBar(Widget):
 
     def watch_status(self, before: Status, now: Status) -> None:
         """Show it: at once when something else begins, figures only so often that they can be read."""
-        if (before.doing, before.is_replying, before.is_saved) == (now.doing, now.is_replying, now.is_saved):
+        if _state(before) == _state(now):
             self._repaint.ask()
         else:
             self._repaint.now()
@@ -177,8 +189,13 @@ class StatusBar(Widget):
     def moment(self) -> Moment:
         """What the keys are chosen for."""
         if self.status.is_replying:
-            return "replying"
+            return "held" if is_held(self.status) else "replying"
         return "ready" if self.status.model_state == "ready" else "loading"
+
+    def _key_of(self, name: str) -> str:
+        """What is printed on the key of an action; where it has none, its command."""
+        action = next(action for action in self._actions if action.action == name)
+        return key_name(action.keys[0]) if action.keys else action.command
 
     def _keys(self, cells: int) -> list[Content]:
         shown: list[Content] = []
@@ -210,6 +227,8 @@ class StatusBar(Widget):
         """The state, then as many figures and keys as there is room for."""
         width = self.content_size.width
         state, colour = state_text(self.status)
+        if is_held(self.status):
+            state += f" · {self._key_of('pause')} goes on"
         state = sanitize(state)[:width]
         left = Content.assemble((state[:1], colour), (state[1:], "$foreground 80%"))
         room = width - cell_len(state)

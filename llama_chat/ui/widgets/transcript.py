@@ -12,7 +12,7 @@ from textual.strip import Strip
 from llama_chat.conversation import Message
 from llama_chat.ui.pacing import FIGURES_PATIENCE_S, FIGURES_S, Paced
 from llama_chat.ui.transcript.entries import Entry, MessageEntry, NoticeEntry, NoticeKind
-from llama_chat.ui.transcript.finding import FindingView
+from llama_chat.ui.transcript.looking import LookingView
 
 LONG_TAIL = 4_000
 """Characters of one open block beyond which it is parsed again only every `LONG_TAIL_S`."""
@@ -21,7 +21,7 @@ _BORDERLESS = frozenset({"-low", "-tiny"})
 """Classes of a screen whose prompt has no border."""
 
 
-class Transcript(FindingView):
+class Transcript(LookingView):
     """Messages and notices, the newest at the end.
 
     Heights are estimates until a message comes near the view; what is in the view stays where it is when

@@ -1,0 +1,1 @@
+"""The next token of a reply that waits for its user."""

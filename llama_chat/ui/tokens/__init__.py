@@ -1,0 +1,1 @@
+"""The tokens of a message, looked at one by one."""

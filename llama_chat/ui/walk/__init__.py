@@ -1,0 +1,1 @@
+"""The walk as a screen: steps, pictures, words."""
