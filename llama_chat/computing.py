@@ -40,6 +40,7 @@ class Computations:
     def add(self, function: Callable[[Engine], T], cancel: threading.Event) -> Computation[T]:
         """One more, which `run` does when its turn comes; called from any thread."""
         computation = Computation(function, cancel)
+        computation.future.set_running_or_notify_cancel()  # `cancel` ends it, and nothing else can
         with self._lock:
             is_too_late = self._is_closed
             if not is_too_late:

@@ -25,6 +25,7 @@ from llama_chat.replay import Player, build_timeline
 from llama_chat.sessions import SessionRecord
 from llama_chat.settings import LoadedSettings, Settings
 from llama_chat.ui.replay.app import ReplayApp, ReplayLooks
+from llama_chat.ui.tokens.token_view import TokenView
 
 TURN = 40
 """Texts in one reply."""
@@ -62,6 +63,12 @@ def main(seed: int, whole: int, result: Path, chosen: list[str]) -> int:
                 await pilot.pause(0)
                 app.replay_screen.action_step(1)
                 await pilot.pause(0)
+            await app.replay_screen.action_tokens()
+            await pilot.pause(0)
+            await pilot.pause(0)
+            app.screen.query_one(TokenView).action_go(-1)
+            await pilot.pause(0)
+            app.pop_screen()
             app.notify(texts.take("replay"), severity="warning")
             await pilot.pause(0)
         except asyncio.CancelledError:
@@ -73,7 +80,8 @@ def main(seed: int, whole: int, result: Path, chosen: list[str]) -> int:
     begin_s = time.process_time()
     os.chdir(os.environ["LLAMA_CHAT_HOME"])
     looks = ReplayLooks("ember", Path("no-themes"), (texts.take("replay"),))
-    app = ReplayApp(Player(build_timeline(session(texts, "replay", whole))), looks, ticks=False)
+    record = session(texts, "replay", whole)
+    app = ReplayApp(Player(build_timeline(record)), looks, ticks=False, record=record)
     app.run(auto_pilot=act)
     if app._exception is not None:
         failures.append(repr(app._exception))

@@ -146,6 +146,23 @@ async def test_the_bar_is_there_until_the_model_is_as_it_was(home: Home) -> None
     assert [reply.plan.alteration for reply in replies if reply.plan] == ["L3.H4×0 L7×0.5", ""]
 
 
+async def test_a_reply_goes_on_as_it_was_begun_and_that_is_said(home: Home) -> None:
+    engine = AlterableEngine(["one two three four five"], info=replace(INFO, dtype=PLAN.dtype))
+    async with chat(home.setup(engine), NARROW) as user:
+        await user.ready()
+        await user.say("/set max_new_tokens 2")
+        await user.say("Count.")
+        await user.until(lambda: engine.streamed == [""])
+        await user.idle()
+        await user.say("/alter L3")
+        await user.until(lambda: bar(user))
+        await user.press("f5")
+        await user.sees("It goes on as it was begun, with nothing altered")
+        await user.idle()
+        assert engine.streamed == ["", ""]
+        assert engine.alteration.signature == "L3×0"
+
+
 async def test_a_click_on_the_bar_resets(home: Home) -> None:
     async with chat(home.setup(AlterableEngine(["Two words."])), NARROW) as user:
         await user.ready()
@@ -230,7 +247,8 @@ async def test_the_looks_of_an_altered_model(
     still = stand_still(monkeypatch, tmp_path)
     next(still)
     setup = replace(chat_setup(home, theme, Pace()), loader=loader_of(AlterableEngine(["It was a fox."])))
-    async with chat(setup, size) as user:
+    settings = replace(setup.settings, chat=replace(setup.settings.chat, seed=7))  # it is shown
+    async with chat(replace(setup, settings=settings), size) as user:
         camera = camera_of(user, size, theme)
         await user.ready()
         await user.sees(END_OF_CHAT)

@@ -15,12 +15,13 @@ from test_chat_app import NARROW, SMALL, WIDE, Home, User, chat
 from test_looks import looks
 from tiny_models import TinyModel
 
-from llama_chat.alteration import parse_alteration
+from llama_chat.alteration import Alteration, parse_alteration
 from llama_chat.chat.setup import ChatSetup
 from llama_chat.engine.generate import LocalEngine
 from llama_chat.engine.load import load_engine
 from llama_chat.events import Loading
 from llama_chat.settings import ModelSettings
+from llama_chat.ui.walk.altering import EFFECTS
 from llama_chat.ui.walk.screen import WalkScreen
 from llama_chat.walk.walk import Walk, open_walk
 
@@ -129,6 +130,24 @@ async def test_the_distribution_shows_both(home: Home, engine: LocalEngine) -> N
         await user.press("X", *["down"] * 18)
         await user.until(lambda: screen.view is not None and screen.view.step.name == "distribution")
         await user.sees("altered", "as the model is and with layer 1 off")
+
+
+async def test_the_map_of_all_heads_leads_to_one(home: Home, engine: LocalEngine, tiny: Path) -> None:
+    (grid,) = Walk(f32(tiny), TEXT).head_effects().grids
+    async with chat(setup_of(home, engine), NARROW) as user:
+        screen = await walking(user)
+        await user.press("h")
+        await user.until(lambda: screen.view is not None and screen.view.step.name == EFFECTS, "no map")
+        assert screen.view is not None
+        assert list(screen.view.grids[0].values) == pytest.approx(list(grid.values), abs=1e-4)
+        await user.sees("x switches off the head under the cursor")
+        await user.until(lambda: screen.picture.window is not None and screen.focused is screen.picture)
+        window = screen.picture.window
+        assert window is not None
+        window.row, window.column = 1, 2
+        await user.press("x")
+        await user.until(lambda: screen.alteration == Alteration({(1, 2): 0.0}))
+        await user.until(lambda: screen.view is not None and screen.view.step.name == "tokens")
 
 
 @looks

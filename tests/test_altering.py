@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -33,7 +34,7 @@ from llama_chat.engine import altering as altering_module
 from llama_chat.engine.generate import LocalEngine
 from llama_chat.engine.load import load_engine
 from llama_chat.engine.scratch import ScratchNetwork
-from llama_chat.errors import LlamaChatError, ModelError, UsageError
+from llama_chat.errors import Interrupted, LlamaChatError, ModelError, UsageError
 from llama_chat.events import Finished, LiveSampling, Prefilled, Sampling, Text, Token
 from llama_chat.rerun import rerun
 from llama_chat.sessions import SessionStore
@@ -365,6 +366,37 @@ def test_the_steps_say_where_they_are_altered(tiny: Path) -> None:
         assert any(words in sentence for sentence in walk.step(name, layer, head).sentences)
     before, after = (walk.step("layer", 0).grids[0], walk.step("embedding").grids[0])
     assert before.values == after.values  # what layer 1 gives on is what it read
+
+
+def test_the_effect_of_every_head_is_that_of_switching_it_off(tiny: Path) -> None:
+    engine = f32(tiny)
+    walk, reported = Walk(engine, "the and you"), list[float]()
+    (grid,) = walk.head_effects(reported.append).grids
+    assert (grid.rows.size, grid.columns.size) == (2, 8)
+    for layer, head in ((0, 0), (1, 2), (1, 7)):
+        found = walk.altered(Alteration({(layer, head): 0.0})).comparison()
+        assert found is not None
+        assert grid.value(layer, head) == pytest.approx(found.kl_bits, abs=1e-4)
+    assert reported[-1] == 1.0
+    assert not engine.alteration
+    stopped = threading.Event()
+    walk = Walk(engine, "the and you", stopped)
+    with pytest.raises(Interrupted):
+        walk.head_effects(lambda _: stopped.set())
+    assert not engine.alteration
+
+
+def test_the_command_maps_the_effects(tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["walk", "the and", "--effects", "--model", str(tiny)]
+    assert run(*words) == 0
+    assert "The next token depends most on layer" in " ".join(capsys.readouterr().out.split())
+    assert run(*words, "--json") == 0
+    (step,) = json.loads(capsys.readouterr().out)["steps"]
+    assert step["name"] == "effects"
+    assert len(step["grids"][0]["values"]) == 2
+    assert run(*words, "--svg", str(tmp_path / "effects.svg")) == 0
+    assert "What each head does" in (tmp_path / "effects.svg").read_text()
+    assert run(*words, "--layer", "1") != 0
 
 
 @pytest.mark.parametrize(

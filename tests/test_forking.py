@@ -205,6 +205,8 @@ async def test_what_cannot_fork_says_why_and_what_can_be_done(home: Home) -> Non
         forking = user.screen.chat.forking
         with pytest.raises(LlamaChatError, match="no token 9"):
             forking.take(answer, 9, 8)
+        with pytest.raises(LlamaChatError, match="no token 49152"):
+            forking.take(answer, 0, 49152)
         with pytest.raises(LlamaChatError, match="not chosen here"):
             forking.take(words, 0, 8)
         with pytest.raises(LlamaChatError, match="no words"):

@@ -23,6 +23,7 @@ from tiny_models import TinyModel
 from torch import Tensor
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
+from llama_chat.engine import sweep
 from llama_chat.engine.generate import LocalEngine
 from llama_chat.engine.hf import build, placement
 from llama_chat.engine.hf import load as hf_load
@@ -32,6 +33,8 @@ from llama_chat.engine.load import load_engine
 from llama_chat.errors import DeviceError, Interrupted, LlamaChatError, ModelError
 from llama_chat.events import Event, Failed, LiveSampling, Loading, Prefilled, Sampling, Text, Token
 from llama_chat.settings import ModelSettings
+from llama_chat.sweep.columns import SweepColumn
+from llama_chat.sweep.gathered import SweepReplies
 
 PROMPT = "The other day you and the ringmaster sang in the rain, and then he went on and on. "
 
@@ -147,6 +150,26 @@ def test_a_fork_goes_its_own_way(folders: dict[str, Path], family: str) -> None:
     assert (cache.length, fork.length) == (26, 24)
     assert relative_difference(first, all_logits(network, ids[:26])[-1]) < 1e-4
     assert relative_difference(other, all_logits(network, [*ids[:20], *ids[5:9]])[-1]) < 1e-4
+
+
+@pytest.mark.parametrize("has_room", [True, False], ids=["at-once", "in-turns"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_columns_of_a_sweep_are_what_replies_are(
+    folders: dict[str, Path], family: str, has_room: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In turns, a cache that cannot be cut is computed again."""
+    if not has_room:
+        monkeypatch.setattr(sweep, "_room_for", lambda *_: 0)
+    columns = [SweepColumn(Sampling(temperature=value, max_new_tokens=6), 3) for value in (0.0, 0.7, 2.0)]
+    replies = SweepReplies.of(columns)
+    for event in open_model(folders[family]).sweep([Text(PROMPT)], columns, threading.Event()):
+        replies.feed(event)
+    assert replies.at_once == (0 if has_room else 1)
+    for column, found in zip(columns, replies.columns, strict=True):
+        events = open_model(folders[family]).stream(
+            [Text(PROMPT)], sampling=LiveSampling(column.sampling), seed=3
+        )
+        assert [token.token_id for token in found.tokens] == ids_of(list(events))
 
 
 def test_a_short_rewind_within_the_window_keeps_what_it_can(folders: dict[str, Path]) -> None:

@@ -161,3 +161,15 @@ async def test_words_in_the_prompt_keep_the_keyboard(home: Home) -> None:
         assert user.screen.prompt.text == "and then"
         await user.press("escape")
         await user.idle()
+
+
+async def test_who_leaves_while_it_waits_finds_what_was_chosen(home: Home) -> None:
+    async with chat(home.setup(FakeEngine([TEXT]))) as user:
+        await steps(user)
+        await user.press("down", "enter")
+        await waits_at(user, 1)
+    (conversation,) = home.stored()
+    answer = conversation.path()[-1]
+    assert answer.text == " the"
+    assert answer.reply is not None
+    assert answer.reply.finish_reason == "stopped"

@@ -8,12 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from fake_network import FakeNetwork, Rewind, babbling, in_blocks_of, question, raising, saying, sliding
 from tiny_models import TinyModel
 
 from llama_chat.distribution.bars import bars_of
 from llama_chat.distribution.chosen import probability_after, probability_before
 from llama_chat.engine import sweep as sweeping
+from llama_chat.engine.cache import KVCache
 from llama_chat.engine.generate import LocalEngine
 from llama_chat.engine.live_cache import LiveCache
 from llama_chat.engine.load import load_engine
@@ -200,6 +202,15 @@ def test_a_real_network(tmp_path: Path) -> None:
         expected = [event for event in events if isinstance(event, Token)]
         assert [token.token_id for token in reply.tokens] == [token.token_id for token in expected]
         assert [token.logprob for token in reply.tokens] == [token.logprob for token in expected]
+
+
+def test_what_a_copy_of_a_cache_takes() -> None:
+    cache = KVCache(2, 3, 4, 4096, torch.float32, torch.device("cpu"))
+    cache.reserve(1000)
+    cache.advance(100)
+    assert sweeping.bytes_at(cache, 300) == 512 * 2 * 2 * 3 * 4 * 4
+    fork = cache.fork()
+    assert (fork.length, fork.capacity, cache.capacity) == (100, 256, 1024)
 
 
 def test_what_a_token_was_drawn_with() -> None:

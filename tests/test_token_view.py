@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -22,6 +24,10 @@ from llama_chat.distribution.names import TokenNames
 from llama_chat.distribution.told import percent
 from llama_chat.errors import ModelError
 from llama_chat.events import Sampling, Token
+from llama_chat.replay import Player, build_timeline
+from llama_chat.sessions import SessionStore
+from llama_chat.ui.replay.app import ReplayApp, ReplayLooks
+from llama_chat.ui.tokens.candidate_bars import CandidateBars
 from llama_chat.ui.tokens.screen import STANDS_THERE, TokenScreen
 from llama_chat.ui.tokens.token_rows import TokenRows
 from llama_chat.ui.tokens.token_view import TokenView
@@ -247,7 +253,7 @@ async def test_a_fork_goes_on_in_the_chat_and_the_old_branch_stays(home: Home) -
 # --- what is shown -----------------------------------------------------------------------------------------
 
 
-async def test_it_works_without_a_model_and_torch_is_not_needed(home: Home) -> None:
+async def test_it_works_without_a_model(home: Home) -> None:
     token_stage.fill(home)
     failing = home.setup(FakeEngine(), continue_last=True)
 
@@ -262,7 +268,7 @@ async def test_it_works_without_a_model_and_torch_is_not_needed(home: Home) -> N
         await user.sees('"Once"', "of 49,152")
         await user.press("enter")
         await user.until(lambda: screen.panel.bars.has_focus, "no candidates")
-        await user.press("end", "down", "enter")
+        await user.press("enter")
         await user.sees("a model must be loaded")
 
 
@@ -309,6 +315,29 @@ async def test_words_without_tokens_say_so_and_offer_a_score(home: Home) -> None
         await user.until(lambda: "no model chose them" not in user.seen, "not asked")
         await user.press("escape")
         await user.until(lambda: user.app.screen is user.screen, "not back")
+
+
+async def test_a_replay_shows_them_without_a_model(home: Home) -> None:
+    token_stage.fill(home)
+    store = SessionStore(home.paths.sessions_file)
+    store.open()
+    info = store.last()
+    assert info is not None
+    record = store.record(info.id)
+    player = Player(build_timeline(record))
+    player.seek_end()
+    app = ReplayApp(player, ReplayLooks("ember", Path("no-themes")), ticks=False, record=record)
+    async with app.run_test(size=NARROW) as pilot:
+        user = User(app, pilot)  # type: ignore[arg-type]  # a reader of the screen
+        await user.press("t")
+        await user.sees('"Once"', "of 49,152", "token 1 of 78")
+        await user.press("enter")
+        await user.until(lambda: isinstance(app.focused, CandidateBars), "no candidates")
+        await user.press("down", "enter")
+        await user.sees("A replay stays as it was")
+        await user.press("escape", "escape")
+        await user.until(lambda: app.screen is app.replay_screen, "not back")
+    store.close()
 
 
 # --- without a screen -------------------------------------------------------------------------------------
@@ -403,6 +432,13 @@ async def test_ten_thousand_tokens_scroll_smoothly() -> None:
         assert view.virtual_size.height > 300
         assert frame_s < 1 / 30
         assert laid_out_s < 0.5
+
+
+def test_it_needs_no_torch() -> None:
+    code = (
+        "import sys, llama_chat.ui.tokens.screen; assert not {'torch', 'numpy', 'jinja2'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_the_role_of_a_message_without_tokens_is_told() -> None:

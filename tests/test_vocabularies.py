@@ -9,9 +9,11 @@ import subprocess
 import sys
 import zlib
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from fake_engine import INFO, VOCABULARY, FakeEngine
@@ -20,7 +22,7 @@ from test_chat_app import Home, chat
 
 from llama_chat.chat.tokens.naming import ask_names, has_same_tokens
 from llama_chat.conversation import Message
-from llama_chat.distribution.names import vocabulary_digest
+from llama_chat.distribution.names import TokenNames, vocabulary_digest
 from llama_chat.events import ModelInfo
 from llama_chat.sessions import SessionStore, vocabularies
 from llama_chat.sessions.exchange.importing import Source, import_files
@@ -262,6 +264,26 @@ def test_a_file_does_not_overrule_what_is_known_here(store: SessionStore, tmp_pa
 
 
 # --- in the chat --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("info", "name"),
+    [
+        (replace(INFO, fingerprint="f00d", vocabulary_digest=DIGEST), '" river"'),
+        (replace(INFO, fingerprint="f00d", vocabulary_digest="0ther"), "#7"),
+        (replace(INFO, fingerprint="beef", vocabulary_digest=DIGEST), '" river"'),
+        (None, "#7"),
+    ],
+)
+def test_until_it_is_kept_the_same_model_at_hand_names_them(
+    store: SessionStore, info: ModelInfo | None, name: str
+) -> None:
+    reply = answered(store)
+    engine = None if info is None else FakeEngine(info=info)
+    worker = SimpleNamespace(ask=lambda function: function(engine) if engine is not None else None)
+    done: Future[TokenNames] = Future()
+    bridge = SimpleNamespace(store=store, worker=worker, read=lambda f, *a: (done.set_result(f(*a)), done)[1])
+    assert ask_names(bridge, reply.id).result().quoted(7) == name  # type: ignore[arg-type]  # as much as it asks
 
 
 async def test_the_first_reply_keeps_what_its_tokens_are_called(tmp_path: Path) -> None:

@@ -359,3 +359,23 @@ def test_logits_that_are_no_numbers_are_named(
     path = replace(whole, values={"blk.1.ffn_down.weight": damaged}).write(tmp_path / "nan.gguf")
     assert run("walk", "the and", "--model", str(path)) == 1
     assert "no number (NaN) as a logit of the next token, from layer 2 on" in capsys.readouterr().err
+
+
+def test_a_walk_until_a_token_is_that_of_the_shorter_text(tiny: Path) -> None:
+    """Nothing that comes later changes what came before; the difference is that of other shapes."""
+    engine = load_engine(tiny, ModelSettings(dtype="f32", threads=1))
+    ids = list(range(40, 60))
+    whole, short = Walk(engine, ids), Walk(engine, ids[:9])
+    until = whole.until(8)
+    assert until.facts == short.facts
+    assert whole.until(19) is whole
+    for name in STEP_NAMES:
+        ours, theirs = until.step(name, 1, 3), short.step(name, 1, 3)
+        assert (ours.step, ours.layer, ours.head) == (theirs.step, theirs.layer, theirs.head)
+        for one, other in zip(ours.grids, theirs.grids, strict=True):
+            assert list(one.values) == pytest.approx(list(other.values), abs=1e-5)
+    assert until.heads_looking_at(2)[0].share == pytest.approx(short.heads_looking_at(2)[0].share, abs=1e-5)
+    again = whole.step("softmax", 1, 3).grids[0]  # the cache of both is the same one
+    assert list(again.values) == pytest.approx(list(Walk(engine, ids).step("softmax", 1, 3).grids[0].values))
+    with pytest.raises(UsageError, match="no position 20"):
+        whole.until(20)

@@ -165,6 +165,26 @@ async def test_what_is_asked_last_wins(home: Home) -> None:
         assert [asked[0] for asked in walk.asked] == ["embedding", "scores"]
 
 
+async def test_who_leaves_in_the_middle_of_a_step_is_back_at_once(
+    home: Home, caplog: pytest.LogCaptureFixture
+) -> None:
+    walk = FakeWalk()
+    async with chat(setup_of(home, walk, FakeEngine(["two words"])), NARROW) as user:
+        await walking(user)
+        await user.sees("3.1e-05")
+        walk.asked.clear()
+        walk.wait = threading.Event()
+        await user.press("down")
+        await user.until(lambda: walk.asked, "nothing is asked")
+        await user.press("escape")
+        await user.until(lambda: user.app.screen is user.screen, "still walking")
+        walk.wait.set()
+        await user.say("count")
+        await user.sees("two words")
+        await user.idle()
+    assert not caplog.records
+
+
 async def test_help_and_files(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     async with chat(setup_of(home, FakeWalk()), NARROW) as user:
@@ -302,7 +322,7 @@ def test_the_cursor_is_always_in_sight() -> None:
 
 
 async def test_a_map_of_2000_tokens_scrolls_and_zooms_quickly(home: Home) -> None:
-    """30 frames a second leave 33 ms; here 2 to 8 ms (2026-11), and a test must bear busy machines."""
+    """30 frames a second leave 33 ms; a test must bear busy machines."""
     grid = large_grid()
     async with chat(setup_of(home, FakeWalk()), WIDE) as user:
         screen = await walking(user)

@@ -12,10 +12,12 @@ from looking_stage import MadeUpReader, WordEngine, looking_setup, session_engin
 from looks_stage import Camera, camera_of, fill, stand_still
 from test_chat_app import NARROW, SMALL, WIDE, Home, User, chat
 from test_looks import LOOKS
+from test_plain import Typed
 from textual import events
 
 from llama_chat.chat.looking import WAYS, Context, Looks, Way
 from llama_chat.chat.tokens.source_ids import Source, SourceIds
+from llama_chat.cli.plain import PlainChat
 from llama_chat.conversation import Message, Reply, Role
 from llama_chat.distribution.names import TokenNames
 from llama_chat.errors import ModelError
@@ -266,6 +268,27 @@ async def test_a_reply_behind_a_part_of_the_chat_is_read_behind_that_part(home: 
         await user.press("alt+shift+l")
         looks = await looked_at(user, 1)
         assert looks.context.found.messages == (words,)
+
+
+# --- without a screen ---------------------------------------------------------------------------------------
+
+
+def test_the_plain_chat_lists_what_was_looked_at(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    readers: list[MadeUpReader] = []
+    lines = ("/looks", "Where is the fox?", "/looks 3", "/looks 2 rollout", "/looks x")
+    setup = looking_setup(home, WordEngine(FOX), readers=readers)
+    assert PlainChat(setup, Typed(*lines), is_talk=True).run()
+    told = capsys.readouterr().err
+    for words in (
+        "There is no reply yet.",
+        "Token 3 of 11, mean",
+        '"sat " was chosen at',
+        "you",
+        "is no number",
+    ):
+        assert words in told, told
+    assert "Token 2 of 11, rollout, without the first token." in told
+    assert [reader.asked[0][0] for reader in readers] == ["mean", "rollout"]
 
 
 # --- the numbers that are shown ----------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from llama_chat.chat import notices
@@ -11,7 +12,6 @@ from llama_chat.chat.backstage import notes
 from llama_chat.chat.backstage.bridge import Bridge
 from llama_chat.chat.branches.branching import Branching
 from llama_chat.chat.branches.continuing import room_to_go_on, why_it_cannot_go_on
-from llama_chat.chat.branches.forking import Forking
 from llama_chat.chat.branches.siblings import end_of_own_path
 from llama_chat.chat.branches.steps import Steps
 from llama_chat.chat.context.compacting import Compacting
@@ -27,6 +27,7 @@ from llama_chat.errors import LlamaChatError
 from llama_chat.settings import ChatSettings
 
 if TYPE_CHECKING:
+    from llama_chat.chat.branches.forking import Forking
     from llama_chat.chat.machine.altering import Altering
 
 
@@ -47,7 +48,6 @@ class Chat(Talk):
         self.opening = Opening(self)
         self.steps = Steps(self)
         self.branching = Branching(self)
-        self.forking = Forking(self)
         self.stepping = Stepping(self)
         self.compacting = Compacting(self)
         self.switching = Switching(self)
@@ -62,6 +62,13 @@ class Chat(Talk):
             watch(note)
         if self._altering is not None:
             self._altering.take_note(note)
+
+    @cached_property
+    def forking(self) -> Forking:
+        """How a reply goes on from one of its tokens with another."""
+        from llama_chat.chat.branches.forking import Forking
+
+        return Forking(self)
 
     @property
     def altering(self) -> Altering:

@@ -134,6 +134,7 @@ class Talk:
         new: Sequence[Message] = (),
         *,
         afterwards: Callable[[], None] | None = None,
+        showing: Callable[[], None] = lambda: None,
     ) -> None:
         """Have the reply at the end of the path written.
 
@@ -141,6 +142,7 @@ class Talk:
             request: the reply.
             new: messages before it that are not kept yet.
             afterwards: called when the reply is over or was not taken, before anything else follows.
+            showing: shows the reply, where that has not been done: while the model begins already.
         """
         turn = request.turn(self.conversation.path()[:-1], self.saved)
         leaf_id = request.reply.id if request.is_continuation else request.reply.parent_id
@@ -150,6 +152,7 @@ class Talk:
         self._afterwards = afterwards
         self.load_again()
         self.bridge.answer(turn, self.saved, kept)
+        showing()
         self._set_live_head(self._replying)
         self.set_status(replace(self.status, is_replying=True, first_token_s=None))
 

@@ -70,10 +70,11 @@ class LoadingLine:
     Args:
         name: of the model.
         stream: where it is told; nothing is, unless it is a terminal. None: stderr is closed.
+        verb: what is done with it.
     """
 
-    def __init__(self, name: str, stream: TextIO | None) -> None:
-        self._name, self._stream = name, stream
+    def __init__(self, name: str, stream: TextIO | None, verb: str = "Loading") -> None:
+        self._name, self._stream, self._verb = name, stream, verb
         self._is_terminal = stream is not None and stream.isatty()
         self._shown = ""
 
@@ -91,7 +92,7 @@ class LoadingLine:
 
         percent = f" {int(100 * loading.fraction)} %" if loading.what == "weights" else ""
         cells = shutil.get_terminal_size().columns - 1
-        self._draw(cut(pictured_line(f"Loading {self._name}…{percent}"), cells))
+        self._draw(cut(pictured_line(f"{self._verb} {self._name}…{percent}"), cells))
 
     def _draw(self, text: str) -> None:
         """Put the text in the place of what is shown."""

@@ -121,18 +121,18 @@ def replay(
         from llama_chat.replay import build_timeline
 
         timeline = build_timeline(record)
-    if not len(timeline):
-        raise StoreError("The session has no messages: there is nothing to see.")
+        if not len(timeline):
+            raise StoreError("The session has no messages: there is nothing to see.")
+        if cast is None and not plain and _has_screen():  # tokens are read when they are looked at
+            return _show(timeline, record, loaded, paths, speed or 1.0, instant=instant)
     if cast is not None:
         from llama_chat.cli.cast import write_cast
 
         return write_cast(timeline, loaded, paths, cast, size or DEFAULT_SIZE, speed or 1.0, force=force)
-    if plain or not _has_screen():
-        from llama_chat.cli.replay_plain import print_replay
+    from llama_chat.cli.replay_plain import print_replay
 
-        say_notices(loaded.notices)
-        return print_replay(timeline, speed=None if instant else speed or 1.0)
-    return _show(timeline, loaded, paths, speed or 1.0, instant=instant)
+    say_notices(loaded.notices)
+    return print_replay(timeline, speed=None if instant else speed or 1.0)
 
 
 def _check(given: dict[str, bool], options: RunOptions) -> None:
@@ -161,7 +161,15 @@ def _has_screen() -> bool:
     return is_terminal and os.environ.get("TERM") not in DUMB_TERMINALS
 
 
-def _show(timeline: Timeline, loaded: LoadedSettings, paths: Paths, speed: float, *, instant: bool) -> int:
+def _show(
+    timeline: Timeline,
+    record: SessionRecord,
+    loaded: LoadedSettings,
+    paths: Paths,
+    speed: float,
+    *,
+    instant: bool,
+) -> int:
     os.environ.setdefault("TEXTUAL_FPS", str(FRAMES_PER_S))  # read when textual is imported
     from llama_chat.log import start_log
     from llama_chat.replay import Player
@@ -173,7 +181,8 @@ def _show(timeline: Timeline, loaded: LoadedSettings, paths: Paths, speed: float
         player.seek_end()
     else:
         player.play()
-    return run_replay(player, ReplayLooks(loaded.settings.chat.theme, paths.user_themes, loaded.notices))
+    looks = ReplayLooks(loaded.settings.chat.theme, paths.user_themes, loaded.notices)
+    return run_replay(player, looks, record)
 
 
 # --- where the session comes from --------------------------------------------------------------------

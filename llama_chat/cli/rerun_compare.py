@@ -81,6 +81,8 @@ def setting_line(record: SessionRecord, info: ModelInfo) -> str:
     changes = [str(change) for change in found if change.what in _OF_THE_MACHINE]
     if plan is not None and plan.machine and info.machine and plan.machine != info.machine:
         changes.append(str(Change("machine", plan.machine, info.machine)))
+    if plan is not None and plan.alteration:
+        changes.append(f"the model is not altered (recorded: {plan.alteration})")
     words = f" · not as recorded: {', '.join(changes)}" if changes else ""
     return f"{setting_of(info, None)}{words}"
 

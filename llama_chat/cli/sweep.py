@@ -77,8 +77,8 @@ def sweep(
     whatever your settings file says.
 
     Below each column: the mean probability of its tokens as the model has it → as they were drawn, their
-    mean surprise and the perplexity by the model's own distribution, distinct-1 / distinct-2 (the share of
-    words and of pairs that are not said twice), why it ended, and what its first token was drawn from.
+    mean surprise and the perplexity by the model's own distribution, distinct-1 / distinct-2 (different
+    tokens, and pairs of them, as a share of all), why it ended, and what its first token was drawn from.
     In a pipe the columns come below each other, each when it has ended.
     """
     if candidates is not None and not as_json:

@@ -67,6 +67,10 @@ def tokens(
 
     The text is taken as it is, without the chat template, down to the last newline of a pipe. Control tokens
     written in it stay ordinary text. A byte that is not UTF-8 is taken as U+FFFD, and stderr says how many.
+
+    With --score the model is loaded and says how likely it holds each token behind those before it: its
+    probability, its rank, its surprise in bits, and what the model would have said first. The figures of the
+    whole text follow. More text than the context holds is scored in windows.
     """
     if sample is not None and text is not None:
         raise UsageError("--sample and TEXT exclude each other.", hint="Give one of them.")

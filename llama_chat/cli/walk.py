@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,6 +41,7 @@ class WalkRequest:
     html: str | None
     force: bool
     alteration: Alteration = UNALTERED
+    shows_effects: bool = False
 
 
 @click.command(
@@ -78,6 +80,11 @@ Examples:
     metavar="L3.H4×0.5",
     help="The same with a factor for what the head or the layer gives; L7*2 doubles it. Repeatable.",
 )
+@click.option(
+    "--effects",
+    is_flag=True,
+    help="Instead of the steps: switch off every head by itself, and map how far the next token moves.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object with the numbers.")
 @click.option(
     "--svg", type=click.Path(allow_dash=True), metavar="FILE", help="Write a picture of the --step instead."
@@ -99,6 +106,7 @@ def walk(
     head: int | None,
     without: tuple[str, ...],
     alter: tuple[str, ...],
+    effects: bool,
     as_json: bool,
     svg: str | None,
     html: str | None,
@@ -111,14 +119,23 @@ def walk(
     in raw, without the chat template. Layers and heads count from 1, positions from 0.
     """
     options = ctx.ensure_object(RunOptions)
-    _check_usage(options, step_name, layer, head, svg)
+    _check_usage(options, step_name, layer, head, svg, shows_effects=effects)
     if force and not (svg or html):
         raise UsageError("--force belongs to --svg and --html.", hint="Leave it out.")
     loaded, paths = options.load()
     say_notices(loaded.notices)
     alteration = parse_alteration(" ".join((*(f"{place} off" for place in without), *alter)))
     request = WalkRequest(
-        _read_text(text), step_name, (layer or 1) - 1, (head or 1) - 1, as_json, svg, html, force, alteration
+        text=_read_text(text),
+        step=step_name,
+        layer=(layer or 1) - 1,
+        head=(head or 1) - 1,
+        as_json=as_json,
+        svg=svg,
+        html=html,
+        force=force,
+        alteration=alteration,
+        shows_effects=effects,
     )
     _check_files(request)
     from llama_chat.cli.answer import cancel_on_interrupt
@@ -130,12 +147,20 @@ def walk(
 
 
 def _check_usage(
-    options: RunOptions, step_name: str | None, layer: int | None, head: int | None, svg: str | None
+    options: RunOptions,
+    step_name: str | None,
+    layer: int | None,
+    head: int | None,
+    svg: str | None,
+    *,
+    shows_effects: bool,
 ) -> None:
     """Raises `UsageError` for options that do not go together."""
     if options.flags.get("engine", "auto") == "hf":
         raise UsageError("walk looks into the from-scratch engine.", hint="Leave --engine out.")
-    if svg and step_name is None:
+    if shows_effects and (step_name or layer or head):
+        raise UsageError("--effects is of all heads.", hint="Leave --step, --layer and --head out.")
+    if svg and step_name is None and not shows_effects:
         raise UsageError("--svg is a picture of one step.", hint="Name it with --step, or take --html.")
     if step_name is not None:
         step = numbered_step(step_name)[1]
@@ -209,24 +234,36 @@ def _show(request: WalkRequest, engine: LocalEngine, cancel: threading.Event) ->
     from llama_chat.walk.walk import Walk
 
     made = Walk(engine, request.text, cancel, alteration=request.alteration)
-    names = [request.step] if request.step else [step.name for step in STEPS]
     if request.svg or request.html:
-        _write_pictures(request, made, [made.step(name, request.layer, request.head) for name in names])
+        _write_pictures(request, made, list(_views(request, made)))
     elif request.as_json:
         from llama_chat.drawing.data import comparison_data, facts_data, steps_data
 
-        views = [made.step(name, request.layer, request.head) for name in names]
-        data = facts_data(made.facts, made.difference()) | {
-            "steps": steps_data(views, is_whole=request.step is not None)
-        }
+        is_one = request.step is not None or request.shows_effects
+        views = list(_views(request, made))
+        data = facts_data(made.facts, made.difference()) | {"steps": steps_data(views, is_whole=is_one)}
         if (found := made.comparison()) is not None:
             data["comparison"] = comparison_data(found)
         click.echo(json.dumps(data, ensure_ascii=False))
     else:
-        _print_steps(request, made, names)
+        _print_steps(request, made)
 
 
-def _print_steps(request: WalkRequest, made: Walk, names: list[str]) -> None:
+def _views(request: WalkRequest, made: Walk) -> Iterator[StepView]:
+    """What was asked for, each as soon as it is made."""
+    if request.shows_effects:
+        from llama_chat.cli.engines import LoadingLine
+        from llama_chat.events import Loading
+
+        with LoadingLine("the heads, one by one", sys.stderr, verb="Switching off") as line:
+            view = made.head_effects(lambda fraction: line(Loading(fraction, "weights")))
+        yield view
+        return
+    for name in [request.step] if request.step else [step.name for step in STEPS]:
+        yield made.step(name, request.layer, request.head)
+
+
+def _print_steps(request: WalkRequest, made: Walk) -> None:
     """Each as soon as it is made."""
     from llama_chat.cli.tables import painter_for, width_of
     from llama_chat.cli.walk_text import facts_lines, step_lines
@@ -234,8 +271,7 @@ def _print_steps(request: WalkRequest, made: Walk, names: list[str]) -> None:
     painter, width = painter_for(sys.stdout, os.environ), width_of(sys.stdout)
     for line in facts_lines(made.facts, painter, width):
         click.echo(line)
-    for name in names:
-        view = made.step(name, request.layer, request.head)
+    for view in _views(request, made):
         for line in ("", *step_lines(view, made.facts, painter, width)):
             click.echo(line)
 

@@ -18,7 +18,7 @@ NUMBER_CELLS = 8
 MOST_CELLS = 12
 MOST_LINES = 3
 """Of a cell, where there is more room than numbers."""
-SAMPLED_ROWS = 48
+SAMPLED_ROWS = 16
 """That are looked at to learn how large the numbers are."""
 FEWEST_NUMBER_CELLS = 6
 """Characters of a cell that a number fits into."""
@@ -231,6 +231,17 @@ class HeatWindow:
             sizes = sorted(abs(value) for value in values if value > -math.inf)
             of_rows.append(sizes[int(len(sizes) * 0.97)] if sizes else 0.0)
         return sorted(of_rows)[len(of_rows) // 2]
+
+    def seen_values(self, row: int) -> list[float]:
+        """Those of the cells that are seen of the row that begins there."""
+        zoom, columns = self.zoom, self.columns
+        level = min(_log2(zoom.row_bin), _log2(zoom.column_bin), len(self.grid.coarser))
+        step = 1 << level
+        if not zoom.row_bin == zoom.column_bin == step:
+            return [self.value_at(row, column) for column in columns]
+        grid = self.grid.coarser[level - 1] if level else self.grid
+        start = row // step * grid.columns.size + columns.start // step
+        return list(grid.values[start : start + len(columns)])
 
     def value_at(self, row: int, column: int) -> float:
         """The number, or the strongest, of the cell that begins there."""

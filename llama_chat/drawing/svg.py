@@ -59,7 +59,8 @@ def step_title(view: StepView, facts: WalkFacts) -> str:
     """`4. Queries of one head · layer 1 of 30 · head 1 of 9`."""
     where = [f"layer {view.layer + 1} of {facts.size('L')}"] if view.layer is not None else []
     where += [f"head {view.head + 1} of {facts.size('H')}"] if view.head is not None else []
-    return " · ".join((f"{view.number}. {view.step.title}", *where))
+    number = f"{view.number}. " if view.number else ""
+    return " · ".join((f"{number}{view.step.title}", *where))
 
 
 def cell_text(cell: Cell) -> str:

@@ -156,7 +156,7 @@ class StepView:
 
     step: Step
     number: int
-    """From 1."""
+    """From 1; 0 for what is no step of the walk."""
     layer: int | None
     """From 0; None where it is outside the layers."""
     head: int | None
@@ -277,6 +277,10 @@ class Walker(Protocol):
 
     def comparison(self) -> Comparison | None:
         """What the alteration does to the next token; None where there is none."""
+        ...
+
+    def head_effects(self, report: Callable[[float], None] = ...) -> StepView:
+        """What each head does to the next token, as a heat map; takes a pass for each of them."""
         ...
 
     def heads_looking_at(self, target: int, at: int = -1, count: int = 5) -> tuple[Look, ...]:

@@ -8,12 +8,15 @@ from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llama_chat.conversation import Conversation, Message, Reply, Role
 from llama_chat.events import Candidates, ComputePlan, Forward, Sampling, Token
 from llama_chat.sessions.failures import UNREADABLE
 from llama_chat.sessions.short_forwards import ShortForwards, short_text
+
+if TYPE_CHECKING:
+    from llama_chat.distribution.names import TokenNames
 
 NO_CANDIDATES = Candidates(array("i"), array("f"), array("f"), array("i"), array("f"), float("nan"))
 """For tokens that are read without what they were chosen from."""
@@ -73,6 +76,8 @@ class SessionRecord:
     """The same packed (`pack_archive`), where they lie so already: nothing need be packed again."""
     end_sampling_of: Callable[[str], Sampling | None] = lambda _: None
     """The settings that the end of the reply was drawn with; None where they are those of its last token."""
+    names_of: Callable[[str], TokenNames] | None = None
+    """What the tokens of a reply, and those that it was chosen from, are called; None: nobody knows."""
 
 
 def sampling_json(sampling: Sampling) -> str:

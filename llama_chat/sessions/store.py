@@ -298,6 +298,7 @@ class SessionStore(Shelf):
             self.load_plain_tokens,
             self._load_archive,
             self.load_end_sampling,
+            self.vocabulary_of_reply,
         )
 
     def load_end_sampling(self, message_id: str) -> Sampling | None:

@@ -9,7 +9,7 @@ from llama_chat.sweep.gathered import Figures
 
 LEGEND = (
     ("mean p", "the probability of its tokens, as the model has it → as they were drawn"),
-    ("distinct", "the share of tokens / pairs that come once"),
+    ("distinct", "different tokens / pairs of them, as a share of all"),
     ("surprise", "of the model: 1 bit is one of two"),
     ("perplexity", "it chose as if among so many"),
 )
@@ -20,10 +20,10 @@ def figure_rows(figures: Figures) -> list[tuple[str, str]]:
     """Labels and values, short: 22 cells hold both; none before anything is said."""
     if math.isnan(figures.before):
         return [(label, "–") for label, _ in LEGEND]
-    after = percent(figures.after)
+    before, after = (percent(part).replace("< ", "<") for part in (figures.before, figures.after))
     about = "" if figures.is_exact or after.startswith("<") else "≈"
     values = (
-        f"{percent(figures.before)} → {about}{after}",
+        f"{before.removesuffix(' %')} → {about}{after}",
         f"{share(figures.distinct_1)} / {share(figures.distinct_2)}",
         f"{figures.surprise_bits:.2f} bits",
         perplexity_text(figures.perplexity),

@@ -64,11 +64,11 @@ def _logprobs(scene: Scene, layer: int, cancel: threading.Event) -> Tensor:
     return network.llama.logits(x_TD[-1:])[0].cpu().double().log_softmax(-1)
 
 
-def effects_view(scene: Scene, effects_LH: Tensor) -> StepView:
+def effects_view(effects_LH: Tensor) -> StepView:
     """The effects as a heat map, and the strongest in words."""
     n_layers, n_heads = effects_LH.shape
     layers = Axis("L", n_layers, tuple(f"layer {n + 1}" for n in range(n_layers)))
-    heads = Axis("H", n_heads, tuple(f"head {n + 1}" for n in range(n_heads)))
+    heads = Axis("H", n_heads, tuple(f"{n + 1}" for n in range(n_heads)))
     top = effects_LH.flatten().topk(min(5, effects_LH.numel()))
     named = [
         f"layer {place // n_heads + 1} head {place % n_heads + 1} ({bits:.3g})"

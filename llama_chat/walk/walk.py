@@ -179,7 +179,7 @@ class Walk:
         Raises:
             Interrupted: the walk's `cancel` was set.
         """
-        return effects_view(self._scene, head_effects(self._scene, self._cancel, report))
+        return effects_view(head_effects(self._scene, self._cancel, report))
 
     def _as_altered(self) -> AbstractContextManager[None]:
         return self._scene.network.altered(self.alteration)

@@ -45,6 +45,8 @@ class Forking:
         reply = self._checked(message, index)
         if index >= len(reply.token_ids):
             raise PromptError(f"The reply has no token {index}.", hint="Type your own words to go on.")
+        if self._piece_of(token_id) is None:
+            raise PromptError(f"The model has no token {token_id}.", hint="Choose one that is shown.")
         self._chat.when_idle(lambda: self._take(message.id, index, token_id))
 
     def type_in(self, message: Message, index: int, text: str) -> None:
@@ -94,12 +96,12 @@ class Forking:
             text = "".join(self._texts(before))
             ended = self._branch(message, ForkPoint(index), before, text, finish_reason="end")
             self._chat.bridge.call(self._chat.bridge.store.pack_tokens, ended.id)
+            self._chat.show()
             self._chat.view.hint(notices.FORKED_TO_END, holds=lambda: self._chat.rests_at(ended.id))
             return
         texts = self._texts((*before, token_id))
-        piece = self._chat.bridge.worker.ask(lambda engine: engine.pieces()[token_id]) or b""
         leaf_before = self._chat.conversation.leaf_id
-        fork = ForkPoint(index, token_id, piece, texts[-1] if texts else "")
+        fork = ForkPoint(index, token_id, self._piece_of(token_id) or b"", texts[-1] if texts else "")
         forked = self._branch(message, fork, (*before, token_id), "".join(texts))
         self._answer(message, forked, leaf_before)
 
@@ -126,6 +128,17 @@ class Forking:
         chat.show()
         chat.answer(Request(anew, leaf_before, prefill=text))
 
+    def _piece_of(self, token_id: int) -> bytes | None:
+        """The token's bytes; None where the loaded model has no such token."""
+
+        def piece_in(engine: Engine) -> bytes | None:
+            if not 0 <= token_id < engine.info.vocab_size:
+                return None
+            pieces = engine.pieces()
+            return pieces[token_id] if token_id < len(pieces) else b""  # some leave ids at the end unused
+
+        return self._chat.bridge.worker.ask(piece_in)
+
     def _texts(self, token_ids: Sequence[int]) -> Sequence[str]:
         def texts_of(engine: Engine) -> Sequence[str]:
             return engine.texts_of(token_ids)
@@ -140,7 +153,7 @@ class Forking:
         text: str,
         finish_reason: FinishReason = "stopped",
     ) -> Message:
-        """A sibling with what the reply says up to the fork, kept and shown; the path ends with it."""
+        """A sibling with what the reply says up to the fork, kept; the path ends with it."""
         chat, reply = self._chat, message.reply
         assert reply is not None
         plan = reply.plan and cut(reply.plan, reply.prompt_tokens + fork.index)
@@ -161,7 +174,6 @@ class Forking:
         )
         chat.keep_all([forked])
         chat.bridge.copy_tokens(chat.saved, message.id, forked.id, fork)
-        chat.show()
         return forked
 
     def _answer(self, message: Message, forked: Message, leaf_before: str | None, given: str = "") -> None:
@@ -170,8 +182,6 @@ class Forking:
         chat.make_room(forked.reply)
         begun = replace(forked, reply=replace(forked.reply, finish_reason=None))
         chat.conversation.update(begun)
-        chat.view.drop_notices(notices.ABOUT_END)
-        chat.view.replace_message(begun)
         chat.answer(
             Request(
                 forked,
@@ -180,6 +190,7 @@ class Forking:
                 is_continuation=True,
                 is_copy=True,
                 forked_from=message.id,
-            )
+            ),
+            showing=chat.show,  # 7 ms, in which the first token may come (2026-11-22)
         )
         chat.view.hint(notices.FORKED, is_quiet=True)

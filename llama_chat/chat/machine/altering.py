@@ -70,6 +70,17 @@ class Altering:
             self._chat.view.hint(f"{one_line(note.info.name)} runs as it is; altered was: {words}.")
             self._chat.view.status_changed()
 
+        elif isinstance(note, notes.Begun):
+            self._tell_as_begun(note.reply_id)
+
+    def _tell_as_begun(self, reply_id: str) -> None:
+        """A reply that goes on does so as it was begun, whatever counts for the next one."""
+        message = self._chat.message_now(reply_id)
+        plan = message.reply.plan if message is not None and message.reply is not None else None
+        if plan is not None and plan.alteration != self.current.signature:
+            how = f"altered ({one_line(plan.alteration)})" if plan.alteration else "with nothing altered"
+            self._chat.view.hint(f"It goes on as it was begun, {how}; the next reply runs as you have it.")
+
     @property
     def bar(self) -> str:
         """What the chat says of it as long as it counts; empty: nothing is altered."""

@@ -25,7 +25,10 @@ _UNKNOWN = "–"
 def figures_of_sheet(sheet: TokenSheet) -> list[str]:
     """What the head says of the whole message, the most useful first: `perplexity 3.2`."""
     who = one_line(f"{name_of(sheet.message)}, as {sheet.judged_by} sees it") if sheet.is_opinion else ""
-    found = [who or name_of(sheet.message), format_tokens(len(sheet))]
+    found = [who or name_of(sheet.message)]
+    if not len(sheet):
+        return found
+    found.append(format_tokens(len(sheet)))
     if sheet.logprobs:
         found.append(f"perplexity {figure(sheet.perplexity)}")
         found.append(f"{figure(sheet.mean_surprise_bits)} bits a token")

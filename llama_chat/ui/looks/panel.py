@@ -8,6 +8,7 @@ from rich.segment import Segment
 from textual import events
 from textual.binding import Binding, BindingType
 from textual.content import Content
+from textual.geometry import Region
 from textual.message import Message as TextualMessage
 from textual.strip import Strip
 from textual.widget import Widget
@@ -85,7 +86,8 @@ class LooksPanel(Widget, can_focus=True):
     def show(self, looks: Looks) -> None:
         """Show these; the cursor goes to the first."""
         self.looks, self.index = looks, looks.index
-        self._top, self._cursor, self._says = looks.top(), 0, ""
+        self._top, self._cursor = looks.top(), 0
+        self._says, self._is_trouble = "", False
         self.refresh()
 
     def say(self, words: str, *, is_trouble: bool = False) -> None:
@@ -159,10 +161,8 @@ class LooksPanel(Widget, can_focus=True):
         return Column.within(self.size.width)
 
     @property
-    def _sentence_rows(self) -> int:
-        """At most; the sources have at least half of the list."""
-        height = self.size.height
-        return 0 if height < KEYS_ROWS else min(3, (height - 2) // 3)
+    def _has_keys(self) -> bool:
+        return self.size.height >= KEYS_ROWS
 
     @property
     def _first_source_row(self) -> int:
@@ -170,37 +170,39 @@ class LooksPanel(Widget, can_focus=True):
 
     @property
     def _source_rows(self) -> int:
-        keys = self.size.height >= KEYS_ROWS
-        return max(1, self.size.height - self._first_source_row - keys)
+        return max(1, self.size.height - self._first_source_row - self._has_keys)
 
     @property
     def _first_shown(self) -> int:
         return max(0, min(self._cursor - self._source_rows + 1, len(self._top) - self._source_rows))
 
     def _sentences(self) -> list[Content]:
-        if self.looks is None or self._says:
+        """What it is, or what it is at, in as many rows: nothing jumps while it is computed."""
+        if self.looks is None:
             return []
-        return sentence_lines(self.looks, self._text_width, self._sentence_rows)
+        # The sources have at least half of the list.
+        rows = min(3, (self.size.height - 2) // 3) if self._has_keys else 0
+        lines = sentence_lines(self.looks, self._text_width, rows)
+        if not self._says:
+            return lines
+        said = Content.styled(cut(self._says, self._text_width), "meta")
+        return [said, *[Content("")] * (len(lines) - 1)]
 
     def _contents(self) -> list[Content]:
         """All lines, from the top."""
         width = self._text_width
-        if self.looks is None or self._says:
+        if self.looks is None or self._is_trouble:
             style = "notice.warning" if self._is_trouble else "meta"
-            title = Content.styled("where it looked", "meta")
-            if self.looks is not None and not self._is_trouble:
-                title = title_content(self.looks, width)
             said = [line.content.stylize_before(style) for line in wrap(Content(self._says), width)]
-            if self.looks is None or self._is_trouble:
-                return [title, *said]
-            return [title, *said[:1], *source_contents(self.looks, self._top, width, self._cursor)]
-        sources = source_contents(self.looks, self._top, width, self._cursor)
-        first = self._first_shown
-        lines = [title_content(self.looks, width), *self._sentences()]
-        lines += sources[first : first + self._source_rows]
-        if self.size.height >= KEYS_ROWS:
+            lines, keys = [Content.styled("where it looked", "meta"), *said], "Esc back"
+        else:
+            sources = source_contents(self.looks, self._top, width, self._cursor)
+            first = self._first_shown
+            shown = sources[first : first + self._source_rows]
+            lines, keys = [title_content(self.looks, width), *self._sentences(), *shown], keys_line(width)
+        if self._has_keys:
             lines += [Content("")] * (self.size.height - 1 - len(lines))
-            lines.append(Content.styled(cut(keys_line(width), width), "meta"))
+            lines.append(Content.styled(cut(keys, width), "meta"))
         return lines
 
     def notify_style_update(self) -> None:
@@ -208,7 +210,7 @@ class LooksPanel(Widget, can_focus=True):
         self._palette = None
         super().notify_style_update()
 
-    def render_lines(self, crop):  # type: ignore[no-untyped-def]
+    def render_lines(self, crop: Region) -> list[Strip]:
         """All of it at once."""
         self._lines = self._contents()
         return super().render_lines(crop)

@@ -12,6 +12,7 @@ from textual.screen import Screen
 
 from llama_chat.chat.view import NoticeKind
 from llama_chat.replay import Player
+from llama_chat.sessions import SessionRecord
 from llama_chat.ui.driver import driver_class
 from llama_chat.ui.replay.screen import ReplayScreen
 from llama_chat.ui.safe_app import SafeApp
@@ -36,6 +37,7 @@ class ReplayApp(SafeApp):
         ticks: whether time passes by itself.
         has_keys: whether somebody is there who could press them.
         driver: writes the screen; the chat's without one.
+        record: of the session, for its tokens; None: they cannot be looked at.
     """
 
     TITLE = "llama-chat replay"
@@ -53,9 +55,10 @@ class ReplayApp(SafeApp):
         ticks: bool = True,
         has_keys: bool = True,
         driver: type[Driver] | None = None,
+        record: SessionRecord | None = None,
     ) -> None:
         super().__init__(driver or driver_class(), looks.theme, looks.user_themes)
-        self.replay_screen = ReplayScreen(player, ticks=ticks, has_keys=has_keys)
+        self.replay_screen = ReplayScreen(player, ticks=ticks, has_keys=has_keys, record=record)
         self._notices = (*looks.notices, *self.theme_notices)
 
     def get_default_screen(self) -> Screen[None]:
@@ -72,8 +75,14 @@ class ReplayApp(SafeApp):
         self.replay_screen.hint_line.say(text, kind, seconds=seconds)
 
 
-def run_replay(player: Player, looks: ReplayLooks) -> int:
-    """Show the replay until the user leaves; the exit code of the process."""
-    app = ReplayApp(player, looks)
+def run_replay(player: Player, looks: ReplayLooks, record: SessionRecord | None = None) -> int:
+    """Show the replay until the user leaves; the exit code of the process.
+
+    Args:
+        player: what is played.
+        looks: the theme.
+        record: where the tokens are read that are looked at.
+    """
+    app = ReplayApp(player, looks, record=record)
     app.run()
     return app.return_code or 0

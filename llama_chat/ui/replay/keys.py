@@ -32,6 +32,9 @@ REPLAY_KEYS = (
         ReplayKey(str(tenth), f"seek({tenth / 10})", "0 … 9" if tenth == 0 else "", "To a tenth of the time.")
         for tenth in range(10)
     ),
+    ReplayKey(
+        "t,ctrl+t", "tokens", "t", "The tokens of the last reply: what each was chosen from; also Ctrl+T."
+    ),
     ReplayKey("plus,equals_sign", "speed(1)", "+", "Twice as fast, up to 64 times."),
     ReplayKey("minus", "speed(-1)", "-", "Half as fast, down to a quarter."),
     ReplayKey("up", "scroll(-1)", "↑", "Read further up; the mouse wheel does it, too."),

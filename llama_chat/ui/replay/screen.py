@@ -17,7 +17,7 @@ from textual.timer import Timer
 from llama_chat.conversation import Role
 from llama_chat.events import Sampling
 from llama_chat.replay import Player, ReplayState, Timeline, sampling_moves
-from llama_chat.sessions import ModelRecord
+from llama_chat.sessions import ModelRecord, SessionRecord
 from llama_chat.ui.replay.bar import BarView, PlayerBar
 from llama_chat.ui.replay.help import ReplayHelp
 from llama_chat.ui.replay.keys import replay_bindings
@@ -43,15 +43,24 @@ class ReplayScreen(Screen[None]):
         player: stands somewhere in a timeline.
         ticks: whether time passes by itself; else somebody calls `go_on`.
         has_keys: whether somebody is there who could press them.
+        record: of the session, for its tokens; None: they cannot be looked at.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [*replay_bindings()]
     HORIZONTAL_BREAKPOINTS = ChatScreen.HORIZONTAL_BREAKPOINTS
     VERTICAL_BREAKPOINTS = ChatScreen.VERTICAL_BREAKPOINTS
 
-    def __init__(self, player: Player, *, ticks: bool = True, has_keys: bool = True) -> None:
+    def __init__(
+        self,
+        player: Player,
+        *,
+        ticks: bool = True,
+        has_keys: bool = True,
+        record: SessionRecord | None = None,
+    ) -> None:
         super().__init__()
         self.player = player
+        self._record = record
         self.transcript = Transcript(id="transcript")
         self.transcript.can_focus = False
         self.hint_line = HintLine()
@@ -199,6 +208,15 @@ class ReplayScreen(Screen[None]):
     def action_scroll(self, lines: int) -> None:
         """Read elsewhere; at the end the text is followed again."""
         self.transcript.scroll_relative(y=lines, animate=False)
+
+    async def action_tokens(self) -> None:
+        """Pause, and show the tokens of the last reply, as many as there are now."""
+        from llama_chat.ui.replay.tokens import show_tokens
+
+        if self.player.is_playing:
+            self.action_play_or_pause()
+        if why_not := await show_tokens(self.app, self._record, self.player.state):
+            self.hint_line.say(why_not)
 
     def action_help(self) -> None:
         """All keys."""

@@ -188,6 +188,7 @@ class CandidateBars(ScrollView, can_focus=True):
         self._columns = None
         self._set_size()
         self._show_cursor()
+        self.refresh()
 
     # --- the cursor -----------------------------------------------------------------------------------
 

@@ -104,6 +104,11 @@ class TokenFrame(Screen[None]):
         Binding("question_mark,f1", "help", "All keys", show=False),
     ]
 
+    TEXT_KEYS: ClassVar[tuple[str, ...]] = _TEXT_KEYS
+    BARS_KEYS: ClassVar[tuple[str, ...]] = _BARS_KEYS
+    IS_CHAT: ClassVar[bool] = True
+    """Whether something can go on from here, and a model be asked."""
+
     def __init__(self, panel: TokenPanel) -> None:
         super().__init__()
         self._compositor = FrugalCompositor()
@@ -114,7 +119,7 @@ class TokenFrame(Screen[None]):
         self.nothing = Static("", classes="nothing")
         self.hint_line = HintLine()
         self.typed = Input(placeholder="your words, in the place of this token…", compact=True)
-        self._keys = FittingLine(*_TEXT_KEYS, classes="keys")
+        self._keys = FittingLine(*self.TEXT_KEYS, classes="keys")
 
     def compose(self) -> ComposeResult:
         """Figures, text, the token under the cursor, keys."""
@@ -140,20 +145,20 @@ class TokenFrame(Screen[None]):
 
     def _tell_keys(self) -> None:
         if isinstance(self.focused, CandidateBars):
-            self._keys.say(*_BARS_KEYS)
+            self._keys.say(*self.BARS_KEYS)
         elif isinstance(self.focused, Slider):
             self._keys.say(*_SLIDER_KEYS)
         elif isinstance(self.focused, Input):
             self._keys.say(*_TYPING_KEYS)
         elif not self.has_class("-empty"):
-            self._keys.say(*_TEXT_KEYS)
+            self._keys.say(*self.TEXT_KEYS)
         self.panel.tell()
 
     def action_help(self) -> None:
         """All keys."""
         from llama_chat.ui.tokens.help import TokenHelp
 
-        self.app.push_screen(TokenHelp())
+        self.app.push_screen(TokenHelp(is_chat=self.IS_CHAT))
 
     def action_next_part(self, step: int) -> None:
         """From the text to the candidates, the sliders, and back; the sliders are one part."""

@@ -31,8 +31,15 @@ TOKEN_KEYS = (
 )
 
 
+_OF_A_CHAT = ("e", "w", "a")
+
+
 class TokenHelp(Card[None]):
-    """A card that scrolls."""
+    """A card that scrolls.
+
+    Args:
+        is_chat: whether the keys count, too, that change a chat or ask its model.
+    """
 
     DEFAULT_CSS = """
     TokenHelp > .card { width: 84; height: 100%; max-height: 28; }
@@ -43,12 +50,16 @@ class TokenHelp(Card[None]):
     """
     BINDINGS: ClassVar[list[BindingType]] = [Binding("f1,question_mark,q,enter", "leave", "Back", show=False)]
 
+    def __init__(self, *, is_chat: bool = True) -> None:
+        super().__init__()
+        self._keys = [key for key in TOKEN_KEYS if is_chat or key[0] not in _OF_A_CHAT]
+
     def compose(self) -> ComposeResult:
         """Title, keys, hint."""
         with Vertical(classes="card"):
             yield Static(Content("Keys of the tokens"), classes="title")
             with VerticalScroll():
-                for key, what in TOKEN_KEYS:
+                for key, what in self._keys:
                     with Vertical(classes="row"):
                         yield Static(Content(key), classes="key")
                         yield Static(Content(what), classes="what")

@@ -25,6 +25,7 @@ _GAP = "   "
 _DRAWN_TITLE = "the sliders, as this token was drawn · x: as they are now"
 _NOW_TITLE = "the sliders, as they are now · x: as this token was drawn"
 _DRAWN_TITLES = (_DRAWN_TITLE, "as it was drawn · x: sliders now", "as drawn · x now")
+_OPINION_TITLES = ("the sliders, as they are now", "sliders now")
 _NOW_TITLES = (_NOW_TITLE, "sliders now · x: as it was drawn", "now · x as drawn")
 
 
@@ -183,8 +184,9 @@ class TokenPanel(Vertical):
 
     def _show_bars(self, *, is_same: bool) -> None:
         sheet, sampling = self._sheet, self.sampling
-        drawn = self.is_as_drawn and not (sheet is not None and sheet.is_opinion)
-        self._title.say(*(_DRAWN_TITLES if drawn else _NOW_TITLES))
+        is_opinion = sheet is not None and sheet.is_opinion
+        drawn = self.is_as_drawn and not is_opinion
+        self._title.say(*(_OPINION_TITLES if is_opinion else _DRAWN_TITLES if drawn else _NOW_TITLES))
         for slider in self.sliders:
             slider.value = getattr(sampling, slider.setting)
         if sheet is None:

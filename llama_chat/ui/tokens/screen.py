@@ -60,21 +60,21 @@ class TokenScreen(TokenLook):
         self._scores = scores
         self._tokens: list[Token] = []
         self._live: LiveTokens | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._asking: asyncio.Task[None] | None = None
         self._cancel = threading.Event()
 
     def on_mount(self) -> None:
         """Ask the store for the tokens."""
         super().on_mount()
-        self._task = asyncio.ensure_future(self._load())
+        self._asking = asyncio.ensure_future(self._load())
 
     def on_unmount(self) -> None:
         """Listen no more, and keep where the sliders stand."""
         self._cancel.set()
         if self._live is not None:
             self._live.close()
-        if self._task is not None:
-            self._task.cancel()
+        if self._asking is not None:
+            self._asking.cancel()
         for setting, value in self.moved.items():
             self._chat.bridge.save_setting("sampling", setting, value)
         if self.moved:
@@ -154,8 +154,8 @@ class TokenScreen(TokenLook):
         """To the candidates; where there are none, ask the model."""
         if not self.has_class("-empty"):
             super().action_enter()
-        elif self._task is None or self._task.done():
-            self._task = asyncio.ensure_future(self._score())
+        elif self._asking is None or self._asking.done():
+            self._asking = asyncio.ensure_future(self._score())
 
     async def _score(self) -> None:
         message = self.message

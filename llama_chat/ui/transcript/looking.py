@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from rich.style import Style as RichStyle
 from textual.strip import Strip
@@ -11,7 +11,9 @@ from textual.strip import Strip
 from llama_chat.ui.transcript.entries import Entry, MessageEntry
 from llama_chat.ui.transcript.finding import FindingView
 from llama_chat.ui.transcript.selecting import highlight
-from llama_chat.ui.transcript.text_places import TextPlaces
+
+if TYPE_CHECKING:
+    from llama_chat.ui.transcript.text_places import TextPlaces
 
 LOOK_LEVELS = 8
 """Shades from the palest: more are not told apart on a background of text."""
@@ -78,6 +80,8 @@ class LookingView(FindingView):
         rows = entry.lay_out()
         known = self._places.get(entry)
         if known is None or known[0] != entry.version:
+            from llama_chat.ui.transcript.text_places import TextPlaces
+
             known = self._places[entry] = entry.version, TextPlaces(entry.text, rows)
         return known[1]
 

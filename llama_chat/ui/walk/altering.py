@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.binding import Binding, BindingType
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from llama_chat.chat.walking.desk import WalkDesk
     from llama_chat.ui.screens.chat_view import ChatViewScreen
 
+EFFECTS = "effects"
+_PROGRESS_S = 0.2
 FACTORS = (1.0, 0.5, 2.0, -1.0, 0.0)
 """What `z` goes round."""
 
@@ -37,6 +40,7 @@ class AlteringWalk(WalkFrame):
         Binding("z", "scale_head", "Factor of the head", show=False),
         Binding("Z", "scale_layer", "Factor of the layer", show=False),
         Binding("u", "unalter", "As it is", show=False),
+        Binding("h", "effects", "What each head does", show=False),
         Binding("enter", "keep_altered", "For the chat", show=False),
     ]
 
@@ -46,6 +50,7 @@ class AlteringWalk(WalkFrame):
     alteration: Alteration = UNALTERED
     """With which the walk is taken."""
     _altered_line: FittingLine | None = None
+    _is_mapping = False
 
     def _start(self, work: Coroutine[object, object, None]) -> None:
         raise NotImplementedError
@@ -58,10 +63,12 @@ class AlteringWalk(WalkFrame):
 
     def action_switch_head(self) -> None:
         """The head that is shown off, or on again."""
+        self._aim()
         self._scale_head(0.0 if self._head_factor() == 1.0 else 1.0)
 
     def action_switch_layer(self) -> None:
         """The layer that is shown off, or on again."""
+        self._aim()
         self._scale_layer(0.0 if self._layer_factor() == 1.0 else 1.0)
 
     def action_scale_head(self) -> None:
@@ -91,6 +98,44 @@ class AlteringWalk(WalkFrame):
             self.tell(str(error))
         else:
             self.tell(f"For the chat, from the next reply on: {told}")
+
+    def action_effects(self) -> None:
+        """A map of what each head does to the next token; once more while it is made: nothing."""
+        if self.walk is not None and not self._is_mapping:
+            self._is_mapping = True
+            self._start(self._map_effects(self.place.position))
+
+    async def _map_effects(self, position: int) -> None:
+        done = 0.0
+
+        def report(fraction: float) -> None:
+            nonlocal done
+            done = fraction
+
+        asked = self.desk.ask_besides(lambda walk: walk.head_effects(report), position)
+        future = asyncio.wrap_future(asked)
+        try:
+            while not future.done():
+                self.tell(f"Every head is switched off by itself: {done:.0%} · Esc leaves")
+                await asyncio.wait({future}, timeout=_PROGRESS_S)
+            view = future.result()
+        except Interrupted:
+            return
+        except LlamaChatError as error:
+            self.tell(str(error))
+            return
+        finally:
+            self._is_mapping = False
+        self.show_view(view)
+        self.picture.focus()
+        told = "x switches off the head under the cursor · ← → ↑ ↓ · Esc back"
+        self.call_after_refresh(self.tell, told)  # the keyboard's new place says its keys first
+
+    def _aim(self) -> None:
+        """On the map of all heads, the one under the cursor is meant."""
+        window = self.picture.window
+        if self.view is not None and self.view.step.name == EFFECTS and window is not None:
+            self.place = replace(self.place, layer=window.row, head=window.column)
 
     def _head_factor(self) -> float:
         return self.alteration.heads.get((self.place.layer, self.place.head), 1.0)

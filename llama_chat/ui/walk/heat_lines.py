@@ -11,7 +11,7 @@ from rich.style import Style as RichStyle
 from textual.strip import Strip
 from textual.style import Style
 
-from llama_chat.drawing.heat_window import FEWEST_NUMBER_CELLS, HeatWindow
+from llama_chat.drawing.heat_window import FEWEST_NUMBER_CELLS, HeatWindow, Zoom
 from llama_chat.drawing.shading import CUT
 from llama_chat.drawing.views import Axis, Grid
 from llama_chat.sanitize import one_line
@@ -39,6 +39,8 @@ class HeatLines:
         self._palette = palette
         self._base = base
         self._names: dict[str, RichStyle] = {}
+        self._seen: tuple[HeatWindow, Zoom, range] | None = None
+        self._known: dict[int, list[int]] = {}
 
     def _style(self, name: str) -> RichStyle:
         found = self._names.get(name)
@@ -98,7 +100,7 @@ class HeatLines:
 
     def _row_name(self, window: HeatWindow, row: int, labels: int, *, is_chosen: bool) -> Segment:
         axis = window.grid.rows
-        number = "" if axis.letter == "H" or axis.size <= 1 else f"{row} "
+        number = "" if axis.letter in "HL" or axis.size <= 1 else f"{row} "
         name = cut(number + (one_line(axis.label(row)) if axis.labels else ""), labels - 1)
         text = " " * (labels - 1 - cell_len(name)) + name + " "
         return Segment(text, self._style("strong" if is_chosen else "meta"))
@@ -108,8 +110,7 @@ class HeatLines:
     ) -> Iterator[Segment]:
         grid, shades, cells = window.scaled, self.shades, window.zoom.cells
         has_numbers = cells >= FEWEST_NUMBER_CELLS and is_middle
-        for column in window.columns:
-            value = window.value_at(rows[0], column)
+        for column, value in zip(window.columns, window.seen_values(rows[0]), strict=True):
             is_cursor = window.row in rows and column <= window.column < column + window.zoom.column_bin
             sign = "" if shades.has_colours else shades.sign(grid, value)
             if has_numbers:
@@ -122,19 +123,30 @@ class HeatLines:
                 text, style = _marked(text, cells), style + self._cursor(has_focus=has_focus)
             yield Segment(text, style)
 
+    def _levels(self, window: HeatWindow, grid: Grid, row: int) -> list[int]:
+        """Of the cells that are seen of a row; kept as long as the same columns are seen as near."""
+        seen = (window, window.zoom, window.columns)
+        if self._seen != seen:
+            self._seen, self._known = seen, {}
+        found = self._known.get(row)
+        if found is None:
+            level = self.shades.level
+            found = self._known[row] = [level(grid, value) for value in window.seen_values(row)]
+        return found
+
     def _halves(self, window: HeatWindow, rows: range, *, has_focus: bool) -> Iterator[Segment]:
         grid, shades = window.scaled, self.shades
         bin_ = window.zoom.row_bin
         at = window.row // bin_ * bin_
         base = self._style("")
-        for column in window.columns:
-            upper = shades.level(grid, window.value_at(rows[0], column))
+        uppers, *lowers = (self._levels(window, grid, row) for row in rows)
+        for n, column in enumerate(window.columns):
+            upper = uppers[n]
             is_cursor = at in rows and column <= window.column < column + window.zoom.column_bin
             if is_cursor:
                 yield Segment("◆", shades.cell(upper) + self._cursor(has_focus=has_focus))
             elif len(rows) > 1:
-                lower = shades.level(grid, window.value_at(rows[1], column))
-                yield Segment(_HALF, shades.halves(upper, lower))
+                yield Segment(_HALF, shades.halves(upper, lowers[0][n]))
             else:
                 style = shades.halves(upper, upper)
                 yield Segment(_HALF, RichStyle(color=style.color, bgcolor=base.bgcolor))
@@ -191,6 +203,8 @@ def grid_reading(window: HeatWindow) -> str:
 def _named(axis: Axis, n: int) -> str:
     if not axis.labels:
         return f"{axis.letter} {n}"
+    if axis.letter == "L":
+        return axis.label(n)
     return f"head {axis.label(n)}" if axis.letter == "H" else f"{n} ‹{one_line(axis.label(n))}›"
 
 

@@ -28,6 +28,7 @@ WALK_KEYS = (
     ("f", "The head that looks most at the marked token; again: the one that does so second, and so on."),
     ("x X", "Switch the head off or on, the layer: what it does to the next token is shown at once."),
     ("z Z", "The next factor for the head, for the layer: half, double, the opposite, off, as it is."),
+    ("h", "What each head does to the next token: each is switched off by itself. x there switches one off."),
     ("u", "All heads and layers as they are."),
     ("Enter", "Let the chat run as the walk does, from the next reply on."),
     ("e", "Write a picture of this step into a file (SVG)."),

@@ -20,6 +20,7 @@ from llama_chat.ui.walk.altering import AlteringWalk
 from llama_chat.ui.walk.picture_view import PictureView
 from llama_chat.ui.walk.step_list import StepList
 from llama_chat.ui.walk.token_line import TokenLine
+from llama_chat.ui.walk.waiting import heard
 
 if TYPE_CHECKING:
     from llama_chat.ui.screens.chat_view import ChatViewScreen
@@ -31,6 +32,7 @@ MARK_AFTER_S = 0.15
 PROGRESS_S = 0.1
 MOST_LOOKS = 20
 """Heads that `f` goes round."""
+_MAPS_OF_LOOKS = ("scores", "mask", "softmax")
 
 
 class WalkScreen(AlteringWalk):
@@ -93,7 +95,7 @@ class WalkScreen(AlteringWalk):
 
     async def _open(self) -> None:
         """The pass, then what is shown beside every step."""
-        future = _heard(self.desk.open())
+        future = heard(self.desk.open())
         while not future.done():
             self._show_waiting()
             await asyncio.wait({future}, timeout=PROGRESS_S if self.desk.fraction else MARK_AFTER_S)
@@ -169,7 +171,7 @@ class WalkScreen(AlteringWalk):
 
     async def _answer(self, asked: Future[T], number: int | None, mark: str) -> T | None:
         """What was asked; None where something else has been asked since, or it failed and was told."""
-        future = _heard(asked)
+        future = heard(asked)
         done, _ = await asyncio.wait({future}, timeout=MARK_AFTER_S)
         if not done and mark and number == self._asked:
             self.say("picture-head", mark)
@@ -309,8 +311,7 @@ class WalkScreen(AlteringWalk):
         (row, target), looks, place = self._looks
         look = looks[place]
         names = [step.name for step in self.walk.steps]
-        step = self.walk.steps[self.place.step]
-        at = self.place.step if step.in_head else names.index("softmax")
+        at = self.place.step if names[self.place.step] in _MAPS_OF_LOOKS else names.index("softmax")
         self.go(WalkPlace(at, look.layer, look.head, self.place.position, target))
         of = "most" if place == 0 else f"number {place + 1}"
         self.tell(
@@ -336,13 +337,6 @@ class WalkScreen(AlteringWalk):
             self.tell(str(error))
         else:
             self.tell(f"Wrote {path}")
-
-
-def _heard(asked: Future[T]) -> asyncio.Future[T]:
-    """For who may leave before the answer comes: an error that nobody waits for any more is none."""
-    future = asyncio.wrap_future(asked)
-    future.add_done_callback(lambda done: done.cancelled() or done.exception())
-    return future
 
 
 def _facts_of(walk: Walker) -> tuple[WalkFacts, Difference]:

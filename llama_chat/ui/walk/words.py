@@ -51,14 +51,12 @@ def facts_words(facts: WalkFacts, difference: Difference | None, note: str) -> l
     count = len(facts.token_ids)
     tokens = f"{count:,} token{'s' if count > 1 else ''}"
     model = f"{facts.model} · {facts.dtype} on {facts.device} · {tokens}"
-    if difference is None:
-        exact = "probed, eager"
-        short = exact
-    else:
-        exact = f"probed, eager: logits differ from the running path by {difference.largest:.2g} at most"
-        short = f"probed, eager: differs by {difference.largest:.2g} at most"
-    wordings = [f"{model} · {exact}", f"{model} · {short}", short]
-    return [*(f"{note} {words}" for words in wordings[:2]), note] if note else wordings
+    exact = "probed, eager"
+    if difference is not None:
+        exact += f": logits within {difference.largest:.2g} of the running path's"
+    kind = f"{facts.dtype} on {facts.device}"
+    wordings = [f"{model} · {exact}", f"{kind} · {tokens} · {exact}", f"{tokens} · {exact}", exact]
+    return [*(f"{note} {words}" for words in wordings), note] if note else wordings
 
 
 def place_words(step: Step, place: WalkPlace, facts: WalkFacts, *, is_wide: bool) -> Content:

@@ -1,4 +1,4 @@
-"""One row above the prompt as long as the model is altered: what is switched off or scaled, and how it ends."""
+"""One row above the prompt as long as the model is altered: what is off or scaled, and how that ends."""
 
 from __future__ import annotations
 
