@@ -23,7 +23,7 @@ def _keys_of_role(message: Message) -> list[str]:
     if message.role is Role.SYSTEM:
         return ["e edit", "c copy"]
     if message.role is Role.USER:
-        return ["r again", "e edit", "c copy"]
+        return ["r again", "e edit", "t tokens", "c copy"]
     reply = message.reply
     can_go_on = reply is None or reply.finish_reason not in (None, "end")
-    return ["r again", "e edit", *(["F5 go on"] if can_go_on else []), "c copy"]
+    return ["r again", "e edit", *(["F5 go on"] if can_go_on else []), "t tokens", "c copy"]

@@ -24,8 +24,8 @@ COMMANDS = {name: key for key in KEY_ACTIONS if key.command for name in (key.com
 """The slash commands, by all of their names."""
 
 FOOTER_ORDER: dict[Moment, tuple[str, ...]] = {
-    "ready": ("palette", "sampling", "sessions", "regenerate", "key_help"),
-    "replying": ("stop", "sampling", "sessions", "palette"),
+    "ready": ("palette", "tokens", "sampling", "sessions", "regenerate", "key_help"),
+    "replying": ("stop", "tokens", "sampling", "sessions", "palette"),
     "held": ("sampling", "sessions", "palette"),
     "loading": ("palette", "key_help", "sessions"),
 }
