@@ -74,7 +74,7 @@ async def test_the_cursor_goes_over_the_messages_and_leaves(home: Home, size: tu
         await chooses(user, "one")
         await user.press("down")
         await chooses(user, "second")
-        await names(user, "r again · e edit · c copy · b branch · d delete", "Esc back")
+        await names(user, "r again · e edit · t tokens · c copy · b branch · d delete", "Esc back")
         await user.press("alt+up", "alt+up", "alt+up", "alt+up")
         await chooses(user, "first")
         await user.press("escape")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
 
 from textual.content import Content
 from textual.widget import Widget
@@ -18,12 +19,20 @@ def key_wordings(keys: Sequence[str]) -> list[str]:
     What leaves, Esc, keeps its word the longest, and what is first is named the best.
     """
     shown = list(keys)
-    wordings = [" · ".join(shown)]
+    wordings = [_joined(shown)]
     for place in range(len(shown) - 1, -1, -1):
         if shown[place] != _LAST:
             shown[place] = _key_of(shown[place])
-            wordings.append(" · ".join(shown))
+            wordings.append(_joined(shown))
     return [*wordings, " ".join(map(_key_of, shown))]
+
+
+def _joined(shown: Sequence[str]) -> str:
+    """With dots between them, but for keys that have lost their labels."""
+    groups: list[str] = []
+    for bare, keys in groupby(shown, lambda words: words == _key_of(words)):
+        groups.extend([" ".join(keys)] if bare else keys)
+    return " · ".join(groups)
 
 
 def _key_of(words: str) -> str:
