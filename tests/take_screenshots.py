@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import platformdirs
+from settling import strips_of
 from textual.app import App
 from textual.pilot import Pilot
 
@@ -29,6 +30,7 @@ from llama_chat.ui.widgets.prompt import Prompt
 
 DOCS = Path(__file__).parent.parent / "docs"
 WITHIN_S = 120.0
+STORY = "Tell me about the fox and the river."
 WORDS = (
     "What is two plus two?",
     "Write a short Python function that greets a fox by its name, and list what it does.",
@@ -54,6 +56,44 @@ async def until(pilot: Pilot[None], holds: Callable[[], bool]) -> None:
     async with asyncio.timeout(WITHIN_S):
         while not holds():
             await pilot.pause(0.05)
+
+
+async def take_inside(
+    model: Path, size: tuple[int, int], name: str, *keys: str, sees: str, first: tuple[str, ...] = ()
+) -> None:
+    """Ask for the story, press the keys once it is there, and keep the picture when it shows what is wanted.
+
+    Args:
+        model: its file.
+        size: of the terminal.
+        name: of the picture.
+        keys: pressed one after the other.
+        sees: the text that must be on the screen then.
+        first: keys before the question; the reply is not waited for, then.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        app = ChatApp(build_setup(Path(folder), model, "ember"))
+        async with app.run_test(size=size) as pilot:
+            chat = app.chat_screen.chat
+            await until(pilot, lambda: chat.status.model_state == "ready")
+            app.bridge.sampling.change(max_new_tokens=60)
+            await pilot.press(*first)
+            app.chat_screen.query_one(Prompt).text = STORY
+            await pilot.press("enter")
+            if not first:
+                await until(pilot, lambda: not chat.is_replying)
+            for key in keys:
+                await pilot.press(key)
+                await pilot.pause(0.3)
+            await until(pilot, lambda: sees in seen(app))
+            await pilot.pause(1.0)
+            keep(app, name)
+        close_bridge(app.bridge)
+
+
+def seen(app: App[object]) -> str:
+    """The text on the terminal."""
+    return "\n".join(strip.text for strip in strips_of(app))
 
 
 async def take(
@@ -122,6 +162,13 @@ async def main() -> None:
     await take(model, "glacier", (120, 36), "themes", "f9", "down")
     await take(model, "ember", (80, 24), "replay", is_replayed=True)
     await take_first_run((80, 24), "first-run")
+    await take_inside(model, (120, 32), "tokens", "ctrl+t", "home", *["right"] * 3, sees="the model says")
+    await take_inside(
+        model, (120, 32), "step", *["space"] * 4, "down", sees="the model says", first=("alt+shift+j",)
+    )
+    await take_inside(model, (160, 44), "sweep", "alt+shift+t", sees="distinct")
+    to_softmax = [*"/walk The capital of France is", "enter"]
+    await take_inside(model, (120, 36), "walk-screen", *to_softmax, *["down"] * 8, sees="Softmax")
 
 
 if __name__ == "__main__":

@@ -34,19 +34,19 @@ def head_effects(
     against, as eager and fused differ by as much as a weak head does.
 
     Raises:
-        Interrupted: `cancel` was set.
+        Interrupted: `cancel` was set; or `report`, which is called after every head, raised it.
     """
     config, network = scene.config, scene.network
     effects_LH = torch.zeros(config.n_layers, config.n_heads)
-    done, all_of_it = 0, sum(config.n_layers - layer for layer in range(config.n_layers))
+    done, all_of_it = 0, config.n_heads * sum(range(1, config.n_layers + 1))
     for layer in range(config.n_layers):
         with network.altered(scene.alteration):
             before = _logprobs(scene, layer, cancel)
         for head in range(config.n_heads):
             with network.altered(scene.alteration.and_then(Alteration({(layer, head): 0.0}))):
                 effects_LH[layer, head] = kl_bits(before, _logprobs(scene, layer, cancel))
-        done += config.n_layers - layer
-        report(done / all_of_it)
+            done += config.n_layers - layer
+            report(done / all_of_it)
     return effects_LH
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
 from llama_chat.conversation import Message, Role
+from llama_chat.errors import UsageError
 from llama_chat.ui.screens.chat_view import ChatViewScreen
 
 if TYPE_CHECKING:
@@ -32,7 +33,11 @@ class LookActions(ChatViewScreen):
         from llama_chat.chat.looking import parse_token_number
         from llama_chat.ui.looks.opening import open_looks
 
-        open_looks(self, self._looked_at(), parse_token_number(words))
+        index = parse_token_number(words)
+        try:
+            open_looks(self, self._looked_at(), index)
+        except UsageError as error:
+            self.hint(str(error), "warning")
 
     def _looked_at(self) -> Message | None:
         """The chosen message; without a cursor the last reply."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from llama_chat.chat.looking import Looking, Way
 from llama_chat.conversation import Message, Role
+from llama_chat.errors import UsageError
 from llama_chat.ui.looks.sheet import LooksSheet
 from llama_chat.ui.walk.opening import path_to
 
@@ -19,17 +20,19 @@ STILL_WRITTEN = "This reply is still being written; stop it (Esc) or wait, then 
 
 
 def open_looks(screen: ChatViewScreen, message: Message | None, index: int = 0) -> None:
-    """Show below the chat where a token of the reply looked, or say why not; what is over the chat is left.
+    """Show below the chat where a token of the reply looked; what is over the chat is left.
 
     Args:
         screen: the chat's.
         message: the reply; None: there is none.
         index: of the token, from 0.
+
+    Raises:
+        UsageError: it cannot be asked about that message; nothing is left then.
     """
     open_attention, why_not = screen.setup.open_attention, _why_not(message)
     if message is None or why_not or open_attention is None:
-        screen.hint(why_not or NO_LOOKS, "warning")
-        return
+        raise UsageError(why_not or NO_LOOKS)
     while screen.app.screen is not screen and screen in screen.app.screen_stack:
         screen.app.pop_screen()
     way = Way()

@@ -216,11 +216,13 @@ class SweepScreen(SweepFrame):
         """Stop what runs and keep what is there; else go back to the chat."""
         if self._can_stop:
             self.sweep.stop()
-        else:
+        elif self.is_current:
             self.dismiss(None)
 
     def action_use(self) -> None:
         """Set the sliders as the column had them, and go back."""
+        if not self.is_current:
+            return
         column = self.sweep.columns[self.chosen]
         taken = words.changes(column, self.chat.bridge.sampling.current, self._variation)
         for name, value in taken.items():

@@ -40,7 +40,7 @@ _NOBODY = Bars((), (), 0, True)
 
 
 class CandidateBars(ScrollView, can_focus=True):
-    """A row for each candidate, with a cursor; Enter, or a click on the cursor's row, picks it.
+    """A row for each candidate, with a cursor; Enter, or a double click, picks it.
 
     Moving a slider redraws what is seen: bars are worked out for all, lines only for the rows in view.
     """
@@ -235,7 +235,7 @@ class CandidateBars(ScrollView, can_focus=True):
         self.refresh()
 
     def on_click(self, event: events.Click) -> None:
-        """A click moves the cursor; one on the cursor's row picks it."""
+        """A click moves the cursor; a double click picks what is there."""
         row = event.y - self._is_framed
         place = self._place_at(row)
         if not 0 <= row < self._rows_in_view or place >= len(self.bars.bars):

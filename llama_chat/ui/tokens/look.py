@@ -74,6 +74,8 @@ class TokenLook(TokenFrame):
 
     def action_shade(self) -> None:
         """Shade by the next of probability, surprise, entropy."""
+        if not len(self.sheet):
+            return
         shade = SHADES[(SHADES.index(self.view.shade) + 1) % len(SHADES)]
         self.view.show_shade(shade)
         self.head.show(self.sheet, shade)
@@ -94,7 +96,7 @@ class TokenLook(TokenFrame):
         """The keyboard goes to the sliders."""
         if self.panel.sliders[0] in self.focus_chain:
             self.panel.sliders[0].focus()
-        else:
+        elif len(self.sheet):
             self.hint(NO_ROOM_FOR_SLIDERS)
 
     def _change_setting(self, setting: str, value: float) -> None:

@@ -28,6 +28,7 @@ from llama_chat.events import Token
 from llama_chat.ui.tokens.candidate_bars import CandidateBars
 from llama_chat.ui.tokens.look import TokenLook
 from llama_chat.ui.walk.opening import path_to
+from llama_chat.ui.walk.waiting import heard
 
 if TYPE_CHECKING:
     from llama_chat.chat.tokens.scoring import MessageScores
@@ -66,7 +67,7 @@ class TokenScreen(TokenLook):
     def on_mount(self) -> None:
         """Ask the store for the tokens."""
         super().on_mount()
-        self._asking = asyncio.ensure_future(self._load())
+        self._asking = asyncio.ensure_future(self._load_or_say_why_not())
 
     def on_unmount(self) -> None:
         """Listen no more, and keep where the sliders stand."""
@@ -91,13 +92,19 @@ class TokenScreen(TokenLook):
         """The message, as far as it is written."""
         return self._chat.message_now(self.sheet.message.id) or self.sheet.message
 
+    async def _load_or_say_why_not(self) -> None:
+        try:
+            await self._load()
+        except LlamaChatError as error:  # the store does not answer
+            self.show_empty(self._chat_screen.keys.in_words(str(error)), "Esc back")
+
     async def _load(self) -> None:
         """The tokens without candidates at once, with them a moment later, and what comes meanwhile."""
         bridge, message = self._chat.bridge, self.sheet.message
         reply = message.reply
         if reply is not None and reply.finish_reason is None and self._chat.is_replying:
             self._live = LiveTokens(self._chat, message.id, self._take_new)
-        names = asyncio.wrap_future(ask_names(bridge, message.id))
+        names = heard(ask_names(bridge, message.id))
         plain = await asyncio.wrap_future(read_tokens(bridge, message, with_candidates=False))
         if plain:
             self._take(plain, TokenNames.of_tokens(plain))

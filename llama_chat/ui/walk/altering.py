@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Coroutine
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
@@ -10,10 +11,11 @@ from typing import TYPE_CHECKING, ClassVar
 from textual.binding import Binding, BindingType
 
 from llama_chat.alteration import UNALTERED, Alteration
-from llama_chat.drawing.views import ComparedToken, Comparison, Walker
+from llama_chat.drawing.views import ComparedToken, Comparison, StepView, Walker
 from llama_chat.errors import Interrupted, LlamaChatError
 from llama_chat.sanitize import one_line
 from llama_chat.ui.walk.frame import WalkFrame
+from llama_chat.ui.walk.waiting import heard
 from llama_chat.ui.widgets.fitting import FittingLine
 
 if TYPE_CHECKING:
@@ -50,7 +52,8 @@ class AlteringWalk(WalkFrame):
     alteration: Alteration = UNALTERED
     """With which the walk is taken."""
     _altered_line: FittingLine | None = None
-    _is_mapping = False
+    _mapping: threading.Event | None = None
+    """Of the map that is made now: set to give it up."""
 
     def _start(self, work: Coroutine[object, object, None]) -> None:
         raise NotImplementedError
@@ -101,31 +104,45 @@ class AlteringWalk(WalkFrame):
 
     def action_effects(self) -> None:
         """A map of what each head does to the next token; once more while it is made: nothing."""
-        if self.walk is not None and not self._is_mapping:
-            self._is_mapping = True
-            self._start(self._map_effects(self.place.position))
+        if self.walk is not None and self._mapping is None:
+            self._mapping = threading.Event()
+            self._start(self._map_effects(self.place.position, self._mapping))
 
-    async def _map_effects(self, position: int) -> None:
+    def give_up_map(self) -> bool:
+        """Make the map of the heads no further: a long text takes minutes; whether one was being made."""
+        given_up, self._mapping = self._mapping, None
+        if given_up is not None:
+            given_up.set()
+            self.show_hint()
+        return given_up is not None
+
+    async def _map_effects(self, position: int, given_up: threading.Event) -> None:
         done = 0.0
 
         def report(fraction: float) -> None:
             nonlocal done
             done = fraction
+            if given_up.is_set():
+                raise Interrupted("The map was given up.")
 
-        asked = self.desk.ask_besides(lambda walk: walk.head_effects(report), position)
-        future = asyncio.wrap_future(asked)
+        def map_effects(walk: Walker) -> StepView:
+            report(0.0)
+            return walk.head_effects(report)
+
+        future = heard(self.desk.ask_besides(map_effects, position))
+        while not future.done() and not given_up.is_set():
+            self.tell(f"Every head is switched off by itself: {done:.0%} · Esc stops")
+            await asyncio.wait({future}, timeout=_PROGRESS_S)
+        if given_up.is_set():
+            return
+        self._mapping = None
         try:
-            while not future.done():
-                self.tell(f"Every head is switched off by itself: {done:.0%} · Esc leaves")
-                await asyncio.wait({future}, timeout=_PROGRESS_S)
             view = future.result()
         except Interrupted:
             return
         except LlamaChatError as error:
             self.tell(str(error))
             return
-        finally:
-            self._is_mapping = False
         self.show_view(view)
         self.picture.focus()
         told = "x switches off the head under the cursor · ← → ↑ ↓ · Esc back"
@@ -153,6 +170,7 @@ class AlteringWalk(WalkFrame):
 
     def _alter(self, alteration: Alteration) -> None:
         if self.walk is not None and alteration != self.alteration:
+            self.give_up_map()
             self.alteration = alteration
             self.show_hint()
             self._show_altered(f"{alteration.words} …" if alteration else "")

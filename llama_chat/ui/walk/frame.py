@@ -11,7 +11,7 @@ from textual.widgets import Static
 from llama_chat.chat.walking.place import WalkPlace
 from llama_chat.drawing.views import Difference, Grid, Step, StepView, WalkFacts
 from llama_chat.sanitize import one_line, sanitize
-from llama_chat.ui.walk.picture_view import PictureView
+from llama_chat.ui.walk.picture_view import PictureView, is_of_pairs
 from llama_chat.ui.walk.pictures import Picture, kind_of, pictures_of
 from llama_chat.ui.walk.step_list import StepList
 from llama_chat.ui.walk.token_line import TokenLine
@@ -31,6 +31,8 @@ _HINTS = (
     "↑ ↓ step · [ ] layer · , . head · ? keys · Esc",
     "↑ ↓ · [ ] · , . · ? keys · Esc",
 )
+_WAITING_HINTS = ("? all keys · Esc back", "Esc back")
+"""Before there is a walk, no other key does anything."""
 _TOKEN_HINTS = (
     "← → marks a token · Enter walks from it · f the head that looks most at it · Esc: as it was",
     "← → mark · Enter: from here · f head · Esc",
@@ -149,7 +151,8 @@ class WalkFrame(Screen[None]):
         """The keys that count where the keyboard is; what was told in passing is over."""
         self._lines["hint"].remove_class("-told")
         of_focus = {TokenLine: _TOKEN_HINTS, PictureView: _MAP_HINTS}
-        self.say("hint", *of_focus.get(type(self.focused), _HINTS))  # type: ignore[arg-type]  # none: the steps'
+        hints = of_focus.get(type(self.focused), _HINTS)  # type: ignore[arg-type]  # none: the steps'
+        self.say("hint", *(hints if self.all_labels else _WAITING_HINTS))
 
     def tell(self, words: str) -> None:
         """Say something in passing, in the line of the keys."""
@@ -202,7 +205,7 @@ class WalkFrame(Screen[None]):
         shown = pictures[self._picture]
         self.picture_title = shown.title
         self.picture.show(shown)
-        if isinstance(shown, Grid) and shown.rows.labels and shown.columns.labels:
+        if isinstance(shown, Grid) and is_of_pairs(shown):
             self.picture.put_cursor(self.place.position, self.place.target)
         self.say("picture-head", *self._picture_wordings(pictures, shown))
 

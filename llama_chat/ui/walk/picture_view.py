@@ -27,10 +27,10 @@ class PictureView(Widget, can_focus=True):
     PictureView { height: 1fr; background: transparent; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up,k", "move(-1, 0)", "Up", show=False),
-        Binding("down,j", "move(1, 0)", "Down", show=False),
-        Binding("left,h", "move(0, -1)", "Left", show=False),
-        Binding("right,l", "move(0, 1)", "Right", show=False),
+        Binding("up", "move(-1, 0)", "Up", show=False),
+        Binding("down", "move(1, 0)", "Down", show=False),
+        Binding("left", "move(0, -1)", "Left", show=False),
+        Binding("right", "move(0, 1)", "Right", show=False),
         Binding("pageup", "page(-1)", "Page up", show=False),
         Binding("pagedown", "page(1)", "Page down", show=False),
         Binding("home", "go_end(-1)", "First column", show=False),
@@ -57,6 +57,12 @@ class PictureView(Widget, can_focus=True):
     def window(self) -> HeatWindow | None:
         """The part of a heat map that is seen; None where the picture is none."""
         return self._window
+
+    @property
+    def pair(self) -> tuple[int, int] | None:
+        """The token that looks and the one that is looked at, under the cursor of a map of such pairs."""
+        window = self._window
+        return (window.row, window.column) if window is not None and is_of_pairs(window.grid) else None
 
     @property
     def picture(self) -> Picture | None:
@@ -138,9 +144,8 @@ class PictureView(Widget, can_focus=True):
 
     def _moved(self) -> None:
         self.refresh()
-        window = self._window
-        if window is not None and window.grid.rows.labels and window.grid.columns.labels:
-            self.post_message(self.Moved(window.row, window.column))
+        if self.pair is not None:
+            self.post_message(self.Moved(*self.pair))
 
     def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
         """Scroll down."""
@@ -221,3 +226,8 @@ class PictureView(Widget, can_focus=True):
     def reading(self) -> str:
         """What the cursor is on, in words; empty where there is none."""
         return grid_reading(self._window) if self._window is not None else ""
+
+
+def is_of_pairs(grid: Grid) -> bool:
+    """Whether its rows are tokens that look, and its columns those that are looked at."""
+    return (grid.rows.letter, grid.columns.letter) == ("T", "S")

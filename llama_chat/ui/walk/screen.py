@@ -134,6 +134,7 @@ class WalkScreen(AlteringWalk):
         """Be there: the place is shown at once, its numbers when they are computed."""
         if self.walk is None:
             return
+        self.give_up_map()
         self.place = place
         self._asked += 1
         self.show_hint()
@@ -237,10 +238,12 @@ class WalkScreen(AlteringWalk):
         parts[(at + way) % len(parts)].focus()
 
     def action_leave(self) -> None:
-        """Out of the tokens; else back to the chat."""
+        """Out of the map that is made, out of the tokens; else back to the chat."""
+        if self.give_up_map():
+            return
         if self.focused is self.tokens:
             self.query_one(StepList).focus()
-        else:
+        elif self.is_current:
             self.dismiss(None)
 
     def action_help(self) -> None:
@@ -285,9 +288,8 @@ class WalkScreen(AlteringWalk):
         """The head that looks most at the marked token; again, the next one."""
         if self.walk is not None:
             row = self.place.position
-            window = self.picture.window
-            if self.focused is self.picture and window is not None and window.grid.columns.labels:
-                row = max(window.row, self.place.target)
+            if self.focused is self.picture and (pair := self.picture.pair) is not None:
+                row = max(pair[0], self.place.target)
             self._start(self._find_head(row, self.place.target))
 
     async def _find_head(self, row: int, target: int) -> None:

@@ -32,8 +32,8 @@ class StepList(Widget, can_focus=True):
     StepList { height: 1fr; background: transparent; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up,k", "move(-1)", "Step before", show=False),
-        Binding("down,j", "move(1)", "Next step", show=False),
+        Binding("up", "move(-1)", "Step before", show=False),
+        Binding("down", "move(1)", "Next step", show=False),
         Binding("home", "move(-100)", "First step", show=False),
         Binding("end", "move(100)", "Last step", show=False),
     ]

@@ -28,8 +28,8 @@ class TokenLine(Widget, can_focus=True):
     TokenLine { height: 1; background: transparent; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("left,h", "mark(-1)", "Token before", show=False),
-        Binding("right,l", "mark(1)", "Next token", show=False),
+        Binding("left", "mark(-1)", "Token before", show=False),
+        Binding("right", "mark(1)", "Next token", show=False),
         Binding("home", "mark(-100000)", "First token", show=False),
         Binding("end", "mark(100000)", "Last token", show=False),
         Binding("enter", "take", "Walk from here", show=False),

@@ -29,10 +29,8 @@ def key_wordings(keys: Sequence[str]) -> list[str]:
 
 def _joined(shown: Sequence[str]) -> str:
     """With dots between them, but for keys that have lost their labels."""
-    groups: list[str] = []
-    for bare, keys in groupby(shown, lambda words: words == _key_of(words)):
-        groups.extend([" ".join(keys)] if bare else keys)
-    return " · ".join(groups)
+    groups = groupby(shown, key=lambda words: words == _key_of(words))
+    return " · ".join((" " if is_bare else " · ").join(keys) for is_bare, keys in groups)
 
 
 def _key_of(words: str) -> str:
