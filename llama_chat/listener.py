@@ -36,6 +36,8 @@ class Turn:
     """Tells which model computed them, where that is known; asked on the worker's thread."""
     given: str = ""
     """What a new reply begins with, in the user's words."""
+    is_held: bool = True
+    """Whether a pause or step mode holds it."""
 
     @classmethod
     def going_on(

@@ -64,7 +64,10 @@ def windows(count: int, start: int, context_length: int) -> Iterator[Window]:
 
     Otherwise each id sees at least half of a context before it, or all that is there. (The perplexity of
     long texts is mostly told so; with windows that do not overlap it comes out higher.)
+    None, where the context holds a single id.
     """
+    if context_length < 2:
+        return  # nothing could stand before an id, and the windows would never get on
     first = max(1, start)
     while first < count:
         begin = 0 if count <= context_length else max(0, first - max(1, context_length // 2))

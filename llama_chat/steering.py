@@ -65,7 +65,10 @@ class Steering:
         return self._give(index, Order())
 
     def choose(self, index: int, token_id: int) -> bool:
-        """Take this token, if the reply waits at that place; whether it did."""
+        """Take this token, if the reply waits at that place; whether it did.
+
+        It counts as the sampler's where the sampler would take it, too.
+        """
         return self._give(index, Order(token_id=token_id))
 
     def type_in(self, index: int, text: str) -> bool:

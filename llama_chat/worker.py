@@ -307,6 +307,7 @@ class Worker:
 
     def _stream(self, engine: Engine, turn: Turn, prompt: Prompt) -> None:
         event: Event | None = None
+        steering = self._steering if turn.is_held else Steering()
         try:
             for event in engine.stream(
                 prompt.pieces,
@@ -315,18 +316,18 @@ class Worker:
                 forced_ids=turn.forced_ids,
                 plan=turn.plan,
                 given=turn.given,
-                steering=self._steering,
+                steering=steering,
                 cancel=turn.cancel,
             ):
                 if isinstance(event, Prefilled) and turn.is_continued:
                     _check_prompt(turn, event)
                 if isinstance(event, Finished | Failed):
-                    self._steering.reset()  # before anybody hears of it, and holds the next one
+                    steering.reset()  # before anybody hears of it, and holds the next one
                 self._listener.event(turn, event)
             if not isinstance(event, Finished | Failed):
                 raise ModelError("The engine ended without saying how.")
         except Exception as error:
-            self._steering.reset()
+            steering.reset()
             self._listener.event(turn, Failed(as_error(error, "The reply broke off")))
 
 

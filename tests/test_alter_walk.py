@@ -17,6 +17,7 @@ from tiny_models import TinyModel
 
 from llama_chat.alteration import Alteration, parse_alteration
 from llama_chat.chat.setup import ChatSetup
+from llama_chat.drawing.views import StepView
 from llama_chat.engine.generate import LocalEngine
 from llama_chat.engine.load import load_engine
 from llama_chat.events import Loading
@@ -144,10 +145,40 @@ async def test_the_map_of_all_heads_leads_to_one(home: Home, engine: LocalEngine
         await user.until(lambda: screen.picture.window is not None and screen.focused is screen.picture)
         window = screen.picture.window
         assert window is not None
-        window.row, window.column = 1, 2
+        target = screen.place.target
+        window.row, window.column = 1, 1
+        await user.press("right")  # to another head, which is no token to be looked at
+        await user.until(lambda: window.column == 2)
+        assert screen.place.target == target
         await user.press("x")
         await user.until(lambda: screen.alteration == Alteration({(1, 2): 0.0}))
         await user.until(lambda: screen.view is not None and screen.view.step.name == "tokens")
+
+
+@pytest.mark.parametrize("key", ["escape", "down", "x"])
+async def test_a_map_that_takes_long_is_given_up(
+    home: Home, engine: LocalEngine, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    ended = threading.Event()
+
+    def without_end(_walk: Walk, report: Callable[[float], None]) -> StepView:
+        try:
+            while True:
+                report(0.25)
+        finally:
+            ended.set()
+
+    monkeypatch.setattr(Walk, "head_effects", without_end)
+    async with chat(setup_of(home, engine), NARROW) as user:
+        screen = await walking(user)
+        await user.press("h")
+        await user.sees("Every head is switched off by itself: 25% · Esc stops")
+        await user.press(key)
+        await user.until(ended.is_set, "not given up")
+        await user.until(lambda: "Every head" not in user.seen, "still told of")
+        assert user.app.screen is screen
+        assert screen.view is not None
+        assert screen.view.step.name != EFFECTS
 
 
 @looks

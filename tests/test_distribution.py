@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,11 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llama_chat.distribution.bars import bars_of
+from llama_chat.distribution.chosen import probability_before
 from llama_chat.distribution.figures import distinct_n, entropy, perplexity, sparkline, surprise_bits
+from llama_chat.distribution.shades import level
 from llama_chat.distribution.told import percent, told
 from llama_chat.engine.sampler import choose, likeliest, penalise, survivors
-from llama_chat.events import CANDIDATE_COUNT, TAIL_BINS_PER_LOGIT, Candidates
+from llama_chat.events import CANDIDATE_COUNT, TAIL_BINS_PER_LOGIT, Candidates, Token
 from llama_chat.sampling import Sampling
+from llama_chat.sessions.records import NO_CANDIDATES
 
 VOCAB = 4096
 
@@ -154,10 +158,20 @@ def test_a_probability_is_shown_with_the_figures_that_tell(share: float, shown: 
     assert percent(share) == shown
 
 
+def test_a_probability_that_is_not_known_is_none() -> None:
+    """Of a token that no candidate tells of; as the least of NaN and 0 it would be a certainty."""
+    known = Token(0, 5, b"a", "a", "user", -1.0, 2, NO_CANDIDATES, 0.0, Sampling())
+    unknown = replace(known, logprob=math.nan)
+    assert math.isnan(probability_before(unknown))
+    assert [level(unknown, shade) for shade in ("probability", "surprise")] == [None, None]
+    assert level(known, "probability") is not None
+
+
 def test_figures_of_a_reply() -> None:
     assert surprise_bits(math.log(1 / 8)) == pytest.approx(3)
     assert perplexity([math.log(1 / 4)] * 3) == pytest.approx(4)
     assert math.isnan(perplexity([]))
+    assert perplexity([-800.0]) == math.inf
     assert distinct_n([1, 2, 1, 2, 1], 2) == pytest.approx(2 / 4)
     assert distinct_n([1, 2, 3], 1) == 1
     assert math.isnan(distinct_n([1], 2))

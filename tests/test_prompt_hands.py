@@ -120,6 +120,8 @@ async def test_a_row_is_taken_by_a_click(home: Home) -> None:
         await user.ready()
         await user.press(*"/s")
         await user.until(lambda: len(offered(user)) > 1)
+        await user.press("a")
+        await user.until(lambda: offered(user)[:1] == ["/save"])
         place = offered(user).index("/save")
         await user.sees("/save")
         await user.pilot.click(CompletionList, offset=(4, place))

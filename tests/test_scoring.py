@@ -48,6 +48,7 @@ def test_what_fits_is_one_window() -> None:
     assert list(windows(8, 5, 8)) == [Window(0, 5, 8)]
     assert list(windows(9, 0, 8)) == [Window(0, 1, 8), Window(4, 8, 9)]
     assert [window.end for window in windows(30_000, 0, 8192)][-1] == 30_000
+    assert list(windows(9, 0, 1)) == []  # a context of one id: nothing can stand before another
 
 
 # --- the loop, on a network that counts ------------------------------------------------------------------

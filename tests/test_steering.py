@@ -115,6 +115,27 @@ def test_a_slider_that_is_moved_meanwhile_changes_what_would_be_taken() -> None:
     assert first.sampling == hot
 
 
+def test_the_candidate_that_was_picked_is_taken_whatever_the_sliders_make_of_it_meanwhile() -> None:
+    engine, steering = FakeNetwork().engine(), Steering()
+    live, hot = LiveSampling(replace(LONG, temperature=0.0)), replace(LONG, temperature=50.0, top_k=0)
+    steering.begin_stepping()
+    told: list[Awaiting] = []
+
+    def at(awaited: Awaiting) -> None:
+        told.append(awaited)
+        if len(told) == 1:
+            live.current = hot
+        elif len(told) == 2:  # picked where the best was shown as what the sampler would take
+            steering.choose(awaited.index, told[0].would_take)
+        else:
+            steering.choose(awaited.index, awaited.would_take)
+
+    tokens = tokens_of(run(engine, steering, at, live))
+    assert told[0].would_take != told[1].would_take
+    assert (tokens[0].token_id, tokens[0].chosen_by) == (told[0].would_take, "user")
+    assert {token.chosen_by for token in tokens[1:]} == {"sampler"}
+
+
 def test_a_cancel_ends_the_wait() -> None:
     engine, steering, cancel = FakeNetwork().engine(), Steering(), threading.Event()
     steering.pause()

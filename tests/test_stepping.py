@@ -173,3 +173,31 @@ async def test_who_leaves_while_it_waits_finds_what_was_chosen(home: Home) -> No
     assert answer.text == " the"
     assert answer.reply is not None
     assert answer.reply.finish_reason == "stopped"
+
+
+async def test_a_summary_is_not_held_and_leaves_step_mode_as_it_is(home: Home) -> None:
+    async with chat(home.setup(FakeEngine(["one", "two", "three", "A summary.", TEXT]))) as user:
+        await user.ready()
+        for words in ("first", "second", "third"):
+            await user.say(words)
+            await user.idle()
+        await user.press("alt+shift+j")
+        await user.until(lambda: user.screen.bridge.steering.hold == "stepping", "no step mode")
+        await user.press("alt+k")
+        await user.sees("A summary.")
+        await user.idle()
+        assert user.screen.bridge.steering.hold == "stepping"
+        await user.say("Tell me")
+        await waits_at(user, 0)
+
+
+async def test_esc_ends_step_mode_before_a_reply(home: Home) -> None:
+    async with chat(home.setup(FakeEngine([TEXT]))) as user:
+        await user.ready()
+        await user.press("alt+shift+j")
+        await user.until(lambda: user.screen.bridge.steering.hold == "stepping", "no step mode")
+        await user.press("escape")
+        await user.until(lambda: not user.screen.bridge.steering.hold, "still in step mode")
+        await user.say("Tell me")
+        await user.idle()
+        assert user.said[-1] == ("assistant", TEXT)

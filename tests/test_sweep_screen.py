@@ -12,6 +12,7 @@ from fake_engine import FakeEngine
 from fake_network import FakeNetwork, question, saying
 from sweep_stage import WordNetwork, loader_of_words
 from test_chat_app import NARROW, SMALL, WIDE, Home, User, chat
+from textual import events
 
 from llama_chat.chat.sweeping.source import NOTHING_TO_SWEEP
 from llama_chat.events import LiveSampling, Sampling, Token
@@ -149,6 +150,18 @@ async def test_esc_stops_and_keeps_and_leaves(home: Home) -> None:
         await user.sees("stopped after", "Once upon", "Esc back")
         await user.press("escape")
         await user.until(lambda: user.app.screen is user.screen, "still there")
+
+
+async def test_a_key_that_is_held_leaves_once(home: Home) -> None:
+    async with storyteller(home) as user:
+        for key in ("escape", "enter"):
+            screen = await opened(user)
+            await over(user, screen)
+            for _ in range(3):
+                user.app.post_message(events.Key(key, None))
+            await user.until(lambda: user.app.screen is user.screen, "still there")
+            await user.pilot.pause()
+            assert user.app.screen is user.screen
 
 
 async def test_leaving_in_the_middle_frees_the_engine(home: Home) -> None:

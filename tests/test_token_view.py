@@ -304,6 +304,27 @@ async def test_a_reply_that_runs_is_followed(home: Home) -> None:
         assert [token.index for token in screen.sheet.tokens] == list(range(len(screen.sheet)))
 
 
+async def test_a_reply_without_a_token_yet_says_so(home: Home) -> None:
+    pace = Pace(is_stepped=True)
+    async with chat(home.setup(FakeEngine([None], pace=pace))) as user:
+        await user.ready()
+        await user.say("Tell me")
+        await user.until(lambda: user.screen.chat.is_replying, "not begun")
+        await user.press("ctrl+t")
+        await user.sees("no token yet")
+        await user.press("enter")  # there is nothing to score either
+        pace.step(2)
+        screen = screen_of(user)
+        await user.until(lambda: len(screen.sheet) == 2 and screen.focused is screen.view, "not followed")
+        await user.sees("word1", "token 2 of 2")
+        await user.press("a")
+        await user.sees("still being written")
+        assert user.app.screen is screen
+        user.screen.chat.stop()
+        pace.step(1)
+        await user.until(lambda: not screen.sheet.is_running, "still running")
+
+
 async def test_words_without_tokens_say_so_and_offer_a_score(home: Home) -> None:
     token_stage.fill(home, has_tokens=False)
     async with tale(home) as user:

@@ -46,7 +46,11 @@ async def looked_at(user: User, number: int) -> Looks:
 
     def is_there() -> bool:
         sheets = user.screen.query(LooksSheet)
-        return bool(sheets) and sheets.first().looks is not None and sheets.first().looks.index == number - 1
+        if (
+            not sheets or not (sheet := sheets.first()).size.height
+        ):  # a click before it is laid out goes elsewhere
+            return False
+        return sheet.looks is not None and sheet.looks.index == number - 1
 
     await user.until(is_there, f"no looks of token {number}")
     looks = sheet_of(user).looks

@@ -263,12 +263,13 @@ class Looking:
     # --- on the engine's thread -------------------------------------------------------------------
 
     def _look(self, engine: Engine, index: int, way: Way, cancel: threading.Event, report: Report) -> Looks:
-        if self._reader is None or self._context is None or not self._reader.is_of(engine):
+        reader, context = self._reader, self._context  # read once: `close` comes from another thread
+        if reader is None or context is None or not reader.is_of(engine):
             reply = self._path[-1].reply
             self._rows.clear()
-            self._reader = self._open_reader(engine, (reply.plan.alteration if reply and reply.plan else ""))
-            self._context = context_of(engine, self._path, self._date)
-        reader, context = self._reader, self._context
+            context = self._context = context_of(engine, self._path, self._date)
+            reader = self._open_reader(engine, (reply.plan.alteration if reply and reply.plan else ""))
+            self._reader = reader
         if not context.length:
             raise PromptError("The reply has no tokens yet.", hint="Let the model answer first.")
         index = min(max(index, 0), context.length - 1)

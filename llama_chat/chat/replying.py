@@ -36,6 +36,8 @@ class Request:
     """What a new reply begins with, or one goes on with, in the user's words."""
     is_continuation: bool = False
     """Whether the reply is there already, and goes on from its last token."""
+    is_held: bool = True
+    """Whether the user may let it wait; off for what the program asks on its own account."""
     is_copy: bool = False
     """Whether it was copied to be gone on with: then it goes again."""
     forked_from: str = ""
@@ -51,7 +53,7 @@ class Request:
         if self.is_continuation:
             written_by = partial(saved.model_of_reply, self.forked_from or self.reply.id)
             return replace(Turn.going_on(self.reply, path, saved.date, written_by), given=self.prefill)
-        return Turn(self.reply, tuple(path), saved.date, given=self.prefill)
+        return Turn(self.reply, tuple(path), saved.date, given=self.prefill, is_held=self.is_held)
 
 
 @dataclass(slots=True)

@@ -55,19 +55,15 @@ class Stepping:
         self._chat.view.hint(words, is_quiet=True, holds=lambda: not self.hold)
 
     def leave(self) -> bool:
-        """End step mode while a reply is written, and let that go on; whether it was in step mode."""
-        is_stepping = self.hold == "stepping" and self._chat.is_replying
+        """End step mode, and let a reply that waits go on; whether it was in step mode."""
+        is_stepping = self.hold == "stepping"
         if is_stepping:
             self.run_on()
         return is_stepping
 
     def take(self, token_id: int) -> None:
         """Take this candidate as the next token; the one that the sampler would take is the sampler's."""
-        if (awaiting := self._chat.status.awaiting) is None:
-            return
-        if token_id == awaiting.would_take:
-            self._chat.bridge.steering.step(awaiting.index)
-        else:
+        if (awaiting := self._chat.status.awaiting) is not None:
             self._chat.bridge.steering.choose(awaiting.index, token_id)
 
     def step(self) -> None:

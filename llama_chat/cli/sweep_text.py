@@ -9,7 +9,16 @@ from dataclasses import dataclass, field
 from itertools import islice, zip_longest
 from typing import Protocol, TextIO
 
-from llama_chat.cli.tables import Painter, at_words, cells_of, cut, painter_for, pictured_line, wrapped
+from llama_chat.cli.tables import (
+    Painter,
+    at_words,
+    cells_of,
+    count_text,
+    cut,
+    painter_for,
+    pictured_line,
+    wrapped,
+)
 from llama_chat.distribution.names import TokenNames
 from llama_chat.distribution.told import percent
 from llama_chat.events import ModelInfo
@@ -57,7 +66,7 @@ class Looks:
         column = replies.columns[0].column
         facts = [self.info.name, self.info.dtype, self.info.device]
         if replies.prefilled is not None:
-            facts.append(f"prompt of {replies.prefilled.prompt_tokens:,} tokens, computed once")
+            facts.append(f"prompt of {count_text(replies.prefilled.prompt_tokens, 'token')}, computed once")
         if self.varied != "seed":
             facts.append(f"seed {column.seed}")
         yield from map(self.painter.dim, wrapped(" · ".join(facts), width))

@@ -9,8 +9,8 @@ from llama_chat.events import Token
 
 
 def probability_before(token: Token) -> float:
-    """As the model has it: at temperature 1, after the repetition penalty, nothing cut."""
-    return math.exp(min(0.0, token.logprob))
+    """As the model has it: at temperature 1, after the repetition penalty, nothing cut; NaN: not known."""
+    return math.exp(min(token.logprob, 0.0))  # the other way round NaN would be a certainty
 
 
 def probability_after(token: Token, bars: Bars) -> float:

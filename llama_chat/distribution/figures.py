@@ -60,9 +60,14 @@ def entropy(candidates: Candidates) -> Entropy:
 def perplexity(logprobs: Sequence[float]) -> float:
     """Exp of the mean surprise: among so many equally likely tokens the model chose, on average.
 
-    NaN for none.
+    NaN for none; infinity beyond what a float holds.
     """
-    return math.exp(-math.fsum(logprobs) / len(logprobs)) if logprobs else math.nan
+    if not logprobs:
+        return math.nan
+    try:
+        return math.exp(-math.fsum(logprobs) / len(logprobs))
+    except OverflowError:  # above 709 nats a token: damaged weights say such
+        return math.inf
 
 
 def bits_per_byte(logprobs: Sequence[float], nbytes: int) -> float:

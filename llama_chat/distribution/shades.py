@@ -46,4 +46,4 @@ def _share(token: Token, shade: Shade) -> float:
         return entropy(token.candidates).bits / MOST_BITS
     if shade == "surprise":
         return surprise_bits(token.logprob) / MOST_BITS
-    return math.exp(min(0.0, token.logprob))
+    return math.exp(min(token.logprob, 0.0))  # NaN stays NaN only as the first

@@ -73,6 +73,8 @@ class Holding:
                 drawn = Drawn(draw(snapshot), snapshot)
                 yield _awaiting(index, drawn)
         self.steering.go_on()
+        if order is not None and order.token_id == drawn.choice.token_id:
+            return drawn  # by now: since it was told, a slider may have been moved
         token_id = self._ordered_id(order, index)
         if token_id is None:
             return drawn

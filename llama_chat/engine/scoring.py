@@ -41,6 +41,11 @@ class ScoringEngine:
         vocab_size = self.info.vocab_size
         if wrong := [token_id for token_id in token_ids if not 0 <= token_id < vocab_size]:
             raise PromptError(f"There is no token {wrong[0]}; {self.info.name} has 0 to {vocab_size - 1}.")
+        if self.info.context_length < 2 <= len(token_ids):
+            raise PromptError(
+                "A context of one token has no room for what stands before it.",
+                hint="Start with a greater --context.",
+            )
         detokenizer = self.tokenizer.decoder()
         try:
             for window in windows(len(token_ids), start, self.info.context_length):

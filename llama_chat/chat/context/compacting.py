@@ -75,7 +75,8 @@ class Compacting:
         going = _Going(conversation, parts, system_id, leaf_before, question, reply.id)
         chat.show()
         chat.view.hint(notices.compacting(count_of(parts.older)))
-        chat.answer(Request(reply, leaf_before), [question], afterwards=lambda: self._ended(going))
+        request = Request(reply, leaf_before, is_held=False)
+        chat.answer(request, [question], afterwards=lambda: self._ended(going))
 
     def _ended(self, going: _Going) -> None:
         """Put the summary in; without one, all is as it was."""

@@ -29,7 +29,6 @@ class Altering:
         self._chat = chat
         self.current = UNALTERED
         """As it counts for the next reply."""
-        self._model: ModelInfo | None = None
         self._begun_before: str | None = None
         """The reply that runs still as it was before."""
 
@@ -56,7 +55,7 @@ class Altering:
             raise ModelError(NO_MODEL, hint="Wait until it is loaded.")
         chat.bridge.worker.ask(lambda engine: _check(engine, alteration))
         chat.bridge.worker.compute(lambda engine: _alter(engine, alteration, info), threading.Event())
-        self.current, self._model = alteration, info
+        self.current = alteration
         self._begun_before = chat.running_id
         chat.view.status_changed()
         if not alteration:

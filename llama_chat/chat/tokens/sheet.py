@@ -10,6 +10,7 @@ from functools import cached_property
 from llama_chat.candidates import Candidates
 from llama_chat.conversation import Message
 from llama_chat.distribution.bars import Bars, bars_of
+from llama_chat.distribution.chosen import probability_before
 from llama_chat.distribution.figures import perplexity, surprise_bits
 from llama_chat.distribution.names import TokenNames, visible_piece
 from llama_chat.distribution.shades import Shade, level
@@ -117,7 +118,7 @@ class TokenSheet:
     @cached_property
     def probabilities(self) -> list[float]:
         """Of every token in order, NaN where it is not known."""
-        return [math.exp(min(0.0, token.logprob)) for token in self.tokens]
+        return [probability_before(token) for token in self.tokens]
 
     @cached_property
     def speeds(self) -> list[float]:

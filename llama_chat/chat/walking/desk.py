@@ -58,8 +58,10 @@ class WalkDesk:
         self.text = self._source.text_for(engine)
         self._walk = self._until = None  # first: what an earlier one holds makes room
         walk = self._opener(engine, self.text.ids, self._closing, self._report)
-        if (signature := self._source.alteration) is not None:
+        if (signature := self.text.alteration) is not None:
             walk = walk.altered(parse_alteration(signature))
+        if self._closing.is_set():
+            raise Interrupted("The walk was left.")  # its memory is not kept for anybody
         self._walk = self._until = walk
         self._engine = engine
         return walk
@@ -83,11 +85,10 @@ class WalkDesk:
 
     def _asked(self, question: Callable[[Walker], T], position: int, cancel: threading.Event) -> Future[T]:
         def answer(engine: Engine) -> T:
-            self._check(engine)
-            assert self._walk is not None
-            if self._until is None or len(self._until.facts.token_ids) != position + 1:
-                self._until = self._walk.until(position)
-            return question(self._until)
+            walk, until = self._open_walk(engine), self._until
+            if until is None or len(until.facts.token_ids) != position + 1:
+                until = self._until = walk.until(position)
+            return question(until)
 
         return self._compute(answer, cancel)
 
@@ -101,17 +102,18 @@ class WalkDesk:
         self._altering = threading.Event()
 
         def alter(engine: Engine) -> None:
-            self._check(engine)
-            assert self._walk is not None
-            self._walk, self._until = self._walk.altered(alteration), None
+            walk = self._open_walk(engine)
+            self._walk, self._until = walk.altered(alteration), None
 
         return self._compute(alter, self._altering)
 
-    def _check(self, engine: Engine) -> None:
+    def _open_walk(self, engine: Engine) -> Walker:
+        walk, its_engine = self._walk, self._engine  # read once: `close` comes from another thread
         if self._closing.is_set():
             raise Interrupted("The walk was left.")
-        if self._walk is None or engine is not self._engine:
+        if walk is None or engine is not its_engine:
             raise ModelError("Another model runs now.", hint="Leave the walk, and begin another one.")
+        return walk
 
     def close(self) -> None:
         """Give up what runs or waits, and let the walk's memory go."""

@@ -20,6 +20,8 @@ class WalkText:
 
     ids: tuple[int, ...]
     note: str = ""
+    alteration: str | None = None
+    """Signature of what was altered when they were written; None: as the engine runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +39,6 @@ class WalkSource:
     at: int | None = None
     """Of the message's reply: the token that is chosen in the end, from 0. Of a text or ids: how many of them
     are taken. None: what comes behind all of it."""
-
-    @property
-    def alteration(self) -> str | None:
-        """Signature of what was altered when the message was written; None: as the engine runs."""
-        reply = self.path[-1].reply if self.path else None
-        return reply.plan.alteration if reply is not None and reply.plan is not None else None
 
     def text_for(self, engine: Engine) -> WalkText:
         """The ids for this engine.
@@ -71,7 +67,13 @@ class WalkSource:
             if len(found.ids) > MOST_TOKENS
             else "",
         ]
-        return WalkText(found.ids[-MOST_TOKENS:], " ".join(filter(None, told)))
+        reply = self.path[-1].reply
+        plan = reply.plan if reply is not None and not found.is_retold else None
+        return WalkText(
+            found.ids[-MOST_TOKENS:],
+            " ".join(filter(None, told)),
+            plan.alteration if plan is not None else None,  # another model may not have these layers
+        )
 
 
 def source_of(what: str | Sequence[int], at: int | None = None) -> WalkSource:

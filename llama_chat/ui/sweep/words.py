@@ -47,7 +47,8 @@ def status_words(run: SweepRun, *, is_running: bool, is_replying: bool, has_begu
     if replies.prefilled is None:
         percent = f" {replies.loading:.0%}" if replies.loading else ""
         return (f"reads the prompt…{percent}",)
-    said = [f"prompt of {replies.prefilled.prompt_tokens:,} tokens, computed once"]
+    count = replies.prefilled.prompt_tokens
+    said = [f"prompt of {count:,} token{'s' if count != 1 else ''}, computed once"]
     if run.variation.name != "seed":
         said.append(f"seed {run.seed}")
     if replies.at_once:

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from llama_chat.ui.screens.chat_view import ChatViewScreen
 
 STANDS_THERE = "That is the token that stands there: choose another one to go on from here."
+NO_TOKEN_YET = "The reply has no token yet; each is shown as it comes."
+NO_TOKEN = "The reply ended before its first token."
 _EMPTY_KEYS = ("Enter scores it · Esc back", "Esc back")
 
 
@@ -101,8 +103,7 @@ class TokenScreen(TokenLook):
     async def _load(self) -> None:
         """The tokens without candidates at once, with them a moment later, and what comes meanwhile."""
         bridge, message = self._chat.bridge, self.sheet.message
-        reply = message.reply
-        if reply is not None and reply.finish_reason is None and self._chat.is_replying:
+        if message.id == self._chat.running_id:
             self._live = LiveTokens(self._chat, message.id, self._take_new)
         names = heard(ask_names(bridge, message.id))
         plain = await asyncio.wrap_future(read_tokens(bridge, message, with_candidates=False))
@@ -117,10 +118,10 @@ class TokenScreen(TokenLook):
             known = names_at_hand(bridge)
         self._take(whole, known if len(known) and known.fits(whole) else TokenNames.of_tokens(whole))
         self._take_new()
-        if self._live is not None:
+        if not self._tokens:
+            self._say_why_empty()
+        elif self._live is not None:
             self.view.go_to(len(self._tokens) - 1)
-        elif not self._tokens:
-            self._offer_to_score()
 
     def _take(self, tokens: list[Token], names: TokenNames) -> None:
         self._tokens = tokens
@@ -139,16 +140,27 @@ class TokenScreen(TokenLook):
         is_over = not self._is_running and self.sheet.is_running
         if not new and not is_over:
             return
+        is_first = bool(new) and not self._tokens
         self._tokens = [*self._tokens, *new]
         names = self.sheet.names
         if not all(names.piece(token.token_id) == token.piece for token in new):
             names = TokenNames.of_tokens(self._tokens)
         sheet = self.sheet.with_more(self.message, self._tokens, names, is_running=self._is_running)
-        self.show_sheet(sheet, is_longer=True)
+        self.show_sheet(sheet, is_longer=not is_first)
+        if is_first and self.has_class("-empty"):
+            self.remove_class("-empty")
+            self.view.focus()
+            self.view.go_to(len(new) - 1)
+        elif not self._tokens:
+            self._say_why_empty()
 
     # --- what nobody kept tokens of -----------------------------------------------------------------------
 
-    def _offer_to_score(self) -> None:
+    def _say_why_empty(self) -> None:
+        """Why there are no tokens, and who could be asked; of a reply that runs, that they come."""
+        if self._live is not None:
+            self.show_empty(NO_TOKEN_YET if self._is_running else NO_TOKEN, "Esc back")
+            return
         message = self.message
         can_be_asked = self._chat.info is not None
         offer = SCORE_OFFER if can_be_asked else NO_MODEL_TO_SCORE
@@ -161,7 +173,7 @@ class TokenScreen(TokenLook):
         """To the candidates; where there are none, ask the model."""
         if not self.has_class("-empty"):
             super().action_enter()
-        elif self._asking is None or self._asking.done():
+        elif self._live is None and (self._asking is None or self._asking.done()):
             self._asking = asyncio.ensure_future(self._score())
 
     async def _score(self) -> None:
