@@ -27,6 +27,7 @@ from llama_chat.ui.app import ChatApp
 from llama_chat.ui.first_run.model_step import ModelStep
 from llama_chat.ui.replay.app import ReplayApp, ReplayLooks
 from llama_chat.ui.widgets.prompt import Prompt
+from llama_chat.walk.walk import open_walk
 
 DOCS = Path(__file__).parent.parent / "docs"
 WITHIN_S = 120.0
@@ -48,6 +49,7 @@ def build_setup(home: Path, model: Path, theme: str) -> ChatSetup:
         model_label=DEFAULT.title,
         pull=None,
         save_setting=lambda table, key, value: None,
+        open_walk=open_walk,
     )
 
 
@@ -59,7 +61,14 @@ async def until(pilot: Pilot[None], holds: Callable[[], bool]) -> None:
 
 
 async def take_inside(
-    model: Path, size: tuple[int, int], name: str, *keys: str, sees: str, first: tuple[str, ...] = ()
+    model: Path,
+    size: tuple[int, int],
+    name: str,
+    *keys: str,
+    sees: str,
+    first: str = "",
+    command: str = "",
+    opened: str = "",
 ) -> None:
     """Ask for the story, press the keys once it is there, and keep the picture when it shows what is wanted.
 
@@ -69,7 +78,9 @@ async def take_inside(
         name: of the picture.
         keys: pressed one after the other.
         sees: the text that must be on the screen then.
-        first: keys before the question; the reply is not waited for, then.
+        first: a key before the question; the reply is not waited for, then.
+        command: said once the reply is there, before the keys.
+        opened: the text that is waited for before the keys.
     """
     with tempfile.TemporaryDirectory() as folder:
         app = ChatApp(build_setup(Path(folder), model, "ember"))
@@ -77,11 +88,16 @@ async def take_inside(
             chat = app.chat_screen.chat
             await until(pilot, lambda: chat.status.model_state == "ready")
             app.bridge.sampling.change(max_new_tokens=60)
-            await pilot.press(*first)
+            if first:
+                await pilot.press(first)
             app.chat_screen.query_one(Prompt).text = STORY
             await pilot.press("enter")
             if not first:
                 await until(pilot, lambda: not chat.is_replying)
+            if command:
+                app.chat_screen.query_one(Prompt).text = command
+                await pilot.press("enter")
+            await until(pilot, lambda: opened in seen(app))
             for key in keys:
                 await pilot.press(key)
                 await pilot.pause(0.3)
@@ -163,12 +179,13 @@ async def main() -> None:
     await take(model, "ember", (80, 24), "replay", is_replayed=True)
     await take_first_run((80, 24), "first-run")
     await take_inside(model, (120, 32), "tokens", "ctrl+t", "home", *["right"] * 3, sees="the model says")
+    stepping = {"first": "alt+shift+j", "opened": "the model says"}
+    await take_inside(model, (120, 32), "step", *["space"] * 4, "down", sees="number 5", **stepping)
+    await take_inside(model, (160, 44), "sweep", "alt+shift+t", sees="60 tokens")
+    walk = "/walk The capital of France is"
     await take_inside(
-        model, (120, 32), "step", *["space"] * 4, "down", sees="the model says", first=("alt+shift+j",)
+        model, (120, 36), "walk-screen", *["down"] * 8, sees="softmax(", command=walk, opened="Text to tokens"
     )
-    await take_inside(model, (160, 44), "sweep", "alt+shift+t", sees="distinct")
-    to_softmax = [*"/walk The capital of France is", "enter"]
-    await take_inside(model, (120, 36), "walk-screen", *to_softmax, *["down"] * 8, sees="Softmax")
 
 
 if __name__ == "__main__":

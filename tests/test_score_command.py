@@ -113,11 +113,13 @@ def test_more_than_the_context_is_scored_in_windows(model: Path, capsys: pytest.
     assert len(printed.out.splitlines()) > 200
 
 
-@pytest.mark.parametrize(("text", "said"), [("", "the text is empty"), ("H", "nothing before it")])
+@pytest.mark.parametrize(("text", "said"), [("", "the text is empty"), ("H", "the text is one token")])
 def test_a_text_of_one_token_or_none(
     model: Path, capsys: pytest.CaptureFixture[str], text: str, said: str
 ) -> None:
-    assert said in score(capsys, model, text, "--score")
+    printed = score(capsys, model, text, "--score")
+    assert f"Nothing to score: {said}" in printed
+    assert "0 tokens" not in printed
     found = as_json(capsys, model, text, "--score")
     assert (found["scored"], found["perplexity"], found["bits_per_byte"]) == (0, None, None)
 

@@ -135,6 +135,59 @@ async def test_the_sliders_reshape_what_is_waited_for(home: Home) -> None:
         assert (await kept_tokens(user))[0].sampling.temperature == 2
 
 
+async def opens_sliders(user: User) -> None:
+    await user.press("ctrl+o")
+    await user.until(lambda: bool(user.screen.query("Slider:focus")), "no sliders")
+
+
+@pytest.mark.parametrize("size", [NARROW, WIDE])
+@pytest.mark.parametrize("closing", ["ctrl+o", "escape"])
+async def test_the_choice_has_the_keyboard_again_after_the_sliders(
+    home: Home, size: tuple[int, int], closing: str
+) -> None:
+    async with chat(home.setup(FakeEngine([TEXT])), size) as user:
+        await steps(user)
+        await opens_sliders(user)
+        await user.press(closing)
+        await waits_at(user, 0)
+        await user.sees("Enter takes it")
+        await user.press("down")
+        await user.until(lambda: bars(user).cursor_id == 21, "the cursor did not move")
+        await user.press("enter")
+        await waits_at(user, 1)
+        assert user.screen.chat.status.hold == "stepping"
+        await user.press("escape")
+        await user.idle()
+
+
+async def test_begun_words_have_the_keyboard_again_after_the_sliders(home: Home) -> None:
+    async with chat(home.setup(FakeEngine([TEXT])), NARROW) as user:
+        await steps(user)
+        await user.press("tab")
+        await user.until(lambda: user.screen.prompt.has_focus, "not in the prompt")
+        await user.press(*"and")
+        await opens_sliders(user)
+        await user.press("ctrl+o")
+        await user.until(lambda: user.screen.prompt.has_focus, "not in the prompt")
+
+
+async def test_the_box_without_the_keyboard_says_how_to_get_there(home: Home) -> None:
+    async with chat(home.setup(FakeEngine([TEXT])), NARROW) as user:
+        await steps(user)
+        await user.sees("Enter takes it")
+        await user.press("tab")
+        await user.sees("Shift+Tab in the prompt, or a click, comes here to choose · Alt+J goes on")
+        assert user.screen.prompt.has_focus
+        assert "Enter takes it" not in user.seen
+        await user.press("shift+tab")
+        await user.sees("Enter takes it")
+        await waits_at(user, 0)
+        await user.press("tab")
+        await user.sees("Shift+Tab in the prompt")
+        await user.pilot.click("NextToken > .keys")
+        await waits_at(user, 0)
+
+
 async def test_a_candidate_that_ends_the_turn_ends_the_reply(home: Home) -> None:
     async with chat(home.setup(FakeEngine([TEXT]))) as user:
         await steps(user)
@@ -184,7 +237,7 @@ async def test_a_summary_is_not_held_and_leaves_step_mode_as_it_is(home: Home) -
         await user.press("alt+shift+j")
         await user.until(lambda: user.screen.bridge.steering.hold == "stepping", "no step mode")
         await user.press("alt+k")
-        await user.sees("A summary.")
+        await user.sees("were summarised")
         await user.idle()
         assert user.screen.bridge.steering.hold == "stepping"
         await user.say("Tell me")

@@ -195,9 +195,8 @@ async def test_candidates_are_walked_and_one_is_taken(home: Home, monkeypatch: p
         await user.press("right", "enter")
         await user.until(lambda: bars.has_focus, "no candidates")
         own = TALE[1].token_id
-        assert bars.cursor_id == bars.bars.bars[0].token_id, "the cursor begins at the likeliest"
+        assert bars.cursor_id == own, "the cursor begins at what was drawn"
         assert "▸" in user.seen
-        bars.go_to([bar.token_id for bar in bars.bars.bars].index(own))
         await user.press("enter")
         await user.sees(STANDS_THERE[:20])
         await user.press("down")
@@ -208,6 +207,51 @@ async def test_candidates_are_walked_and_one_is_taken(home: Home, monkeypatch: p
         await user.until(lambda: taken, "nothing was taken")
         assert taken == [(token_stage.REPLY_ID, 1, other)]
         await user.until(lambda: user.app.screen is user.screen, "not back")
+
+
+async def test_the_candidates_begin_at_the_drawn_token_and_keep_their_place_only_meanwhile(
+    home: Home,
+) -> None:
+    token_stage.fill(home)
+    async with tale(home) as user:
+        screen = await opened(user)
+        bars, slider = screen.panel.bars, screen.panel.sliders[0]
+        ids = [bar.token_id for bar in bars.bars.bars]
+        own = ids.index(TALE[0].token_id)
+
+        async def go(key: str, part: object, place: int) -> None:
+            await user.press(key)
+            await user.until(
+                lambda: screen.focused is part and bars.cursor_id == ids[place], f"{key}: {bars.cursor_id}"
+            )
+
+        await go("enter", bars, own)
+        await go("down", bars, own + 1)
+        await go("down", bars, own + 2)
+        await user.sees(f"› {screen.sheet.names.quoted(ids[own + 2])}", "▸")
+        await go("tab", slider, own + 2)
+        await go("shift+tab", bars, own + 2)
+        await go("tab", slider, own + 2)
+        await user.press("right")
+        await user.until(lambda: bool(screen.moved), "no slider moved")
+        await user.press("escape")
+        await user.until(lambda: screen.focused is screen.view, "not at the text")
+        await go("enter", bars, own)
+        await go("down", bars, own + 1)
+        await user.press("escape")
+        await user.until(lambda: screen.focused is screen.view, "not at the text")
+        await go("tab", bars, own)
+
+
+@pytest.mark.parametrize("key", ["right", "enter", "tab", "x"])
+async def test_a_hint_goes_at_the_next_key(home: Home, key: str) -> None:
+    token_stage.fill(home)
+    async with tale(home) as user:
+        screen = await opened(user)
+        await user.press("s")
+        await user.sees("Shaded by surprise")
+        await user.press(key)
+        await user.until(lambda: not screen.hint_line.display, f"{key}: the hint stays")
 
 
 async def test_words_are_typed_and_a_refusal_says_why(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -268,7 +312,7 @@ async def test_it_works_without_a_model(home: Home) -> None:
         await user.sees('"Once"', "of 49,152")
         await user.press("enter")
         await user.until(lambda: screen.panel.bars.has_focus, "no candidates")
-        await user.press("enter")
+        await user.press("down", "enter")
         await user.sees("a model must be loaded")
 
 

@@ -242,6 +242,34 @@ async def test_a_walk_waits_for_the_reply_that_runs(home: Home) -> None:
         await user.sees("step 1 of 20")
 
 
+@pytest.mark.parametrize("is_stopped", [False, True])
+async def test_a_reply_that_is_being_written_is_walked_with_its_own_tokens(
+    home: Home, is_stopped: bool
+) -> None:
+    walk, pace = FakeWalk(), Pace(is_stepped=True)
+    engine = FakeEngine([None if is_stopped else "one two three four"], pace=pace)
+    async with chat(setup_of(home, walk, engine), NARROW) as user:
+        await user.say("count")
+        running_id = user.screen.chat.running_id
+        assert running_id is not None
+        user.screen.action_walk()  # before its first token
+        await user.sees("A reply is being written.", "s stops")
+        pace.step(2)
+        talk = user.screen.chat
+        await user.until(lambda: (now := talk.message_now(running_id)) is not None and now.text, "no token")
+        if is_stopped:
+            await user.press("s")
+        pace.step(10)
+        await user.sees("step 1 of 20")
+        reply = talk.conversation.path()[-1].reply
+        assert reply is not None
+        assert reply.token_ids
+        assert walk.asked[0] == ("open", reply.prompt_tokens + len(reply.token_ids), 0, 0)
+        assert isinstance(user.app.screen, WalkScreen)
+        assert user.app.screen.note == ""
+        assert user.app.screen.desk.text.ids[reply.prompt_tokens :] == tuple(reply.token_ids)
+
+
 async def test_what_cannot_be_walked_through_says_why(home: Home) -> None:
     def refuse(*_: object, **__: object) -> FakeWalk:
         raise ModelError("It is run by transformers.", hint="Take another one.")

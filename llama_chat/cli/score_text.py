@@ -97,13 +97,25 @@ def figure_lines(
     if len(spark) > 1:
         yield f"{painter.dim('token by token')}{GAP}{spark}"
     info = figures.info
-    told = [
-        f"{count_text(count, 'token')} scored, {count_text(figures.nbytes(scored), 'byte')}",
-        *(["the first one has nothing before it"] if scored else ["the text is empty"]),
-        f"{info.name} · {info.dtype}",
-    ]
-    for line in at_words("; ".join(told[:2]) + " · " + told[2], width):
+    if count:
+        of = f"{count_text(count, 'token')} scored, {count_text(figures.nbytes(scored), 'byte')}"
+        told = f"{of}; the first one has nothing before it"
+    else:
+        told = _why_nothing(figures)
+    for line in at_words(f"{told} · {info.name} · {info.dtype}", width):
         yield painter.dim(line)
+
+
+def _why_nothing(figures: ScoreFigures) -> str:
+    """No token has a score, and that is no failure."""
+    if not figures.ids:
+        return "Nothing to score: the text is empty"
+    if len(figures.ids) == 1:
+        return (
+            "Nothing to score: the text is one token, and a score says how likely a token is behind those "
+            "before it; give a longer text"
+        )
+    return "Nothing is scored yet: the first token has nothing before it"
 
 
 def _like_one_of(perplexity: float) -> str:

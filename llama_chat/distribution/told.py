@@ -9,6 +9,8 @@ from llama_chat.sampling import Sampling, setting_label, setting_value
 
 _ALIKE = 0.005
 """Two probabilities that a reader takes for one."""
+_ROUNDING = 2**-22
+"""What sums of float32 shares miss 1 by; float32 knows only three numbers between."""
 
 
 def told(bars: Bars, sampling: Sampling, token_id: int, name: Callable[[int], str]) -> str:
@@ -32,12 +34,17 @@ def told(bars: Bars, sampling: Sampling, token_id: int, name: Callable[[int], st
 
 
 def percent(share: float) -> str:
-    """`41 %`, `0.4 %`, `< 0.01 %`: two figures that tell, and never 0 or 100 for what is neither."""
+    """`41 %`, `0.4 %`, `< 0.01 %`, `> 99.9 %`: two figures that tell, and never 0 or 100 for what is neither.
+
+    No longer than `< 0.01 %`, as wide as which columns are.
+    """
     value = 100 * share
-    if value == 0 or value >= 99.995:
+    if value == 0 or share > 1 - _ROUNDING:
         return f"{value:.0f} %"
     if value < 0.01:
         return "< 0.01 %"
+    if value >= 99.95:
+        return "> 99.9 %"
     digits = 0 if 9.95 <= value < 99 else 1 if value >= 0.095 else 2
     return f"{value:.{digits}f} %"
 

@@ -20,8 +20,8 @@ def figure_rows(figures: Figures) -> list[tuple[str, str]]:
     """Labels and values, short: 22 cells hold both; none before anything is said."""
     if math.isnan(figures.before):
         return [(label, "–") for label, _ in LEGEND]
-    before, after = (percent(part).replace("< ", "<") for part in (figures.before, figures.after))
-    about = "" if figures.is_exact or after.startswith("<") else "≈"
+    before, after = (_close(percent(part)) for part in (figures.before, figures.after))
+    about = "" if figures.is_exact or after.startswith(("<", ">")) else "≈"
     values = (
         f"{before.removesuffix(' %')} → {about}{after}",
         f"{share(figures.distinct_1)} / {share(figures.distinct_2)}",
@@ -29,6 +29,11 @@ def figure_rows(figures: Figures) -> list[tuple[str, str]]:
         perplexity_text(figures.perplexity),
     )
     return [(label, value) for (label, _), value in zip(LEGEND, values, strict=True)]
+
+
+def _close(shown: str) -> str:
+    """`<0.01 %`, `>99.9 %`: 22 cells hold two of them."""
+    return shown.replace("< ", "<").replace("> ", ">")
 
 
 def perplexity_text(value: float) -> str:

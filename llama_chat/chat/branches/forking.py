@@ -78,7 +78,7 @@ class Forking:
         if reply.model not in ("", chat.info.name):
             raise ModelError(
                 f"{reply.model} wrote this reply, and {chat.info.name} is loaded.",
-                hint=f"F4 shows the models at hand: {reply.model} can go on from here.",
+                hint=f"F4 shows the models at hand: if {reply.model} is one of them, it can go on from here.",
             )
         return reply
 

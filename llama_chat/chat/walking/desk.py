@@ -32,13 +32,11 @@ class WalkDesk:
     Args:
         compute: of the worker.
         opener: makes the walk.
-        source: what is walked through.
     """
 
-    def __init__(self, compute: Compute, opener: WalkOpener, source: WalkSource) -> None:
+    def __init__(self, compute: Compute, opener: WalkOpener) -> None:
         self._compute = compute
         self._opener = opener
-        self._source = source
         self._engine: Engine | None = None
         self._walk: Walker | None = None
         self._until: Walker | None = None
@@ -50,12 +48,12 @@ class WalkDesk:
         """Of the pass, that is done; written on the engine's thread."""
         self.text = WalkText(())
 
-    def open(self) -> Future[Walker]:
+    def open(self, source: WalkSource) -> Future[Walker]:
         """The pass. Its walk is to be asked by `ask` only; what its facts say may be read anywhere."""
-        return self._compute(self._open, self._closing)
+        return self._compute(lambda engine: self._open(engine, source), self._closing)
 
-    def _open(self, engine: Engine) -> Walker:
-        self.text = self._source.text_for(engine)
+    def _open(self, engine: Engine, source: WalkSource) -> Walker:
+        self.text = source.text_for(engine)
         self._walk = self._until = None  # first: what an earlier one holds makes room
         walk = self._opener(engine, self.text.ids, self._closing, self._report)
         if (signature := self.text.alteration) is not None:

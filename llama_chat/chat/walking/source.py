@@ -61,7 +61,7 @@ class WalkSource:
         told = [
             f"Its tokens were another model's, or are not known: this is its text in those of "
             f"{engine.info.name}."
-            if found.is_retold
+            if found.is_retold and self.path[-1].text  # of a reply stopped before its first token: nothing
             else "",
             f"The last {MOST_TOKENS:,} of {len(found.ids):,} tokens, as if nothing had been before them."
             if len(found.ids) > MOST_TOKENS

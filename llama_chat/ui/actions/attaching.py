@@ -32,7 +32,9 @@ class AttachActions(ChatViewScreen):
                 from llama_chat.chat.prompt.typed_path import typed_path
 
                 self.prompt.attach(typed_path(path))
-            self.prompt.focus()
+                self.prompt.focus()  # its chip comes later
+            else:
+                self.focus_home()
 
         self.app.push_screen(AttachScreen(), take)
 
@@ -51,7 +53,7 @@ class AttachActions(ChatViewScreen):
                 self.prompt.unfold(chip)
             elif wish == "drop":
                 self.prompt.drop(chip)
-            self.prompt.focus()
+            self.focus_home()
 
         self.app.push_screen(ChipScreen(chip, self.prompt.chip_tokens.get(chip.text)), take)
 

@@ -33,7 +33,7 @@ class BranchActions(ChatViewScreen):
         was_chosen = self.transcript.cursor_id is not None
         if was_chosen:
             self.transcript.leave_cursor()
-            self.prompt.focus()
+            self.focus_home()
         return was_chosen
 
     @on(Prompt.Changed)

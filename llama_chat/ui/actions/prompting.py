@@ -76,7 +76,7 @@ class PromptActions(ChatViewScreen):
             if text != before:
                 self.prompt.clear_all()
                 self.prompt.take_back(text)
-        self.prompt.focus()
+        self.focus_home()
 
     # --- words that wait ----------------------------------------------------------------------------------
 

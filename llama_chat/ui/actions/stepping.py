@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from textual import on
 
+from llama_chat.ui.screens import openers
 from llama_chat.ui.screens.chat_view import ChatViewScreen
 from llama_chat.ui.widgets.sampling_panel import SamplingPanel
 
@@ -66,7 +67,26 @@ class SteppingActions(ChatViewScreen):
 
     def _focus_next_token(self) -> None:
         if self._next_token is not None and self._next_token.is_attached:
-            self._next_token.bars.focus()
+            self._next_token.take_keyboard()
+
+    def focus_home(self) -> None:
+        """Give the keyboard to the next token's candidates; else, or with words begun, to the prompt."""
+        if self._next_token is not None and self._next_token.is_attached and not self.prompt.full_text:
+            self._next_token.take_keyboard()
+        else:
+            super().focus_home()
+
+    def come_back(self) -> bool:
+        """While a reply waits, leave the sliders or the transcript; whether the keyboard was there."""
+        box, focused = self._next_token, self.focused
+        if box is None or focused is None or focused is self.prompt or box.has_focus_within:
+            return False
+        if self.query("SamplingPanel.-sheet") and not self.is_wide:
+            openers.close_sheet(self)
+        else:
+            self.transcript.leave_cursor()
+            self.focus_home()
+        return True
 
     def _token_names(self) -> TokenNames | None:
         from llama_chat.distribution.names import TokenNames

@@ -90,7 +90,7 @@ class TranscriptActions(ChatViewScreen):
             bar.display = False
         if bars:
             self.transcript.end_finding()
-            self.prompt.focus()
+            self.focus_home()
         return bool(bars)
 
     @on(Transcript.FoundChanged)

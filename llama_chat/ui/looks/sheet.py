@@ -63,7 +63,7 @@ class LooksSheet(LooksPanel):
     def leave(self) -> None:
         """Take the list and the shades away."""
         self._chat.transcript.end_looks()
-        self._chat.prompt.focus()
+        self._chat.focus_home()
         self.remove()
 
     # --- asking ---------------------------------------------------------------------------------------

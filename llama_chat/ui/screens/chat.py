@@ -99,7 +99,7 @@ class ChatScreen(
 
     def _leave_hidden(self) -> None:
         if self.focused is not None and self.focused not in self.focus_chain:
-            self.prompt.focus()
+            self.focus_home()
 
     @on(Prompt.Sent)
     def _send(self, event: Prompt.Sent) -> None:
@@ -166,10 +166,10 @@ class ChatScreen(
         session_openers.delete_session(self, event.info)
 
     def action_stop(self) -> None:
-        """Close the find bar, else end step mode or stop the reply; without one, go back to the prompt."""
+        """Close the find bar or go back to a choice, else end step mode or stop; at last go to the prompt."""
         if self.leave_finding() or (not self.chat.is_replying and self.leave_looks()):
             return
-        if self.chat.stepping.leave():
+        if self.come_back() or self.chat.stepping.leave():
             pass
         elif self.chat.is_replying:
             self.chat.stop()
@@ -184,7 +184,7 @@ class ChatScreen(
         elif self.prompt.has_focus and self.prompt.text:
             self._empty_at_second_press()
         else:
-            self.prompt.focus()
+            self.focus_home()
 
     def _empty_at_second_press(self) -> None:
         if self._hint_line.text == self.keys.in_words(ESC_AGAIN):

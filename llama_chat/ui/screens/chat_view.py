@@ -258,6 +258,10 @@ class ChatViewScreen(Screen[None]):
         if not (is_quiet and self._hint_line.is_passing):
             self._hint_line.say(self.keys.in_words(text), kind, seconds=seconds, holds=holds)
 
+    def focus_home(self) -> None:
+        """Give the keyboard back to where the user goes on: the prompt, or what waits for him above it."""
+        self.prompt.focus()
+
     def give_back(self, text: str) -> None:
         """Put the words into the prompt again."""
         self.prompt.take_back(text)

@@ -62,7 +62,7 @@ def _toggle_panel(screen: ChatViewScreen) -> None:
         screen.call_after_refresh(panel.focus_first)
     elif panel.query("Slider:focus, SeedRow:focus"):
         panel.display = False
-        screen.prompt.focus()
+        screen.focus_home()
     elif panel.display:
         panel.focus_first()
     else:
@@ -76,7 +76,7 @@ def close_sheet(screen: ChatViewScreen) -> None:
     for sheet in screen.query("SamplingPanel.-sheet").results(SamplingPanel):
         sheet.save_now()
         screen.call_after_refresh(sheet.remove)
-    screen.prompt.focus()
+    screen.focus_home()
 
 
 # --- cards --------------------------------------------------------------------------------------------

@@ -101,7 +101,7 @@ def open_session(screen: ChatViewScreen, info: SessionInfo, message_id: str | No
         screen.chat.steps.show_message(message_id)
     else:
         screen.transcript.scroll_end(animate=False)
-    screen.prompt.focus()
+    screen.focus_home()
 
 
 async def _read_session(screen: ChatViewScreen, info: SessionInfo, message_id: str | None) -> None:
@@ -127,7 +127,7 @@ def toggle_sessions(screen: ChatViewScreen, words: str = "") -> None:
             panel.focus_input(words)
         elif panel.query("Input:focus"):
             panel.remove()
-            screen.prompt.focus()
+            screen.focus_home()
         else:
             panel.focus_input()
     else:

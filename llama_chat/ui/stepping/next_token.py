@@ -66,6 +66,16 @@ def key_wordings(hold: Hold, would_take: str, go_on_key: str) -> tuple[str, ...]
     )
 
 
+def way_wordings(go_on_key: str) -> tuple[str, ...]:
+    """How to get to the box while the keyboard is elsewhere; the longest first."""
+    return (
+        f"Shift+Tab in the prompt, or a click, comes here to choose · {go_on_key} goes on",
+        f"Shift+Tab in the prompt, or a click, to choose · {go_on_key} goes on",
+        "Shift+Tab in the prompt, or a click, to choose",
+        "Shift+Tab in the prompt to choose",
+    )
+
+
 class NextToken(Vertical):
     """The candidates as bars, with a cursor; `CandidateBars.Picked` says which one is wanted.
 
@@ -165,7 +175,27 @@ class NextToken(Vertical):
             self.show(self._shown, sampling, names, hold)
 
     def _say_keys(self) -> None:
-        self._keys.say(*(TYPING_KEYS if self.is_typing else self._wordings))
+        if not self.has_focus_within:
+            self._keys.say(*way_wordings(self._go_on_key))
+        else:
+            self._keys.say(*(TYPING_KEYS if self.is_typing else self._wordings))
+
+    def take_keyboard(self) -> None:
+        """Take the keys: for the words that are being written, else for the candidates."""
+        (self._typed if self.is_typing else self.bars).focus()
+
+    def on_click(self) -> None:
+        """Take the keys, wherever in the box the click was."""
+        if not self.has_focus_within:
+            self.take_keyboard()
+
+    def on_descendant_focus(self) -> None:
+        """Name the keys that work from now on."""
+        self._say_keys()
+
+    def on_descendant_blur(self) -> None:
+        """Say how to get here: the keys are another's."""
+        self._say_keys()
 
     @property
     def is_typing(self) -> bool:

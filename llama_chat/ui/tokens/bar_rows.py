@@ -17,6 +17,8 @@ Parts: TypeAlias = list[tuple[str, str]]
 """Texts and the names of their styles in `Palette`."""
 
 CHOSEN_MARK = "▸ "
+CURSOR_MARK = "› "
+"""Before the row under the cursor, where ▸ is not: it is seen without colours, too."""
 SAYS = "the model says"
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 _NAME_CELLS = (8, 22)
@@ -87,9 +89,10 @@ def row_parts(
     """One candidate: its name, what the model says, what the settings make of it, or what cut it."""
     is_cut = bool(bar.cut_by)
     style = "candidate.chosen" if mark else "candidate.cut" if is_cut else ""
+    sign = mark or (CURSOR_MARK if is_under_cursor else "")
     return [
         (
-            mark.ljust(len(CHOSEN_MARK)) + padded(name, columns.name),
+            sign.ljust(len(CHOSEN_MARK)) + padded(name, columns.name),
             "bar.chosen" if is_under_cursor else style,
         ),
         (" " * _GAP, ""),

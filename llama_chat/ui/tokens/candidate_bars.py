@@ -136,8 +136,7 @@ class CandidateBars(ScrollView, can_focus=True):
             self._chosen_name = "" if chosen_id is None else names.quoted(chosen_id)
             places = (n for n, bar in enumerate(self.bars.bars) if bar.token_id == chosen_id)
             self._chosen_place = None if chosen_id is None else next(places, len(self.bars.bars))
-            is_listed = self._chosen_place is not None and self._chosen_place < len(self.bars.bars)
-            self._cursor = self._chosen_place or 0 if begins_at_chosen and is_listed else 0
+            self._cursor = self._place_to_begin if begins_at_chosen else 0
         self._set_size()
         self._show_cursor()
         self.refresh()
@@ -153,6 +152,12 @@ class CandidateBars(ScrollView, can_focus=True):
         """The candidate under the cursor; None where there is none."""
         bars = self.bars.bars
         return bars[self._cursor].token_id if self._cursor < len(bars) else None
+
+    @property
+    def _place_to_begin(self) -> int:
+        """The row of what was taken; the first one where that is not among the candidates."""
+        place = self._chosen_place
+        return 0 if place is None or place >= len(self.bars.bars) else place
 
     @property
     def _is_framed(self) -> bool:
@@ -204,6 +209,11 @@ class CandidateBars(ScrollView, can_focus=True):
         """Have the candidate under the cursor."""
         if self.cursor_id is not None:
             self.post_message(self.Picked(self, self.cursor_id))
+
+    def begin(self) -> None:
+        """Take the keyboard, the cursor at what was taken: Down leads to the one below that."""
+        self.go_to(self._place_to_begin)
+        self.focus()
 
     def go_to(self, place: int) -> None:
         """The cursor goes to that row, the first is 0."""

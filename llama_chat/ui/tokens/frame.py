@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.content import Content
@@ -119,6 +120,8 @@ class TokenFrame(Screen[None]):
         self.nothing = Static("", classes="nothing")
         self.hint_line = HintLine()
         self.typed = Input(placeholder="your words, in the place of this token…", compact=True)
+        self.taken_hint = ""
+        """What the last key took away."""
         self._keys = FittingLine(*self.TEXT_KEYS, classes="keys")
 
     def compose(self) -> ComposeResult:
@@ -136,6 +139,13 @@ class TokenFrame(Screen[None]):
         """The keyboard is at the text; the keys are told of whatever has it."""
         self.view.focus()
         self.watch(self, "focused", self._tell_keys, init=False)
+
+    @on(events.Key)
+    @on(Input.Changed)
+    def take_hint_away(self) -> None:
+        """What was said in passing goes at the next key: it lies over the line of keys."""
+        self.taken_hint = self.hint_line.text
+        self.hint_line.clear()
 
     def show_empty(self, words: str, *keys: str) -> None:
         """There are no tokens, and why."""
@@ -162,6 +172,7 @@ class TokenFrame(Screen[None]):
 
     def action_next_part(self, step: int) -> None:
         """From the text to the candidates, the sliders, and back; the sliders are one part."""
+        self.take_hint_away()  # Textual sends a priority key to nobody else
         parts = [
             part for part in (self.view, self.panel.bars, self.panel.sliders[0]) if part in self.focus_chain
         ]
@@ -169,4 +180,8 @@ class TokenFrame(Screen[None]):
             return
         here = self.panel.sliders[0] if isinstance(self.focused, Slider) else self.focused
         place = next((n for n, part in enumerate(parts) if part is here), 0)
-        parts[(place + step) % len(parts)].focus()
+        part = parts[(place + step) % len(parts)]
+        if part is self.panel.bars and self.focused is self.view:
+            self.panel.bars.begin()
+        else:
+            part.focus()

@@ -52,6 +52,8 @@ class TokenLook(TokenFrame):
 
     def hint(self, words: str, kind: NoticeKind = "info") -> None:
         """Say something in passing."""
+        if words == self.taken_hint:  # once more shows all of it
+            self.hint_line.say(words, kind)
         self.hint_line.say(words, kind)
 
     # --- the cursor and the shades ------------------------------------------------------------------------
@@ -86,7 +88,7 @@ class TokenLook(TokenFrame):
     def action_enter(self) -> None:
         """The keyboard goes to the candidates."""
         if len(self.sheet):
-            self.panel.bars.focus()
+            (self.panel.bars.begin if self.focused is self.view else self.panel.bars.focus)()
 
     def action_switch(self) -> None:
         """As the token was drawn, or as the sliders are now."""

@@ -199,7 +199,7 @@ class TokenPanel(Vertical):
             token.token_id,
             what=AS_DRAWN if drawn else NOW,
             keeps_cursor=is_same,
-            begins_at_chosen=False,
+            begins_at_chosen=self.bars.has_focus,  # else the likeliest are in view
         )
         self.tell()
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from llama_chat.chat.walking.source import WalkSource, source_of
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
 
 NOTHING_TO_WALK = "There is nothing to walk through yet: say something, or /walk The capital of France is"
 NO_WALK = "Nothing can be looked into here."
+_LOOK_EVERY_S = 0.1
 
 
 def open_walk(screen: ChatViewScreen, what: Message | str | Sequence[int], at: int | None = None) -> None:
@@ -34,6 +37,25 @@ def open_walk(screen: ChatViewScreen, what: Message | str | Sequence[int], at: i
     else:
         source = source_of(what, at)
     screen.app.push_screen(WalkScreen(screen, source, screen.setup.open_walk))
+
+
+async def source_when_written(
+    screen: ChatViewScreen, source: WalkSource, say_waiting: Callable[[], None]
+) -> WalkSource:
+    """The source with its message as it is once it is written: only then its tokens are known.
+
+    A reply that was refused is gone: what is left is what it would have answered.
+    """
+    if not source.path:
+        return source
+    message_id = source.path[-1].id
+    while screen.chat.running_id == message_id:
+        say_waiting()
+        await asyncio.sleep(_LOOK_EVERY_S)
+    message = screen.chat.message_now(message_id)
+    if message is None:
+        return replace(source, path=source.path[:-1] or source.path)
+    return replace(source, path=path_to(screen.chat.conversation, message))
 
 
 def path_to(conversation: Conversation, message: Message) -> tuple[Message, ...]:

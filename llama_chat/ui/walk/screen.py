@@ -17,6 +17,7 @@ from llama_chat.chat.walking.source import WalkSource
 from llama_chat.drawing.views import Difference, Look, StepView, Walker, WalkFacts, WalkOpener
 from llama_chat.errors import Interrupted, LlamaChatError
 from llama_chat.ui.walk.altering import AlteringWalk
+from llama_chat.ui.walk.opening import source_when_written
 from llama_chat.ui.walk.picture_view import PictureView
 from llama_chat.ui.walk.step_list import StepList
 from llama_chat.ui.walk.token_line import TokenLine
@@ -66,7 +67,8 @@ class WalkScreen(AlteringWalk):
     def __init__(self, chat: ChatViewScreen, source: WalkSource, opener: WalkOpener) -> None:
         super().__init__()
         self.chat = chat
-        self.desk = WalkDesk(chat.bridge.worker.compute, opener, source)
+        self.desk = WalkDesk(chat.bridge.worker.compute, opener)
+        self._source = source
         self.walk: Walker | None = None
         """Once it is open; asked by `desk` only, but for its facts and steps."""
         self._told_besides: int | None = None
@@ -95,7 +97,8 @@ class WalkScreen(AlteringWalk):
 
     async def _open(self) -> None:
         """The pass, then what is shown beside every step."""
-        future = heard(self.desk.open())
+        source = await source_when_written(self.chat, self._source, self._show_waiting)
+        future = heard(self.desk.open(source))
         while not future.done():
             self._show_waiting()
             await asyncio.wait({future}, timeout=PROGRESS_S if self.desk.fraction else MARK_AFTER_S)
