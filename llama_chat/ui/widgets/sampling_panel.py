@@ -150,6 +150,9 @@ class SamplingPanel(VerticalScroll, can_focus=False):
         self.set_class(self.size.height < FULL_ROWS, "-full")
         if self._compact:
             self.call_after_refresh(self.show_title)
+        focused = self.screen.focused
+        if focused is not None and self in focused.ancestors:  # it took the keyboard before there were rows
+            self.call_after_refresh(focused.scroll_visible, animate=False)
 
     def show_title(self) -> None:
         """Say how many values are not the defaults, which preset they equal, and what is out of sight."""
