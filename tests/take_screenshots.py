@@ -181,7 +181,7 @@ async def main() -> None:
     await take_inside(model, (120, 32), "tokens", "ctrl+t", "home", *["right"] * 3, sees="the model says")
     stepping = {"first": "alt+shift+j", "opened": "the model says"}
     await take_inside(model, (120, 32), "step", *["space"] * 4, "down", sees="number 5", **stepping)
-    await take_inside(model, (160, 44), "sweep", "alt+shift+t", sees="60 tokens")
+    await take_inside(model, (160, 44), "sweep", "alt+shift+t", sees="distinct")
     walk = "/walk The capital of France is"
     await take_inside(
         model, (120, 36), "walk-screen", *["down"] * 8, sees="softmax(", command=walk, opened="Text to tokens"
