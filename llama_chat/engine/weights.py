@@ -25,6 +25,7 @@ from llama_chat.engine.files.checkpoint import (
     Stored,
     dominant_type,
 )
+from llama_chat.engine.freeing import trim_heap
 from llama_chat.engine.model import (
     Attention,
     Block,
@@ -59,6 +60,8 @@ from llama_chat.engine.quantize import (
 
 __all__ = ["Precision", "WeightBuilder", "build_llama", "choose_precision", "running_dtype"]
 
+_VALUES_PER_TRIM = 1 << 22
+
 
 class WeightBuilder:
     """Builds modules from the tensors of one checkpoint."""
@@ -67,6 +70,7 @@ class WeightBuilder:
         self.checkpoint = checkpoint
         self.precision = precision
         self._trials: Trials = {}
+        self._values_since_trim = 0
 
     def load_dense(self, *names: str, dtype: torch.dtype) -> Tensor:
         """The rows of all the tensors, in order, unpacked, on the device."""
@@ -84,7 +88,7 @@ class WeightBuilder:
         for name in names:
             for start, stop in self._cuts(name):
                 yield self.checkpoint.values(name, start, stop)
-                self.checkpoint.forget(name)
+                self._forget(name, stop - start)
 
     def _block_slices(self, name: str) -> Iterator[Blocks]:
         """The same of a quantised matrix as it lies in the file."""
@@ -92,7 +96,15 @@ class WeightBuilder:
         assert blocks is not None, f"{name} is quantised"
         for start, stop in self._cuts(name):
             yield blocks._replace(raw=blocks.raw[start:stop])
-            self.checkpoint.forget(name)
+            self._forget(name, stop - start)
+
+    def _forget(self, name: str, rows: int) -> None:
+        """Give back what reading so many rows took, in pages and, now and then, in the heap."""
+        self.checkpoint.forget(name)
+        self._values_since_trim += rows * prod(self.checkpoint.tensors[name].shape[1:])
+        if self._values_since_trim > _VALUES_PER_TRIM:
+            self._values_since_trim = 0
+            trim_heap()
 
     def _cuts(self, name: str) -> Iterator[tuple[int, int]]:
         rows, *inner = self.checkpoint.tensors[name].shape
@@ -205,6 +217,7 @@ def build_llama(
         weights.load_head(EMBEDDING if config.tied_output else OUTPUT, embedding),
         RotaryTable(config.head_dim, config.rope_theta, device, _rope_divisors(config, weights)),
     )
+    trim_heap()
     report(1.0)
     return network.eval()
 

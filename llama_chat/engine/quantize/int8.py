@@ -72,7 +72,7 @@ class Int8Linear(nn.Module):
         at = 0
         for part in parts:
             rows = slice(at, at + len(part))
-            weight[rows], exact_scale[rows] = _int8_rows(part.float())
+            exact_scale[rows] = _round_to_int8(part, weight[rows])
             at = rows.stop
         self.register_buffer("weight", weight)
         self.register_buffer("scale", exact_scale.to(dtype))
@@ -130,10 +130,13 @@ class _Kernel(nn.Module):
         return _int8_product(x_TD, self.weight_ND, self.scale_N)
 
 
-def _int8_rows(weight_ND: Tensor) -> tuple[Tensor, Tensor]:
-    """The nearest int8 numbers [N, D] and their scale a row, f32 [N]."""
-    scale_N = weight_ND.abs().amax(dim=1).clamp_min(1e-12) / 127
-    return (weight_ND / scale_N[:, None]).round_().to(torch.int8), scale_N
+def _round_to_int8(part_ND: Tensor, out_ND: Tensor) -> Tensor:
+    """Writes the nearest int8 numbers, gives their scale a row, f32 [N]; takes one f32 copy of the part."""
+    values_ND = part_ND.to(torch.float32, copy=True)
+    smallest_N, largest_N = values_ND.aminmax(dim=1)
+    scale_N = torch.maximum(largest_N, -smallest_N).clamp_min_(1e-12).div_(127)
+    out_ND.copy_(values_ND.div_(scale_N[:, None]).round_())
+    return scale_N
 
 
 class Int8RowEmbedding(nn.Module):
