@@ -191,6 +191,10 @@ class Usage:
     reused_tokens: int
     new_tokens: int
     context_length: int
+    drafted_tokens: int = 0
+    """Guessed, and computed along with others (`engine.drafting`)."""
+    accepted_tokens: int = 0
+    """Those of them that were chosen then, each of which saved a step."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -63,6 +64,21 @@ class Turn:
     def is_continued(self) -> bool:
         """Whether the reply has a beginning."""
         return bool(self.forced_ids or self.reply.text)
+
+    def as_begun(self, engine: object) -> AbstractContextManager[object]:
+        """Work during which the engine computes as it did when the reply was begun, where it goes on.
+
+        Raises:
+            LlamaChatError: it cannot run altered like that.
+        """
+        from llama_chat.alteration import altered_as_begun
+        from llama_chat.decode_steps import stepping_as_begun
+
+        plan = self.reply.reply.plan if self.reply.reply is not None and self.is_continued else None
+        with ExitStack() as both:
+            both.enter_context(altered_as_begun(engine, self.alteration))
+            both.enter_context(stepping_as_begun(engine, plan.step if plan is not None else None))
+            return both.pop_all()
 
     @property
     def alteration(self) -> str | None:

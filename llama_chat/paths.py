@@ -47,6 +47,11 @@ class Paths:
         return self.data / "sessions.sqlite3"
 
     @property
+    def benchmarks_file(self) -> Path:
+        """Every run of `bench`, one a line."""
+        return self.data / "benchmarks.jsonl"
+
+    @property
     def welcomed_file(self) -> Path:
         """An empty file: the three screens for newcomers were seen."""
         return self.data / "welcomed"

@@ -64,6 +64,19 @@ class ModelSettings:
     threads: int = field(
         default=0, metadata={"help": "Processor threads. 0: one for each core.", "min": 0, "max": 1024}
     )
+    cache: str = field(
+        default="auto",
+        metadata={
+            "help": "Keep what makes a model faster (compiled code, unpacked weights) in the cache folder.",
+            "choices": ("auto", "off"),
+        },
+    )
+    draft: str = field(
+        default="off",
+        metadata={
+            "help": "Guess tokens, check several at once. off; auto: by the context; or a smaller model."
+        },
+    )
 
 
 @dataclass(frozen=True, slots=True)

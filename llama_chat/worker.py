@@ -262,8 +262,6 @@ class Worker:
             self._load()
 
     def _answer(self, turn: Turn) -> None:
-        from llama_chat.alteration import altered_as_begun
-
         with self._lock:
             if turn not in self._waiting:
                 return
@@ -272,7 +270,7 @@ class Worker:
         with ExitStack() as afterwards:
             try:
                 engine, prompt = self._prepare(turn)
-                afterwards.enter_context(altered_as_begun(engine, turn.alteration))
+                afterwards.enter_context(turn.as_begun(engine))
                 self._listener.prepared(turn, prompt)
             except Exception as error:
                 self._listener.refused(turn, as_error(error, "The prompt could not be prepared"))

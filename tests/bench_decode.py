@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from transformers_peer import build_peer
 
-import llama_chat.engine.generate as loop
+import llama_chat.engine.reply as loop
 from llama_chat.engine.generate import LocalEngine
 from llama_chat.engine.load import load_engine
 from llama_chat.events import Finished, Ids, LiveSampling, Sampling

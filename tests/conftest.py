@@ -108,8 +108,9 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def home_with_model(home: Path, default_model: Path) -> Path:
-    """An empty home in which the default model is already fetched."""
+def home_with_model(home: Path, default_model: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty home in which the default model is already fetched; nothing is compiled or unpacked in it."""
+    monkeypatch.setenv("LLAMA_CHAT_CACHE", "off")
     models = home / "data" / "models"
     models.mkdir(parents=True)
     try:

@@ -113,6 +113,8 @@ class FakeCache:
     rewinds: Rewind = lambda length, wanted: wanted
     shapes: list[int] = field(default_factory=list)
     """Of each id: where its forward started and how many rows that had, as one number."""
+    cuts_anywhere: bool = False
+    """Whether it says that it may be drafted with."""
 
     @property
     def length(self) -> int:
@@ -125,7 +127,7 @@ class FakeCache:
         return len(self.ids)
 
     def fork(self) -> FakeCache:
-        return FakeCache(list(self.ids), self.rewinds, list(self.shapes))
+        return FakeCache(list(self.ids), self.rewinds, list(self.shapes), self.cuts_anywhere)
 
 
 @dataclass
@@ -145,13 +147,15 @@ class FakeNetwork:
     is_closed: bool = False
     feels_shapes: bool = False
     """Whether the logits depend on the forwards too, much more than in a real network."""
+    cuts_anywhere: bool = False
+    """Of its caches."""
 
     @property
     def info(self) -> NetworkInfo:
         return NetworkInfo(self.context_length, VOCAB_SIZE, 0, 0, "cpu", "f32", 1)
 
     def new_cache(self) -> FakeCache:
-        return FakeCache(rewinds=self.rewinds)
+        return FakeCache(rewinds=self.rewinds, cuts_anywhere=self.cuts_anywhere)
 
     def forward(self, token_ids: Sequence[int], cache: Cache, logits: LogitsWanted) -> Tensor | None:
         assert isinstance(cache, FakeCache)

@@ -16,6 +16,7 @@ from typing import Any, Protocol, TextIO, cast
 
 import fake_engine
 from fake_engine import INFO, FakeEngine
+from hostile_bench import benchmarks
 from hostile_replay import session
 from hostile_text import HostileTexts
 
@@ -231,6 +232,7 @@ MORE_PLACES: dict[Callable[[Commands, int], None], float] = {
     progress: 1,
     vocabulary: 3,
     verdicts: 4,
+    benchmarks: 3,
     imports: 3,
     folders: 0.2,
 }

@@ -17,11 +17,13 @@ import numpy as np
 import pytest
 import torch
 from gguf import GGUFEndian, GGUFWriter
+from gguf.constants import GGML_QUANT_SIZES
 from gguf.constants import GGMLQuantizationType as GGMLType
 from gguf.quants import quantize
 from tiny_models import TinyModel
 
 from llama_chat.engine.files import gguf as reader
+from llama_chat.engine.files.ggml_types import BLOCKS, type_of_code
 from llama_chat.engine.files.gguf import GGUFFile
 from llama_chat.errors import ModelError
 
@@ -345,3 +347,11 @@ def test_a_tiny_model_reads_back(tmp_path: Path) -> None:
     model = TinyModel(type=GGMLType.Q8_0)
     file = GGUFFile(model.write(tmp_path / "tiny.gguf"))
     assert {name: info.shape for name, info in file.tensors.items()} == model.shapes
+
+
+def test_the_table_of_types_is_that_of_the_package() -> None:
+    for kind, sizes in BLOCKS.items():
+        assert kind == GGMLType[kind.name]
+        assert sizes == GGML_QUANT_SIZES[GGMLType[kind.name]]
+    newer = [kind for kind in GGMLType if kind.value not in set(BLOCKS)]
+    assert [type_of_code(kind.value) for kind in newer] == [(kind, *GGML_QUANT_SIZES[kind]) for kind in newer]

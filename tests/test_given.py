@@ -13,8 +13,9 @@ from fake_network import babbling
 from recorded_chat import SAMPLING, RecordedChat
 from test_rerun import engine_of
 
-from llama_chat.engine.generate import GIVEN_CHUNK, LocalEngine
+from llama_chat.engine.generate import LocalEngine
 from llama_chat.engine.load import load_engine
+from llama_chat.engine.reply import GIVEN_CHUNK
 from llama_chat.errors import PromptError
 from llama_chat.events import Engine, Event, Finished, LiveSampling, Loading, Prefilled, Sampling, Text, Token
 from llama_chat.rerun import rerun

@@ -76,7 +76,7 @@ def test_json_is_one_object_with_all_that_is_promised(run_here):
     found = json.loads(done.stdout)
     assert set(found) == {
         *("text", "token_ids", "prompt_tokens", "reused_tokens", "finish_reason", "seed", "sampling"),
-        *("model", "engine", "device", "dtype", "timings"),
+        *("model", "engine", "drafted_tokens", "accepted_tokens", "device", "dtype", "timings"),
     }
     assert set(found["timings"]) == {"load", "prefill", "decode", "decode_tok_per_s"}
     assert found["seed"] == 5

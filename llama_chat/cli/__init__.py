@@ -21,6 +21,7 @@ from llama_chat.cli.options import (
     MODEL_OPTIONS,
     SAMPLING_OPTIONS,
     RunOptions,
+    draft_option,
     model_options,
     option_name,
     preset_option,
@@ -59,6 +60,10 @@ COMMANDS = {
         "llama_chat.cli.verify:verify",
         "The from-scratch engine against transformers: figures and a verdict.",
     ),
+    "bench": (
+        "llama_chat.cli.bench:bench",
+        "How fast models run here: speed, memory, energy, quality; compared with earlier runs.",
+    ),
     "devices": ("llama_chat.cli.devices:devices", "The devices that torch sees, and what fits on them."),
     "models": ("llama_chat.cli.models:models", "The models at hand; fetch, show or remove one."),
     "sessions": ("llama_chat.cli.sessions:sessions", "The saved sessions: search, export, import and more."),
@@ -66,14 +71,15 @@ COMMANDS = {
     "completion": ("llama_chat.cli.completion:completion", "The script for your shell that completes words."),
 }
 TAKEN_OPTIONS = {
-    "run": (*MODEL_OPTIONS, *SAMPLING_OPTIONS, "system", "preset", "resume", "continue"),
+    "run": (*MODEL_OPTIONS, "draft", *SAMPLING_OPTIONS, "system", "preset", "resume", "continue"),
     "replay": MODEL_OPTIONS,
     "tokens": MODEL_OPTIONS,
     "walk": MODEL_OPTIONS,
     "sweep": (*MODEL_OPTIONS, *SAMPLING_OPTIONS, "system"),
     "verify": MODEL_OPTIONS,
+    "bench": MODEL_OPTIONS,
     "devices": MODEL_OPTIONS,
-    "config": (*MODEL_OPTIONS, *SAMPLING_OPTIONS, "system", "theme"),
+    "config": (*MODEL_OPTIONS, "draft", *SAMPLING_OPTIONS, "system", "theme"),
 }
 """By subcommand, the options before it that are meant for it, too."""
 
@@ -86,6 +92,7 @@ TAKEN_OPTIONS = {
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @model_options
+@draft_option
 @sampling_options
 @preset_option
 @session_options

@@ -29,6 +29,7 @@ from llama_chat.events import (
     Sampling,
     Text,
     Token,
+    Usage,
 )
 from llama_chat.log import start_log
 from llama_chat.paths import Paths
@@ -199,6 +200,8 @@ def _as_json(answer: Answer, engine: Engine, sampling: Sampling, load_s: float) 
         "token_ids": answer.token_ids,
         "prompt_tokens": finished.usage.prompt_tokens,
         "reused_tokens": finished.usage.reused_tokens,
+        "drafted_tokens": finished.usage.drafted_tokens,
+        "accepted_tokens": finished.usage.accepted_tokens,
         "finish_reason": finished.reason,
         "seed": answer.seed,
         "sampling": asdict(sampling),
@@ -224,8 +227,16 @@ def _stats_line(answer: Answer, engine: Engine, load_s: float) -> str:
         f"seed {answer.seed} · load {load_s:.2f} s · "
         f"prompt {finished.usage.prompt_tokens:,} tokens ({finished.usage.reused_tokens:,} reused) in "
         f"{answer.prefill_s:.2f} s · {new_tokens:,} new at "
-        f"{finished.timings.decode_tok_per_s(new_tokens):.1f} tok/s · {finished.reason}"
+        f"{finished.timings.decode_tok_per_s(new_tokens):.1f} tok/s{_drafted_words(finished.usage)} · "
+        f"{finished.reason}"
     )
+
+
+def _drafted_words(usage: Usage) -> str:
+    """How many tokens were drafted, and how many of them saved a step."""
+    if not usage.drafted_tokens:
+        return ""
+    return f" ({usage.accepted_tokens:,} of {usage.drafted_tokens:,} drafted tokens kept)"
 
 
 def engine_label(info: ModelInfo) -> str:

@@ -121,7 +121,7 @@ def build_setup(
         settings=settings,
         notices=loaded.notices,
         paths=paths,
-        loader=engine_loader(path, settings.model),
+        loader=engine_loader(path, settings.model, compiles=True),
         model_label=label_of(found) if isinstance(found, Path) else found.title,
         pull=fetcher(missing, paths.models) if missing is not None else None,
         save_setting=lambda table, key, value: save_setting(paths.settings_file, table, key, value),

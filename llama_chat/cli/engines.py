@@ -12,29 +12,47 @@ from typing import TextIO
 from llama_chat.errors import ModelError
 from llama_chat.events import Engine, EngineLoader, Loading
 from llama_chat.model_names import find_model
-from llama_chat.paths import Paths
+from llama_chat.paths import Paths, user_paths
 from llama_chat.settings import ModelSettings, Settings
 
 
-def engine_loader(path: Path | Callable[[], Path], settings: ModelSettings) -> EngineLoader:
+def engine_loader(
+    path: Path | Callable[[], Path], settings: ModelSettings, *, compiles: bool = False
+) -> EngineLoader:
     """Loads the model at the path; torch is imported when it is called, on the thread that calls it.
 
-    A function is asked for the path then: where a fetch puts the model is known when it is done.
+    Args:
+        path: a function is asked for it then: where a fetch puts the model is known when it is done.
+        settings: how it is to run.
+        compiles: whether the program stays long enough for a decode step to be compiled in the background.
     """
 
     def load(report: Callable[[Loading], None], cancel: threading.Event) -> Engine:
         report(Loading(0.0, "torch"))
+        from llama_chat.engine.lazy_torch import import_torch, no_collections
+        from llama_chat.engine.packed.early import read_kept_weights
         from llama_chat.engine.preload import mapping_torch
 
-        with mapping_torch():
+        kept_in = cache_folder(settings)
+        with mapping_torch(), no_collections():
             from llama_chat.engine.choose import read_model
 
             model = read_model(path if isinstance(path, Path) else path(), settings.engine)
-        from llama_chat.engine.load import build_engine  # torch: 1 to 2 s (2026-11)
+        read_kept_weights(model, kept_in)
+        import_torch()  # 1 to 2 s (2026-11)
+        from llama_chat.engine.load import build_engine
 
-        return build_engine(model, settings, report, cancel)
+        engine = build_engine(model, settings, report, cancel, kept_in)
+        if compiles:
+            engine.build_step()
+        return engine
 
     return load
+
+
+def cache_folder(settings: ModelSettings) -> Path | None:
+    """Where what is made of a model is kept; None where the settings have it that nothing is."""
+    return user_paths().cache if settings.cache == "auto" else None
 
 
 def fetched_path(model: str, models_folder: Path) -> Path:
@@ -88,11 +106,15 @@ class LoadingLine:
         """Show how far it is; before the weights come, that it has begun."""
         if not self._is_terminal:
             return
-        from llama_chat.cli.tables import cut, pictured_line
-
         percent = f" {int(100 * loading.fraction)} %" if loading.what == "weights" else ""
-        cells = shutil.get_terminal_size().columns - 1
-        self._draw(cut(pictured_line(f"{self._verb} {self._name}…{percent}"), cells))
+        self.show(f"{self._verb} {self._name}…{percent}")
+
+    def show(self, text: str) -> None:
+        """Show these words instead, whatever is in them, in one line."""
+        if self._is_terminal:
+            from llama_chat.cli.tables import cut, pictured_line
+
+            self._draw(cut(pictured_line(text), shutil.get_terminal_size().columns - 1))
 
     def _draw(self, text: str) -> None:
         """Put the text in the place of what is shown."""

@@ -29,6 +29,7 @@ _METAVARS = {
     "device": "auto|cpu|mps|cuda[:N]|rocm[:N]|xpu[:N]",
     "system": "TEXT",
     "theme": "NAME",
+    "draft": "off|auto|MODEL",
 }
 _LETTERS = {int: "N", float: "F", str: "TEXT"}
 
@@ -43,6 +44,8 @@ class RunOptions:
     """Settings by name, for `load_settings`."""
     resume: str | None = None
     continue_last: bool = False
+    repeated: dict[str, tuple[Any, ...]] = field(default_factory=dict)
+    """The values of settings that were given several times, to a command that takes that."""
     preset: str | None = None
     """Counts more than the file and the environment, less than the flags."""
 
@@ -107,6 +110,16 @@ def model_options(command: _Command) -> _Command:
     return _with_settings(command, MODEL_OPTIONS)
 
 
+def draft_option(command: _Command) -> _Command:
+    """Add --draft."""
+    return _with_settings(command, ("draft",))
+
+
+def repeatable_model_options(command: _Command) -> _Command:
+    """Add the same, each of which may be given several times."""
+    return _with_settings(command, MODEL_OPTIONS, multiple=True)
+
+
 def sampling_options(command: _Command) -> _Command:
     """Add the options that choose tokens, and the system prompt."""
     return _with_settings(command, (*SAMPLING_OPTIONS, "system"))
@@ -157,7 +170,11 @@ def session_options(command: _Command) -> _Command:
 
 
 def _with_settings(
-    command: _Command, names: tuple[str, ...], *, letters: Mapping[str, str] | None = None
+    command: _Command,
+    names: tuple[str, ...],
+    *,
+    letters: Mapping[str, str] | None = None,
+    multiple: bool = False,
 ) -> _Command:
     for name in reversed(names):  # click lists the one added last first
         known = setting_fields()[name]
@@ -168,7 +185,8 @@ def _with_settings(
             type=SettingType(known),
             metavar=_metavar(known),
             expose_value=False,
-            callback=_keep_flag,
+            multiple=multiple,
+            callback=_keep_flags if multiple else _keep_flag,
             help=known.field.metadata["help"],
         )(command)
     return command
@@ -203,6 +221,13 @@ def _keep_flag(ctx: click.Context, param: click.Parameter, value: object) -> Non
     if value is not None:
         assert param.name is not None
         options.flags[param.name] = value
+
+
+def _keep_flags(ctx: click.Context, param: click.Parameter, values: tuple[object, ...]) -> None:
+    if values:
+        _keep_flag(ctx, param, values[0])
+        assert param.name is not None
+        ctx.ensure_object(RunOptions).repeated[param.name] = tuple(dict.fromkeys(values))
 
 
 def _keep_preset(ctx: click.Context, _param: click.Parameter, value: str | None) -> None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from llama_chat.cli.engines import fetched_path
+from llama_chat.cli.engines import cache_folder, fetched_path
 from llama_chat.events import Engine, Loading
 from llama_chat.model_names import Fetchable, find_model
 from llama_chat.paths import Paths
@@ -148,7 +148,10 @@ class _Opened:
         assert model is not None
         from llama_chat.engine.load import build_engine
 
-        engine = build_engine(model, _fitting(self._settings, model), report, cancel)
+        engine = build_engine(
+            model, _fitting(self._settings, model), report, cancel, cache_folder(self._settings)
+        )
+        engine.build_step()
         self._note(self._settings)
         return engine
 

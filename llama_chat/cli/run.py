@@ -6,7 +6,14 @@ import sys
 
 import click
 
-from llama_chat.cli.options import RunOptions, model_options, preset_option, sampling_options, session_options
+from llama_chat.cli.options import (
+    RunOptions,
+    draft_option,
+    model_options,
+    preset_option,
+    sampling_options,
+    session_options,
+)
 from llama_chat.cli.talk import say_notices
 from llama_chat.errors import UsageError
 
@@ -25,6 +32,7 @@ from llama_chat.errors import UsageError
 @click.option("--json", "as_json", is_flag=True, help="Print each answer as one line of JSON.")
 @click.option("--stats", is_flag=True, help="Print token counts and speed to stderr.")
 @model_options
+@draft_option
 @sampling_options
 @preset_option
 @session_options

@@ -15,6 +15,9 @@ class KVCache:
     Rewinding is free: what lies behind `length` is overwritten by what comes next.
     """
 
+    cuts_anywhere = True
+    """Drafting may use it: `rewind` keeps what it is asked to keep."""
+
     def __init__(
         self,
         n_layers: int,

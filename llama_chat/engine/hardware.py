@@ -87,6 +87,12 @@ class Machine:
         sets = tuple(name for flag, name in _INSTRUCTION_SETS.items() if flag in flags)
         return Processor(pairs.get("model name") or _platform_name(), usable_cores(), sets)
 
+    def processor_signature(self) -> str:
+        """The CPU's name and all its instructions: code compiled for it runs on one with the same."""
+        pairs = _pairs(_read(self.root / "proc/cpuinfo"))
+        flags = sorted((pairs.get("flags") or pairs.get("Features") or "").split())
+        return " ".join((pairs.get("model name") or _platform_name(), *flags))
+
     def memory(self) -> Memory:
         """Main memory, and how much of it can still be had."""
         pairs = _pairs(_read(self.root / "proc/meminfo"))

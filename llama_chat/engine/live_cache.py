@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
-from itertools import takewhile
+from itertools import islice, takewhile
 
 from torch import Tensor
 
 from llama_chat.compute_plan import LONGEST_FORWARD, Shape, length_of, shapes_of, usable_forwards
+from llama_chat.decode_steps import step_name
 from llama_chat.engine.altering import altered_by
 from llama_chat.engine.network import LogitsWanted, Network
 from llama_chat.events import Forward
@@ -32,16 +34,24 @@ class LiveCache:
         self.forwards: list[Forward] = []
         self.altered_by = altered_by(network)
         """Under which alteration of the network all of it was computed."""
+        self.step_name = step_name(network)
+        """Which code computed the forwards of one token."""
+        self.verified_from = sys.maxsize
+        """Where the reply begins: a forward of several rows from there on gave the logits of all of them."""
 
     def reuse(self, ids: Sequence[int], shapes: Sequence[Shape | None] = ()) -> int:
         """How many of the ids are kept from before, after dropping what differs.
 
         At least the last id is always left to compute, since its logits are wanted; and all of a forward,
-        where only a part of it is there. Nothing is kept from another alteration of the network.
+        where only a part of it is there. Nothing is kept from another alteration of the network, nor
+        what other code computed.
         """
         if self.altered_by != altered_by(self.network):
             self.rewind(0)
             self.altered_by = altered_by(self.network)
+        if self.step_name != step_name(self.network):
+            self.rewind(0)
+            self.step_name = step_name(self.network)
         common = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(self.ids, ids, strict=False)))
         length = min(common, len(ids) - 1, self._agreeing(shapes))
         while (kept := self.rewind(_start_of_forward(shapes, length))) != length:
@@ -116,7 +126,9 @@ class LiveCache:
         last bits of each, what is in the later ones does not.
         """
         end = forward.start + forward.kept
-        wanted: LogitsWanted = "none" if end < len(ids) else "last" if forward.kept == forward.rows else "all"
+        is_verified = forward.start >= self.verified_from and forward.rows > 1
+        of_all = is_verified or forward.kept < forward.rows
+        wanted: LogitsWanted = "none" if end < len(ids) else "all" if of_all else "last"
         filler = [ids[end - 1]] * (forward.rows - forward.kept)
         logits = self.extend([*ids[forward.start : end], *filler], wanted, forward.kind)
         if filler:
@@ -135,6 +147,12 @@ def wanted_shapes(
     open_ = max(0, prompt_tokens - length_of(followed))
     shapes: list[Shape | None] = [*shapes_of(followed), *[None] * open_]
     return [*shapes, *((at, 1) for at in range(len(shapes), length))]
+
+
+def shapes_behind(plan: Sequence[Forward], length: int, context_length: int) -> list[Shape]:
+    """How the plan has the positions from `length` on, which are to be chosen anew, computed."""
+    followed = usable_forwards(plan, length=context_length, context_length=context_length)
+    return list(islice(shapes_of(followed), length, None))
 
 
 def _start_of_forward(shapes: Sequence[Shape | None], at: int) -> int:

@@ -24,6 +24,7 @@ from llama_chat.engine.devices import (
     threads_notices,
     torch_build,
 )
+from llama_chat.engine.drafting.build import build_drafting
 from llama_chat.engine.files.model import ModelFile
 from llama_chat.engine.freeing import give_memory_back
 from llama_chat.engine.generate import LocalEngine
@@ -49,10 +50,11 @@ def load_engine(
     settings: ModelSettings,
     report: Callable[[Loading], None] = lambda _: None,
     cancel: threading.Event | None = None,
+    cache_folder: Path | None = None,
 ) -> LocalEngine:
     """The engine for the model at the path, as `build_engine` makes it of what `read_model` finds."""
     report(Loading(0.0, "header"))
-    return build_engine(read_model(path, settings.engine), settings, report, cancel)
+    return build_engine(read_model(path, settings.engine), settings, report, cancel, cache_folder)
 
 
 def build_engine(
@@ -60,8 +62,16 @@ def build_engine(
     settings: ModelSettings,
     report: Callable[[Loading], None] = lambda _: None,
     cancel: threading.Event | None = None,
+    cache_folder: Path | None = None,
 ) -> LocalEngine:
     """The engine for the model. Call it on the thread that will use it.
+
+    Args:
+        model: what `read_model` found.
+        settings: how it is to run.
+        report: hears how far it is.
+        cancel: looked at meanwhile.
+        cache_folder: where what is made of a model is kept for the next time; None keeps nothing.
 
     Raises:
         ModelError: the settings ask for what the model, or the engine, cannot do.
@@ -80,16 +90,21 @@ def build_engine(
     network: ScratchNetwork | HfNetwork
     with telling_out_of_memory(model, settings, device, plan):
         if plan is not None and isinstance(model, ModelFile):
-            network, notices = build_scratch(model, settings, plan, threads, on_progress), plan.notices
+            network, notices = (
+                build_scratch(model, settings, plan, threads, on_progress, cache_folder),
+                plan.notices,
+            )
         else:
             network = build_hf(model, settings, device, threads, on_progress)
             notices = network.notices
     on_progress(1.0)
-    return LocalEngine(
+    engine = LocalEngine(
         network,
         model.tokenizer,
         _model_info(model, network, choice, (*notices, *threads_notices(settings.threads)), device),
     )
+    engine.drafting = build_drafting(engine, settings, cache_folder)
+    return engine
 
 
 @contextmanager
@@ -164,8 +179,9 @@ def build_scratch(
     plan: Plan,
     threads: int,
     report: Callable[[float], None],
+    cache_folder: Path | None = None,
 ) -> ScratchNetwork:
-    """The from-scratch network."""
+    """The from-scratch network; what is made of its weights is kept in the folder, if there is one."""
     return load_scratch(
         model.checkpoint,
         model.config,
@@ -173,6 +189,7 @@ def build_scratch(
         context=settings.context,
         threads=threads,
         report=report,
+        cache_folder=cache_folder,
     )
 
 

@@ -4,20 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from llama_chat.alteration import UNALTERED, Alteration
+from llama_chat.decode_steps import BEST, EAGER
 from llama_chat.engine.altering import put_in
 from llama_chat.engine.cache import KVCache
 from llama_chat.engine.config import LlamaConfig
 from llama_chat.engine.devices import device_label
 from llama_chat.engine.files.checkpoint import ROPE_DIVISORS, Checkpoint
 from llama_chat.engine.freeing import give_memory_back
+from llama_chat.engine.fused.shelf import StepShelf
+from llama_chat.engine.fused.source import StepSource
+from llama_chat.engine.fused.spec import spec_of
+from llama_chat.engine.fused.step import FusedStep
 from llama_chat.engine.model import Llama
 from llama_chat.engine.network import Cache, LogitsWanted, NetworkInfo
-from llama_chat.engine.weights import Precision, WeightBuilder, build_llama, running_dtype
+from llama_chat.engine.packed.weights import Keeping, keep_built, weight_builder
+from llama_chat.engine.unpacked import UnpackedLayers, unpacked_layers
+from llama_chat.engine.weights import Precision, build_llama, running_dtype
+
+_UNPACKED = ", prompts in bf16"
 
 
 class ScratchNetwork:
@@ -31,6 +41,14 @@ class ScratchNetwork:
         self.altered_by = ""
         """Signature of the alteration: what was computed under one is of no use under another."""
         self._take_out: Callable[[], None] = lambda: None
+        self.steps: StepSource | None = None
+        """Where a compiled decode step comes from; None where there is none for it."""
+        self._step: FusedStep | None = None
+        self.unpacked: UnpackedLayers | None = None
+        """The 4-bit matrices in 16 bits, for long prompts; None where there are none."""
+        self._uses_unpacked = False
+        self.keeping: Keeping | None = None
+        """The built weights on their way to the cache folder; None where they are there, or not wanted."""
 
     @property
     def info(self) -> NetworkInfo:
@@ -54,7 +72,11 @@ class ScratchNetwork:
         """Append the ids to the cache; f32 logits of none, the last ([V]) or all of them ([T, V])."""
         assert isinstance(cache, KVCache), "a cache of another network"
         ids_T = _ids_tensor(token_ids, self.precision.device)
-        x_TD = self.llama(ids_T, cache)
+        step = self._step
+        if step is None or self.altered_by or step.stands_aside():
+            x_TD = self.llama(ids_T, cache)
+        else:
+            x_TD = step.forward(ids_T, cache)
         if logits == "none":
             return None
         if logits == "last":
@@ -65,6 +87,21 @@ class ScratchNetwork:
         """Call the gate before every layer, where the processor computes them."""
         if self.precision.device.type == "cpu":
             self.llama.before_layer = gate
+
+    @property
+    def step_name(self) -> str:
+        """Which code computes a decode step, and in which form long prompts are multiplied."""
+        step = EAGER if self._step is None or self.altered_by else self._step.name
+        return f"{step}{_UNPACKED}" if self._uses_unpacked else step
+
+    def take_step(self, wanted: str) -> None:
+        """Compute decode steps like that from the next forward on, as `HasSteps` has it."""
+        name = wanted.removesuffix(_UNPACKED)
+        step = self.steps.best() if self.steps is not None and name != EAGER else None
+        self._step = step if step is not None and name in (BEST, step.name) else None
+        if self.unpacked is not None:
+            self._uses_unpacked = (wanted == BEST or name != wanted) and self.unpacked.look()
+            self.unpacked.use(self._uses_unpacked)
 
     def alter(self, alteration: Alteration) -> None:
         """Run like this from the next forward on.
@@ -91,6 +128,14 @@ class ScratchNetwork:
 
     def close(self) -> None:
         """Free the weights."""
+        if self.keeping is not None:
+            self.keeping.finish()
+            self.keeping = None
+        if self.steps is not None:
+            self.steps.close()
+        if self.unpacked is not None:
+            self.unpacked.close()
+        self.steps = self._step = self.unpacked = None
         del self.llama
         give_memory_back()
 
@@ -110,6 +155,7 @@ def load_scratch(
     context: int,
     threads: int,
     report: Callable[[float], None] = lambda _: None,
+    cache_folder: Path | None = None,
 ) -> ScratchNetwork:
     """The network of a checkpoint.
 
@@ -120,11 +166,14 @@ def load_scratch(
         context: tokens of context; 0 takes what the model was made for.
         threads: processor threads in use, for the record.
         report: hears the fraction that is loaded.
+        cache_folder: where what was made of the weights is kept; None keeps nothing.
 
     Raises:
         ModelError: a tensor is of a type that cannot be unpacked.
     """
-    llama = build_llama(config, WeightBuilder(checkpoint, precision), report)
+    weights = weight_builder(checkpoint, precision, cache_folder)
+    llama = build_llama(config, weights, report)
+    keeping = keep_built(weights)
     kept = [info for name, info in checkpoint.tensors.items() if name != ROPE_DIVISORS]
     info = NetworkInfo(
         context_length=context or config.context_length,
@@ -135,7 +184,17 @@ def load_scratch(
         dtype=running_dtype(checkpoint.tensors.values(), precision),
         threads=threads,
     )
-    return ScratchNetwork(llama, precision, info)
+    network = ScratchNetwork(llama, precision, info)
+    network.keeping = keeping
+    if cache_folder is not None and precision.device.type == "cpu":
+        matrices = weights.layer_matrices(config.n_layers)
+        network.unpacked = unpacked_layers(
+            cache_folder / "unpacked", checkpoint.fingerprint(), llama, matrices
+        )
+        spec = spec_of(llama, precision.compute, precision.device, threads)
+        if spec is not None:
+            network.steps = StepSource(llama, spec, StepShelf(cache_folder / "steps"))
+    return network
 
 
 def _bytes_of(llama: Llama) -> int:

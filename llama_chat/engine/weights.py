@@ -62,6 +62,14 @@ __all__ = ["Precision", "WeightBuilder", "build_llama", "choose_precision", "run
 
 _VALUES_PER_TRIM = 1 << 22
 
+LAYER_PRODUCTS = {
+    "attention.qkv": ("attn_q", "attn_k", "attn_v"),
+    "attention.output": ("attn_output",),
+    "ffn.gate_up": ("ffn_gate", "ffn_up"),
+    "ffn.down": ("ffn_down",),
+}
+"""The products of a layer by their modules' names in `Block`, and the tensors under each other in each."""
+
 
 class WeightBuilder:
     """Builds modules from the tensors of one checkpoint."""
@@ -125,8 +133,9 @@ class WeightBuilder:
         """One product for the rows of all the named matrices, in order."""
         form = linear_form([self.checkpoint.tensors[name] for name in names], self.precision)
         if form == "int4":
-            matrix = Int4Slices(self._shape(names), lambda: self._groups(*names))
-            return build_int4_linear(matrix, self.precision.device, self.precision.compute, self._trials)
+            return build_int4_linear(
+                self._int4(*names), self.precision.device, self.precision.compute, self._trials
+            )
         if form == "int8":
             return self._int8(*names)
         return _dense_linear(self.load_dense(*names, dtype=self.precision.compute))
@@ -140,6 +149,19 @@ class WeightBuilder:
         for part in self._slices(*names):
             # Apple's GPUs have no f64.
             yield (part.float() if part.dtype is torch.float64 else part).to(self.precision.device)
+
+    def layer_matrices(self, n_layers: int) -> dict[str, Int4Slices]:
+        """The layers' matrices that are packed in 4 bits, by the names of their modules in `Llama`."""
+        found = {}
+        for layer in range(n_layers):
+            for module, parts in LAYER_PRODUCTS.items():
+                names = _tensor_names(layer, parts)
+                if linear_form([self.checkpoint.tensors[name] for name in names], self.precision) == "int4":
+                    found[f"blocks.{layer}.{module}"] = self._int4(*names)
+        return found
+
+    def _int4(self, *names: str) -> Int4Slices:
+        return Int4Slices(self._shape(names), lambda: self._groups(*names))
 
     def _groups(self, *names: str) -> Iterator[Int4Groups]:
         """4-bit numbers, a few rows at a time: the file's own, or the nearest."""
@@ -234,16 +256,19 @@ def _rope_divisors(config: LlamaConfig, weights: WeightBuilder) -> Tensor:
 
 def _build_block(config: LlamaConfig, weights: WeightBuilder, layer: int) -> Block:
     at = f"blk.{layer}."
-    qkv = weights.load_linear(f"{at}attn_q.weight", f"{at}attn_k.weight", f"{at}attn_v.weight")
+    qkv, output, gate_up, down = (
+        weights.load_linear(*_tensor_names(layer, parts)) for parts in LAYER_PRODUCTS.values()
+    )
     return Block(
         weights.load_norm(f"{at}attn_norm.weight", config.norm_eps),
-        Attention(config, layer, qkv, weights.load_linear(f"{at}attn_output.weight")),
+        Attention(config, layer, qkv, output),
         weights.load_norm(f"{at}ffn_norm.weight", config.norm_eps),
-        FeedForward(
-            weights.load_linear(f"{at}ffn_gate.weight", f"{at}ffn_up.weight"),
-            weights.load_linear(f"{at}ffn_down.weight"),
-        ),
+        FeedForward(gate_up, down),
     )
+
+
+def _tensor_names(layer: int, parts: Sequence[str]) -> list[str]:
+    return [f"blk.{layer}.{part}.weight" for part in parts]
 
 
 def running_dtype(tensors: Iterable[Stored], precision: Precision) -> str:

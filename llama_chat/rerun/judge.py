@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field, replace
 
 from llama_chat.alteration import altered_as_begun
+from llama_chat.decode_steps import stepping_as_begun
 from llama_chat.errors import LlamaChatError
 from llama_chat.events import (
     ComputePlan,
@@ -123,7 +124,11 @@ class _Judge:
     def _judge_all(self) -> None:
         pieces = self.recorded.prompt(self.engine.info)
         place = self._next_judged(0)
-        with altered_as_begun(self.engine, self.recorded.alteration):
+        recorded = self.recorded
+        with (
+            altered_as_begun(self.engine, recorded.alteration),
+            stepping_as_begun(self.engine, recorded.step),
+        ):
             while place < self.recorded.places and not self.is_stopped:
                 place = self._next_judged(self._judge_from(pieces, place))
 

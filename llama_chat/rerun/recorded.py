@@ -49,6 +49,11 @@ class RecordedReply:
         return self.reply.plan.forwards if self.reply.plan is not None else ()
 
     @property
+    def step(self) -> str | None:
+        """Which code computed its decode steps; None where that was not recorded."""
+        return self.reply.plan.step if self.reply.plan is not None else None
+
+    @property
     def alteration(self) -> str | None:
         """Signature of what was altered in the model; None where that is not known."""
         return self.reply.plan.alteration if self.reply.plan is not None else None

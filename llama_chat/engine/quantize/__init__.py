@@ -13,7 +13,9 @@ from llama_chat.engine.quantize.int4 import (
     quantize_int4,
 )
 from llama_chat.engine.quantize.int4_linear import (
+    MANY_ROWS,
     Int4Linear,
+    MappedMatrix,
     TiledInt4Linear,
     Trials,
     UnpackingInt4Linear,
@@ -32,6 +34,7 @@ from llama_chat.engine.quantize.int8 import (
 __all__ = [
     "GROUP",
     "INT4_TYPES",
+    "MANY_ROWS",
     "Int4Groups",
     "Int4Linear",
     "Int4Matrix",
@@ -39,6 +42,7 @@ __all__ = [
     "Int8Embedding",
     "Int8Linear",
     "Int8RowEmbedding",
+    "MappedMatrix",
     "RescoredHead",
     "TiledInt4Linear",
     "Trials",

@@ -5,14 +5,15 @@ Shapes: N output features, D input features.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from enum import IntEnum
 from typing import NamedTuple, Protocol
 
 import torch
-from gguf.constants import GGMLQuantizationType as GGMLType
 from torch import Tensor
 
 from llama_chat.engine.files.checkpoint import Blocks
+from llama_chat.engine.files.ggml_types import GGMLType
 from llama_chat.engine.quantize.blocks import GROUP, halves, rows_at_once
 
 
@@ -148,7 +149,11 @@ def _read_q4_k(blocks: Tensor, width: int) -> Int4Groups:
     return Int4Groups(q, scale, 8 * scale - (d_min[..., None] * minima).flatten(1))
 
 
-_READERS = {GGMLType.Q4_0: _read_q4_0, GGMLType.Q4_1: _read_q4_1, GGMLType.Q4_K: _read_q4_k}
+_READERS: Mapping[IntEnum, Callable[[Tensor, int], Int4Groups]] = {
+    GGMLType.Q4_0: _read_q4_0,
+    GGMLType.Q4_1: _read_q4_1,
+    GGMLType.Q4_K: _read_q4_k,
+}
 INT4_TYPES = frozenset(kind.name for kind in _READERS)
 """GGUF's types that are groups of 4-bit numbers."""
 

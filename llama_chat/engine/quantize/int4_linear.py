@@ -11,6 +11,7 @@ tried on the user's own GPU (`kernels.agrees`), and their tracing there was neve
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
 import torch
@@ -27,6 +28,9 @@ _ROWS_OF = 16  # the packed products take multiples of this many output features
 # multiple can be packed one by one: an int32 copy of all would take 8 times the packed matrix.
 _BLOCK_ROWS = 64
 
+MANY_ROWS = 16
+"""From so many on a product in bf16 is the faster one, where the weights are at hand in it."""
+
 _UNPACK_VALUES = 1 << 24  # unpacked at a time: 32 MB of bf16
 
 
@@ -35,14 +39,29 @@ def takes_int4(n: int, d: int) -> bool:
     return n % _ROWS_OF == 0 and d % GROUP == 0
 
 
+class MappedMatrix(NamedTuple):
+    """A matrix in a mapped file."""
+
+    values: Tensor
+    """[N, D]."""
+    forget: Callable[[], None]
+    """Gives back the memory that reading it took; called whenever it was read."""
+
+
 class Int4Linear(nn.Module):
     """x @ Wᵀ with 4-bit weights on the CPU (x86 and ARM): bf16 [T, D] -> bf16 [T, N].
 
     The scales are rounded to bf16; nothing else is lost against the GGUF blocks.
+
+    Attributes:
+        dense: the weights in bf16, where somebody keeps them (`engine.unpacked`).
+        uses_dense: whether many rows are multiplied with those.
     """
 
     packed: Tensor
     scales_and_zeros: Tensor
+    dense: MappedMatrix | None = None
+    uses_dense = False
 
     def __init__(self, matrix: Int4Matrix) -> None:
         super().__init__()
@@ -59,6 +78,10 @@ class Int4Linear(nn.Module):
 
     def forward(self, x_TD: Tensor) -> Tensor:
         """The product, bf16 [T, N]."""
+        if self.uses_dense and self.dense is not None and len(x_TD) >= MANY_ROWS:
+            many: Tensor = F.linear(x_TD, self.dense.values)
+            self.dense.forget()
+            return many
         out: Tensor = torch.ops.aten._weight_int4pack_mm_for_cpu(
             x_TD, self.packed, GROUP, self.scales_and_zeros
         )

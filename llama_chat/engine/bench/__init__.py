@@ -1,0 +1,1 @@
+"""Measuring a model on this machine: speed, memory, bandwidth, energy and quality. Gives plain data."""

@@ -1,0 +1,81 @@
+"""Compiles one layer: `python -m llama_chat.engine.fused.build FOLDER`, what to compile as JSON on stdin.
+
+A process of its own, at the lowest priority: the compiler takes 60 to 120 s and 500 MB, holds the interpreter
+lock, and imports what nothing else needs. What it made lies in the folder when it ends with 0.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import tempfile
+import time
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from llama_chat.engine.fused.spec import LayerSpec, Rows
+
+
+def main() -> None:
+    """Compile what stdin describes into the folder of the first argument."""
+    from llama_chat.engine.fused.shelf import WORK_PREFIX, StepShelf
+    from llama_chat.engine.fused.spec import LayerSpec
+
+    spec, folder = LayerSpec.from_json(sys.stdin.read()), Path(sys.argv[1])
+    started = time.perf_counter()
+    with contextlib.suppress(OSError):
+        os.nice(19)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=WORK_PREFIX) as work:
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = work  # else half a megabyte of C++ stays in /tmp
+        os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"
+        code = {rows: compile_layer(spec, rows, Path(work)) for rows in spec.rows}
+        StepShelf(folder).keep(spec.name, code, time.perf_counter() - started)
+
+
+def compile_layer(spec: LayerSpec, rows: Rows, work: Path) -> bytes:
+    """The shared object of the layer for so many rows, without its weights."""
+    import torch
+    from torch._inductor import aoti_compile_and_package
+
+    torch.set_num_threads(spec.threads)
+    layer, inputs, shapes = _to_compile(spec, rows)
+    with torch.no_grad():
+        program = torch.export.export(layer.eval(), inputs, dynamic_shapes=shapes)
+    package = aoti_compile_and_package(
+        program,
+        package_path=str(work / f"{rows}.pt2"),
+        inductor_configs={
+            # For one row Inductor's own 4-bit product is mostly the faster one, and by how much is measured.
+            "max_autotune": rows == "one",
+            "aot_inductor.package_constants_in_so": False,  # the weights stay where they are
+        },
+    )
+    with zipfile.ZipFile(package) as archive:
+        code = next(name for name in archive.namelist() if name.endswith((".so", ".dylib", ".pyd")))
+        return archive.read(code)
+
+
+def _to_compile(spec: LayerSpec, rows: Rows) -> tuple[nn.Module, tuple[Any, ...], tuple[Any, ...]]:
+    """The layer, inputs, and which of their sizes may be others."""
+    import torch
+
+    from llama_chat.engine.fused.layer import FusedLayer, FusedRows
+    from llama_chat.engine.fused.sample import sample_block, sample_inputs, sample_rows
+
+    new, seen, room = (torch.export.Dim(name, min=2, max=1 << 24) for name in ("new", "seen", "room"))
+    block = sample_block(spec)
+    if rows == "one":
+        return FusedLayer(block), sample_inputs(spec), (None, None, None, {0: seen}, {1: room}, {1: room})
+    is_dense = rows == "many"
+    inputs = sample_rows(spec, is_dense=is_dense)
+    of_rows, of_cache = ({0: new}, {0: new}, {0: new}, {0: seen}, {0: new, 1: seen}), ({1: room}, {1: room})
+    return FusedRows(block, is_dense=is_dense), inputs, (*of_rows, *of_cache, [None] * len(inputs[-1]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,145 @@
+"""Where a network's compiled step comes from: the folder, or a process that makes it meanwhile."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+from llama_chat.engine.fused.shelf import StepShelf
+from llama_chat.engine.fused.spec import LayerSpec
+from llama_chat.engine.fused.step import FusedStep
+from llama_chat.engine.model import Llama
+from llama_chat.paths import make_private_folder, write_atomically
+
+_COMPILERS = ("g++", "clang++", "c++") if sys.platform != "win32" else ("cl",)
+_log = logging.getLogger(__name__)
+
+
+class StepSource:
+    """The compiled step of one network.
+
+    Args:
+        llama: whose weights it runs with.
+        spec: of its layers.
+        shelf: where it is kept.
+    """
+
+    def __init__(self, llama: Llama, spec: LayerSpec, shelf: StepShelf) -> None:
+        self._llama = llama
+        self._spec = spec
+        self._shelf = shelf
+        self._step: FusedStep | None = None
+        self._is_broken = False
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def is_being_made(self) -> bool:
+        """Whether a process is at it."""
+        return self._process is not None and self._process.poll() is None
+
+    def best(self) -> FusedStep | None:
+        """The step, if it is there; looked for again once the process that makes it has ended."""
+        if self._step is None and not self._is_broken and not self.is_being_made:
+            self._note_end()
+            self._step = self._load()
+        return self._step
+
+    def _load(self) -> FusedStep | None:
+        code = self._shelf.find(self._spec.name)
+        if code is None:
+            return None
+        try:
+            return FusedStep(code, f"compiled {self._spec.name}", self._llama)
+        except (RuntimeError, ImportError) as error:  # torch's words for what it cannot load
+            _log.warning("the compiled step %s cannot be loaded: %s", self._spec.name, error)
+            self._is_broken = True
+            return None
+
+    def make(self, *, waits: bool = False) -> None:
+        """Have it made by a process of its own, if it is not there and can be; never fails.
+
+        Args:
+            waits: come back when it is made; otherwise at once.
+        """
+        if self._step is not None or self._is_broken or self.is_being_made or self.best() is not None:
+            return
+        if (why_not := self.obstacle()) is not None:
+            _log.info("the decode step is not compiled: %s", why_not)
+            return
+        try:
+            make_private_folder(self._shelf.folder)
+            self._shelf.clear_old()
+            self._process = _start(self._spec, self._shelf.folder)
+        except OSError as error:
+            _log.warning("the decode step is not compiled: %s", error)
+            return
+        if waits:
+            self._process.wait()
+
+    def obstacle(self) -> str | None:
+        """Why it cannot be made here; None where it can."""
+        if not any(map(shutil.which, (os.environ.get("CXX", ""), *_COMPILERS))):
+            return f"there is no C++ compiler ({' or '.join(_COMPILERS)})"
+        failed = self._failure_file
+        return f"it failed before; delete {failed} to try again" if failed.exists() else None
+
+    @property
+    def _failure_file(self) -> Path:
+        return self._shelf.folder / f"{self._spec.name}.failed"
+
+    def _note_end(self) -> None:
+        process, self._process = self._process, None
+        if process is None or process.returncode == 0:
+            return
+        said = process.stderr.read().decode(errors="replace") if process.stderr is not None else ""
+        if process.returncode < 0:  # ended by a signal: whoever sent it did not mean that it cannot be made
+            return
+        _log.warning("compiling the decode step failed (%d): %s", process.returncode, said[-2000:])
+        with suppress(OSError):
+            write_atomically(self._failure_file, said.encode())
+
+    def pause(self) -> None:
+        """Let the process stand still: a reply needs the processor. Windows has no such signal."""
+        self._signal("SIGSTOP")
+
+    def resume(self) -> None:
+        """Let it go on."""
+        self._signal("SIGCONT")
+
+    def close(self) -> None:
+        """End the process; the compiled step is let go with its network."""
+        if self.is_being_made:
+            assert self._process is not None
+            self._signal("SIGKILL")
+            self._process.kill()
+            self._process.wait()
+        self._process = self._step = None
+
+    def _signal(self, name: str) -> None:
+        """Send it to the process and to the compiler that it started, which are a group."""
+        number = getattr(signal, name, None)
+        if number is None or not self.is_being_made or self._process is None:
+            return
+        with suppress(OSError):
+            os.killpg(self._process.pid, number)
+
+
+def _start(spec: LayerSpec, folder: Path) -> subprocess.Popen[bytes]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "llama_chat.engine.fused.build", str(folder)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    assert process.stdin is not None
+    with suppress(BrokenPipeError):
+        process.stdin.write(spec.as_json().encode())
+        process.stdin.close()
+    return process
