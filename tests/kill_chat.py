@@ -255,7 +255,7 @@ def run_fake(arguments: Sequence[str], *, step_s: float, paint_first: bool = Fal
 
     stacks = (Path(os.environ["LLAMA_CHAT_HOME"]) / STACKS).open("w")
     faulthandler.register(signal.SIGUSR1, stacks, all_threads=True)
-    llama_chat.cli.chat.engine_loader = lambda path, settings: load  # type: ignore[assignment]  # instead of files
+    llama_chat.cli.chat.engine_loader = lambda path, settings, **_: load  # type: ignore[assignment]  # instead of files
     llama_chat.cli.chat.find_model = lambda name, folder: Path("fake.gguf")  # type: ignore[assignment]  # the same
     if paint_first:
         PatientWriter.take = _take_late  # type: ignore[method-assign]  # a broken one, to see that it is found

@@ -175,7 +175,7 @@ async def look_at_sessions(user: User, camera: Camera) -> None:
     await user.press("f3")
     await user.until(lambda: user.app.screen is not user.screen, "no search")
     await user.press(*"river")
-    await user.sees("Foxes at the river")
+    await user.sees("needs a river")
     await camera.shoot("search")
     await back(user)
 

@@ -45,7 +45,7 @@ class Log:
 
 
 log = Log()
-open_model = model_opener(ModelSettings(), user_paths())
+open_model = model_opener(ModelSettings(cache="off"), user_paths())  # kept weights are mapped, not private
 worker = Worker(open_model(sys.argv[1]).loader, log, LiveSampling())
 loaded_mb = []
 worker.start()

@@ -122,9 +122,9 @@ async def test_a_row_is_taken_by_a_click(home: Home) -> None:
         await user.until(lambda: len(offered(user)) > 1)
         await user.press("a")
         await user.until(lambda: offered(user)[:1] == ["/save"])
-        place = offered(user).index("/save")
-        await user.sees("/save")
-        await user.pilot.click(CompletionList, offset=(4, place))
+        rows = user.screen.query_one(CompletionList)
+        await user.until(lambda: rows.region.height == len(offered(user)), "the list is not laid out")
+        await user.pilot.click(CompletionList, offset=(4, offered(user).index("/save")))
         await says(user, "There is nothing to keep yet")
 
 

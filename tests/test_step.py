@@ -12,7 +12,8 @@ from tiny_models import TinyModel
 from torch import Tensor
 
 from llama_chat.chance import noise_key
-from llama_chat.engine import model, reply
+from llama_chat.engine import model
+from llama_chat.engine import reply as reply_loop
 from llama_chat.engine.cache import KVCache
 from llama_chat.engine.device_sampler import DeviceSampler, Step, choose_on_device
 from llama_chat.engine.files.gguf import GGUFFile
@@ -161,6 +162,6 @@ def test_the_loop_takes_the_device_s_sampler_off_the_cpu(
         return None if logits is None else logits.as_subclass(Elsewhere)
 
     monkeypatch.setattr(engine.network, "forward", forward_elsewhere)
-    monkeypatch.setattr(reply, "choose", None)
+    monkeypatch.setattr(reply_loop, "choose", None)
     assert reply() == wanted
     assert asked[: len(wanted)] == list(range(len(wanted)))

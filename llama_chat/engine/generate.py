@@ -112,6 +112,7 @@ class LocalEngine(AlterableEngine, ScoringEngine, SteppingEngine):
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
+            del reply  # it holds the cache, and the error's traceback this frame
             self.live = LiveCache(self.network)
             yield Failed(_out_of_memory(error, self.info))
 

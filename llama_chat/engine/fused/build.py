@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
     from llama_chat.engine.fused.spec import LayerSpec, Rows
 
+_PR_SET_PDEATHSIG = 1
+
 
 def main() -> None:
     """Compile what stdin describes into the folder of the first argument."""
@@ -28,13 +31,22 @@ def main() -> None:
 
     spec, folder = LayerSpec.from_json(sys.stdin.read()), Path(sys.argv[1])
     started = time.perf_counter()
-    with contextlib.suppress(OSError):
+    _end_with_parent()
+    with contextlib.suppress(OSError, AttributeError):
         os.nice(19)
     with tempfile.TemporaryDirectory(dir=folder, prefix=WORK_PREFIX) as work:
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = work  # else half a megabyte of C++ stays in /tmp
         os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"
         code = {rows: compile_layer(spec, rows, Path(work)) for rows in spec.rows}
         StepShelf(folder).keep(spec.name, code, time.perf_counter() - started)
+
+
+def _end_with_parent() -> None:
+    """Have the kernel end this process when the one that started it is gone, even while it stands still."""
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def compile_layer(spec: LayerSpec, rows: Rows, work: Path) -> bytes:
