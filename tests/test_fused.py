@@ -136,7 +136,7 @@ def test_a_network_that_is_altered_or_looked_into_runs_as_it_is(engine: LocalEng
 
 
 @needs_compiler
-@pytest.mark.parametrize("harm", ["cut", "empty", "one byte", "no description"])
+@pytest.mark.parametrize("harm", ["cut", "empty", "one byte", "no description", "others may write"])
 def test_code_that_is_not_as_it_was_made_is_not_loaded(
     model: Path, made: Path, tmp_path: Path, harm: str
 ) -> None:
@@ -146,7 +146,9 @@ def test_code_that_is_not_as_it_was_made_is_not_loaded(
     code, *others = sorted((cache / "steps").glob("*.so"))
     assert len(others) == 2, "for one row, for several, and for many"
     content = code.read_bytes()
-    if harm == "no description":
+    if harm == "others may write":
+        code.chmod(0o722)
+    elif harm == "no description":
         next((cache / "steps").glob("*.json")).unlink()
     else:
         half = len(content) // 2

@@ -38,3 +38,15 @@ def test_an_untried_torch_is_imported_whole() -> None:
         [sys.executable, "-c", "import sys\n" + whole + HAS], capture_output=True, text=True, check=True
     )
     assert done.stdout.split() == ["True"]
+
+
+@pytest.mark.parametrize("name", ["torch._refs", "torch._prims"])
+def test_what_relies_on_it_can_be_imported_first(name: str) -> None:
+    """It is imported by what was put off, and must not run a second time."""
+    code = (
+        "import importlib; from llama_chat.engine.lazy_torch import import_torch; import_torch(); "
+        f"print(importlib.import_module({name!r}).__spec__.loader.path)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert "torch" in done.stdout

@@ -77,6 +77,21 @@ class _LaterLoader(importlib.abc.Loader):
         """Nothing yet."""
 
 
+class _ThereLoader(importlib.abc.Loader):
+    """Gives a module that is there already, as it is, once; then its own loader stands in its spec again."""
+
+    def __init__(self, there: ModuleType, real: importlib.abc.Loader | None) -> None:
+        self._there, self._real = there, real
+
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType:
+        return self._there
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Nothing more."""
+        if module.__spec__ is not None:
+            module.__spec__.loader = self._real
+
+
 class _Finder(importlib.abc.MetaPathFinder):
     """Puts one module off, and has it run before others that rely on it."""
 
@@ -85,6 +100,10 @@ class _Finder(importlib.abc.MetaPathFinder):
     ) -> importlib.machinery.ModuleSpec | None:
         if fullname in RELYING or fullname.partition(".")[0] in RELYING_PACKAGES:
             run_now()
+            there = sys.modules.get(fullname)
+            if there is not None and there.__spec__ is not None:  # what was run now has imported it
+                there.__spec__.loader = _ThereLoader(there, there.__spec__.loader)
+                return there.__spec__
         if fullname != LATER:
             return None
         spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)

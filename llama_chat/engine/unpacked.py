@@ -12,6 +12,8 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
+import shutil
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -35,6 +37,9 @@ LARGEST_BYTES = 4 << 30
 
 KEPT_FILES = 4
 """The files used last; older ones are removed when one is made."""
+
+SHARE_OF_FREE = 0.25
+"""Of the free disk that a file may take: conversations need some, too."""
 
 _FORMAT = "unpacked-1"
 _ALIGNED = 64
@@ -127,13 +132,16 @@ class UnpackedLayers:
         try:
             make_private_folder(self._folder)
             _remove_old(self._folder)
-            path = self._folder / f"{self._key}.new"
+            path = self._folder / f"{self._key}-{os.getpid()}.new"
+            nbytes = sum(prod(matrix.shape) for matrix in self._matrices.values()) * torch.bfloat16.itemsize
+            if nbytes > SHARE_OF_FREE * shutil.disk_usage(self._folder).free:
+                raise OSError(f"there is too little free disk for {nbytes:,} bytes more")
             with replacing(path) as out:
                 self._write(out)
             path.replace(self._folder / f"{self._key}-{_digest(SafetensorsFile(path))}{_ENDING}")
         except _GivenUpError:
             pass
-        except (OSError, ModelError) as error:
+        except (OSError, ModelError, RuntimeError, MemoryError) as error:  # nobody else would hear of it
             self._fail(error)
 
     def _write(self, out: BinaryIO) -> None:
@@ -199,8 +207,9 @@ def _digest(file: SafetensorsFile) -> str:
 def _remove_old(folder: Path) -> None:
     """All but the files used last, and what programs left that were killed a day ago or longer."""
     files = sorted(folder.glob(f"*{_ENDING}"), key=lambda path: path.stat().st_mtime)
-    left = [path for path in folder.glob("*.part") if path.stat().st_mtime < time.time() - 86_400]
-    for path in [*files[: max(0, len(files) - KEPT_FILES + 1)], *left, *folder.glob("*.new")]:
+    unfinished = (*folder.glob("*.new"), *folder.glob(".*.part"))
+    left = [path for path in unfinished if path.stat().st_mtime < time.time() - 86_400]
+    for path in [*files[: max(0, len(files) - KEPT_FILES + 1)], *left]:
         with suppress(OSError):
             path.unlink()
 

@@ -1,4 +1,4 @@
-"""Compiles one layer: `python -m llama_chat.engine.fused.build FOLDER`, what to compile as JSON on stdin.
+"""Compiles one layer: `python -m llama_chat.engine.fused.build FOLDER PARENT`, and what, as JSON on stdin.
 
 A process of its own, at the lowest priority: the compiler takes 60 to 120 s and 500 MB, holds the interpreter
 lock, and imports what nothing else needs. What it made lies in the folder when it ends with 0.
@@ -26,12 +26,12 @@ _PR_SET_PDEATHSIG = 1
 
 def main() -> None:
     """Compile what stdin describes into the folder of the first argument."""
+    _end_with_parent(int(sys.argv[2]))
     from llama_chat.engine.fused.shelf import WORK_PREFIX, StepShelf
     from llama_chat.engine.fused.spec import LayerSpec
 
     spec, folder = LayerSpec.from_json(sys.stdin.read()), Path(sys.argv[1])
     started = time.perf_counter()
-    _end_with_parent()
     with contextlib.suppress(OSError, AttributeError):
         os.nice(19)
     with tempfile.TemporaryDirectory(dir=folder, prefix=WORK_PREFIX) as work:
@@ -41,12 +41,14 @@ def main() -> None:
         StepShelf(folder).keep(spec.name, code, time.perf_counter() - started)
 
 
-def _end_with_parent() -> None:
+def _end_with_parent(parent: int) -> None:
     """Have the kernel end this process when the one that started it is gone, even while it stands still."""
     if sys.platform == "linux":
         import ctypes
 
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it was gone before it was asked for
+            sys.exit(1)
 
 
 def compile_layer(spec: LayerSpec, rows: Rows, work: Path) -> bytes:

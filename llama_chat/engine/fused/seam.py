@@ -17,6 +17,8 @@ class SteppingEngine:
 
     network: Network
     _wanted_step = BEST
+    _replies = 0
+    """That run side by side, as those of a sweep do."""
 
     @property
     def step_name(self) -> str:
@@ -45,15 +47,19 @@ class SteppingEngine:
     def replying(self) -> Iterator[None]:
         """Work during which the step stays the same, and what is being made stands still."""
         parts = self._made_parts()
-        if isinstance(self.network, ScratchNetwork):
-            self.network.take_step(self._wanted_step)
-        for part in parts:
-            part.pause()
+        self._replies += 1
+        if self._replies == 1:
+            if isinstance(self.network, ScratchNetwork):
+                self.network.take_step(self._wanted_step)
+            for part in parts:
+                part.pause()
         try:
             yield
         finally:
-            for part in parts:
-                part.resume()
+            self._replies -= 1
+            if not self._replies:
+                for part in parts:
+                    part.resume()
 
     def _made_parts(self) -> list[StepSource | UnpackedLayers]:
         if not isinstance(self.network, ScratchNetwork):

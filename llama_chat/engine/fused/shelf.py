@@ -35,13 +35,18 @@ class StepShelf:
     def find(self, name: str) -> Mapping[str, Path] | None:
         """The code of that name by the rows that it is for; None where it is not there as it was made.
 
-        Loading a shared object runs it, and one that was cut ends the process: so every byte is checked.
+        Loading a shared object runs it, and one that was cut ends the process: so every byte is checked, and
+        none is taken that somebody else could have put there.
         """
         about = self.folder / f"{name}.json"
         found = {}
         try:
+            if not _is_ours_alone(self.folder):
+                return None
             for rows, wanted in json.loads(about.read_bytes())["sha256"].items():
                 found[rows] = self._code(name, rows)
+                if not _is_ours_alone(found[rows]):
+                    return None
                 if hashlib.sha256(found[rows].read_bytes()).hexdigest() != wanted:
                     return None
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
@@ -78,3 +83,11 @@ class StepShelf:
             with contextlib.suppress(OSError):
                 if path.stat().st_mtime < time.time() - _LEFT_AFTER_S:
                     shutil.rmtree(path)
+
+
+def _is_ours_alone(path: Path) -> bool:
+    """Whether nobody else owns it or may write it; Windows keeps the user's folders apart by itself."""
+    if os.name != "posix":
+        return True
+    found = path.stat()
+    return found.st_uid == os.getuid() and not found.st_mode & 0o022

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from contextlib import suppress
 from pathlib import Path
+from typing import IO
 
 from llama_chat.engine.fused.shelf import StepShelf
 from llama_chat.engine.fused.spec import LayerSpec
@@ -18,6 +21,7 @@ from llama_chat.engine.model import Llama
 from llama_chat.paths import make_private_folder, write_atomically
 
 _COMPILERS = ("g++", "clang++", "c++") if sys.platform != "win32" else ("cl",)
+_SAID_BYTES = 2000
 _log = logging.getLogger(__name__)
 
 
@@ -37,6 +41,7 @@ class StepSource:
         self._step: FusedStep | None = None
         self._is_broken = False
         self._process: subprocess.Popen[bytes] | None = None
+        self._errors: IO[bytes] | None = None
 
     @property
     def is_being_made(self) -> bool:
@@ -52,11 +57,14 @@ class StepSource:
 
     def _load(self) -> FusedStep | None:
         code = self._shelf.find(self._spec.name)
-        if code is None:
+        if code is None or set(code) != set(self._spec.rows):
             return None
         try:
-            return FusedStep(code, f"compiled {self._spec.name}", self._llama)
-        except (RuntimeError, ImportError) as error:  # torch's words for what it cannot load
+            # Which products it takes was decided by timing: made again, the layer may round otherwise.
+            content = b"".join(code[rows].read_bytes() for rows in self._spec.rows)
+            digest = hashlib.sha256(content).hexdigest()[:8]
+            return FusedStep(code, f"compiled {self._spec.name[:8]}-{digest}", self._llama)
+        except (RuntimeError, ImportError, OSError) as error:  # torch's words for what it cannot load
             _log.warning("the compiled step %s cannot be loaded: %s", self._spec.name, error)
             self._is_broken = True
             return None
@@ -75,7 +83,8 @@ class StepSource:
         try:
             make_private_folder(self._shelf.folder)
             self._shelf.clear_old()
-            self._process = _start(self._spec, self._shelf.folder)
+            self._errors = tempfile.TemporaryFile()  # noqa: SIM115  (read when the process has ended)
+            self._process = _start(self._spec, self._shelf.folder, self._errors)
         except OSError as error:
             _log.warning("the decode step is not compiled: %s", error)
             return
@@ -97,12 +106,20 @@ class StepSource:
         process, self._process = self._process, None
         if process is None or process.returncode == 0:
             return
-        said = process.stderr.read().decode(errors="replace") if process.stderr is not None else ""
+        said = self._said()
         if process.returncode < 0:  # ended by a signal: whoever sent it did not mean that it cannot be made
             return
-        _log.warning("compiling the decode step failed (%d): %s", process.returncode, said[-2000:])
+        _log.warning("compiling the decode step failed (%d): %s", process.returncode, said)
         with suppress(OSError):
             write_atomically(self._failure_file, said.encode())
+
+    def _said(self) -> str:
+        """The end of what the process wrote to its stderr."""
+        if self._errors is None:
+            return ""
+        with self._errors as errors:
+            errors.seek(max(0, errors.seek(0, os.SEEK_END) - _SAID_BYTES))
+            return errors.read().decode(errors="replace")
 
     def pause(self) -> None:
         """Let the process stand still: a reply needs the processor. Windows has no such signal."""
@@ -130,12 +147,13 @@ class StepSource:
             os.killpg(self._process.pid, number)
 
 
-def _start(spec: LayerSpec, folder: Path) -> subprocess.Popen[bytes]:
+def _start(spec: LayerSpec, folder: Path, errors: IO[bytes]) -> subprocess.Popen[bytes]:
+    """The process; -P keeps what lies in the current folder from being imported in the place of modules."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "llama_chat.engine.fused.build", str(folder)],
+        [sys.executable, "-P", "-m", "llama_chat.engine.fused.build", str(folder), str(os.getpid())],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
+        stderr=errors,
         start_new_session=True,
     )
     assert process.stdin is not None
