@@ -83,7 +83,7 @@ class _ThereLoader(importlib.abc.Loader):
     def __init__(self, there: ModuleType, real: importlib.abc.Loader | None) -> None:
         self._there, self._real = there, real
 
-    def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType:
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType:  # noqa: ARG002  (importlib's)
         return self._there
 
     def exec_module(self, module: ModuleType) -> None:
