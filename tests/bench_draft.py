@@ -132,10 +132,10 @@ def dictated(ids: list[int]) -> Iterator[None]:
     chosen = loop.choose
 
     def choose(logits_V: Tensor, sampling: Sampling, *, seed: int, index: int, seen_ids: object) -> Choice:
-        choice = chosen(logits_V, sampling, seed=seed, index=index, seen_ids=seen_ids)  # type: ignore[arg-type]
+        choice = chosen(logits_V, sampling, seed=seed, index=index, seen_ids=seen_ids)  # type: ignore[arg-type]  # as `choose` has them
         return replace(choice, token_id=ids[index]) if index < len(ids) else choice
 
-    loop.choose = choose  # type: ignore[assignment]
+    loop.choose = choose  # type: ignore[assignment]  # dictates the reply
     try:
         yield
     finally:

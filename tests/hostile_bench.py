@@ -22,7 +22,7 @@ class Commands(Protocol):
 
 MACHINE = MachineRecord("A processor", 2, 10**9, "", "", "Linux 6", "3.11.7", "2.13.0+cpu", ("AVX2",))
 MEASURED = Measured(
-    **dict.fromkeys(("model", "fingerprint", "engine", "dtype", "device"), "cpu"),  # type: ignore[arg-type]
+    **dict.fromkeys(("model", "fingerprint", "engine", "dtype", "device"), "cpu"),  # type: ignore[arg-type]  # all of them are texts
     parameters=10, threads=2, context_length=4096, prompt_tokens=64, new_tokens=10, prompt="ids",
     import_s=2.0, load_s=0.5, first_token_cold_s=3.0, first_token_s=0.004, prefill_s=(0.1, 0.2, 0.4),
     decode_s=(1.0, 0.5, 2.0), chat_decode_tok_per_s=9.0, peak_memory_bytes=10**8, peak_device_bytes=None,
@@ -40,7 +40,7 @@ def benchmarks(commands: Commands, count: int) -> None:
     bench_run.LoadingLine = lambda name, _: loading_line(name, cast(TextIO, OwnLine()))  # type: ignore[assignment,misc]
     try:
         for _ in range(max(1, count // 12)):
-            bench_run.ask_child = _parrot(commands.take)  # type: ignore[assignment]
+            bench_run.ask_child = _parrot(commands.take)  # type: ignore[assignment]  # instead of a process
             name = Path("earlier.json")
             name.write_text(json.dumps(_run(commands.take)) + "\n")
             for words in ((), ("--json",), ("--dtype", "bf16", "--dtype", "f16")):
@@ -50,7 +50,7 @@ def benchmarks(commands: Commands, count: int) -> None:
             name.write_text(commands.take())
             commands.run("bench", "--compare", str(name))
     finally:
-        bench_run.ask_child, bench_run.LoadingLine = ask_child, loading_line  # type: ignore[misc]
+        bench_run.ask_child, bench_run.LoadingLine = ask_child, loading_line  # type: ignore[misc]  # as they were
 
 
 def _parrot(take: Callable[[], str]) -> Callable[..., dict[str, Any]]:

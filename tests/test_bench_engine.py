@@ -104,7 +104,7 @@ def test_a_step_reads_all_weights_but_a_table_that_is_not_the_output(
 
 def _tensors(engine: LocalEngine) -> list[Tensor]:
     network = engine.network
-    module = getattr(network, "llama", None) or network.model  # type: ignore[attr-defined]
+    module = getattr(network, "llama", None) or network.model  # type: ignore[attr-defined]  # one of the two has it
     return [*module.parameters(), *module.buffers()]
 
 
@@ -120,7 +120,7 @@ def _kv_width(folder: Path) -> int:
 def test_a_packed_head_counts_once_and_not_its_table(folder: Path) -> None:
     """Of the table in 8 bits a step takes one row, and 64 to score them again."""
     engine = load(folder, TinyModel(n_layers=1, context_length=512), dtype="int4")
-    head, llama = engine.network.llama.head, engine.network.llama  # type: ignore[attr-defined]
+    head, llama = engine.network.llama.head, engine.network.llama  # type: ignore[attr-defined]  # the from-scratch one
     parts = [
         *llama.blocks.parameters(),
         *llama.blocks.buffers(),

@@ -104,10 +104,10 @@ class StepSource:
 
     def _note_end(self) -> None:
         process, self._process = self._process, None
-        if process is None or process.returncode == 0:
+        if process is None:
             return
         said = self._said()
-        if process.returncode < 0:  # ended by a signal: whoever sent it did not mean that it cannot be made
+        if process.returncode <= 0:  # made; or ended by a signal, which does not mean that it cannot be made
             return
         _log.warning("compiling the decode step failed (%d): %s", process.returncode, said)
         with suppress(OSError):
