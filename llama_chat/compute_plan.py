@@ -6,8 +6,9 @@ them were kept: that pair is its shape. A step is a forward of one row.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import TypeAlias
 
 from llama_chat.events import ComputePlan, Forward
@@ -17,6 +18,12 @@ LONGEST_FORWARD = 256
 
 MOST_DROPPED_CONTEXTS = 8
 """Rows, in lengths of the context, that are computed for nothing; edits and other replies leave far fewer."""
+
+MOST_VERIFIED_ROWS = 8
+"""Of a forward that verifies drafted tokens: the last token and they.
+
+Not more than `MOST_DROPPED_CONTEXTS`, so that a plan in which every other row is for nothing can be followed.
+"""
 
 Shape: TypeAlias = tuple[int, int]
 """Start and rows of the forward that computes a position."""
@@ -73,12 +80,68 @@ def cut(plan: ComputePlan, length: int) -> ComputePlan:
     return replace(plan, forwards=tuple(kept), ended_by="sampler")
 
 
-def with_steps(plan: ComputePlan, length: int) -> ComputePlan:
-    """The plan gone on by steps until it fills so many positions; as it is, where it does already."""
+def with_steps(
+    plan: ComputePlan, length: int, shapes: Mapping[int, Shape] = MappingProxyType({})
+) -> ComputePlan:
+    """The plan gone on until it fills so many positions; as it is, where it does already.
+
+    Args:
+        plan: where it begins.
+        length: positions to be filled.
+        shapes: of the positions that a forward of several rows filled, rising (`Token.forward`); all others
+            were steps. Where one cannot be, as in a damaged file, it is taken for a step, too.
+    """
     at = length_of(plan.forwards)
     if at >= length:
         return plan
-    *before, last = plan.forwards or (Forward(0, 1, 0, "step"),)
-    if last.kind == "step":
-        return replace(plan, forwards=(*before, replace(last, kept=last.kept + length - at)))
-    return replace(plan, forwards=(*plan.forwards, Forward(at, 1, length - at, "step")))
+    forwards = list(plan.forwards)
+    for position, shape in shapes.items():
+        if at <= position < length:
+            _add_steps(forwards, at, position - at)
+            _add_row(forwards, position, shape)
+            at = position + 1
+    _add_steps(forwards, at, length - at)
+    return replace(plan, forwards=tuple(forwards))
+
+
+def _add_steps(forwards: list[Forward], at: int, count: int) -> None:
+    if not count:
+        return
+    last = forwards[-1] if forwards else None
+    if last is not None and last.kind == "step":
+        forwards[-1] = replace(last, kept=last.kept + count)
+    else:
+        forwards.append(Forward(at, 1, count, "step"))
+
+
+def _add_row(forwards: list[Forward], at: int, shape: Shape) -> None:
+    """One more position of the last forward, or the first one of another."""
+    last = forwards[-1] if forwards else None
+    if last is not None and (last.start, last.rows) == shape and last.kept < last.rows:
+        forwards[-1] = replace(last, kept=last.kept + 1)
+    elif shape[0] == at and shape[1] > 1:
+        forwards.append(Forward(at, shape[1], 1, "prefill"))
+    else:
+        _add_steps(forwards, at, 1)
+
+
+def drafted_forwards(forwards: Sequence[Forward], prompt_tokens: int) -> list[Forward]:
+    """Those of a reply that verified drafted tokens: `rows - 1` of them, of which `kept - 1` were chosen.
+
+    Behind the prompt several rows come from drafting, or are what the user gave the reply to go on with:
+    that is kept whole, and its last token follows in a prefill of its own.
+    """
+    found: list[Forward] = []
+    following: Forward | None = None
+    for forward in reversed(forwards):
+        if forward.start < prompt_tokens:
+            break
+        is_given = (
+            forward.kept == forward.rows
+            and following is not None
+            and (following.kind, following.rows) == ("prefill", 1)
+        )
+        if forward.kind == "prefill" and 1 < forward.rows <= MOST_VERIFIED_ROWS and not is_given:
+            found.append(forward)
+        following = forward
+    return found[::-1]

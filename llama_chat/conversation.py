@@ -13,7 +13,8 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import NamedTuple
 
-from llama_chat.events import ComputePlan, FinishReason, Sampling
+from llama_chat.compute_plan import drafted_forwards
+from llama_chat.events import ComputePlan, FinishReason, Forward, Sampling
 from llama_chat.markup.attached import in_short
 
 
@@ -76,11 +77,23 @@ class Reply:
     def _prefilled_tokens(self) -> int:
         """Tokens of the reply that the user gave: they went through the model together, as a prompt does."""
         forwards = self.plan.forwards if self.plan is not None else ()
-        return sum(
-            forward.kept
-            for forward in forwards
-            if forward.start >= self.prompt_tokens > 0 and forward.kind == "prefill"
-        )
+        in_reply = (f.kept for f in forwards if f.start >= self.prompt_tokens > 0 and f.kind == "prefill")
+        return sum(in_reply) - sum(forward.kept for forward in self.drafted_forwards)
+
+    @property
+    def drafted_forwards(self) -> Sequence[Forward]:
+        """Those that verified guessed tokens (`engine.drafting`)."""
+        return drafted_forwards(self.plan.forwards, self.prompt_tokens) if self.plan is not None else ()
+
+    @property
+    def drafted_tokens(self) -> int:
+        """Guessed, and computed along with others."""
+        return sum(forward.rows - 1 for forward in self.drafted_forwards)
+
+    @property
+    def accepted_tokens(self) -> int:
+        """Those of them that were chosen then, each of which saved a step."""
+        return sum(forward.kept - 1 for forward in self.drafted_forwards)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from array import array
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 from llama_chat.candidates import CANDIDATE_COUNT as CANDIDATE_COUNT  # part of this seam, as Sampling is
@@ -170,6 +170,11 @@ class Token:
     seconds: float
     """Since the token before, or since the prefill ended."""
     sampling: Sampling
+    forward: tuple[int, int] | None = field(default=None, compare=False)
+    """Start and rows of the forward that its logits came from, where others did, too (drafting).
+
+    Told while the reply runs, for the plan of one that is never finished; a finished one's plan has them all.
+    """
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,8 @@ class ReplyBuilder:
         self._texts = [message.text]
         self._token_ids = list(message.reply.token_ids)
         self._steps_s: list[float] = []
+        self._forwards: dict[int, tuple[int, int]] = {}
+        """Those of several rows, by the index of the token that was chosen from them."""
 
     @property
     def message_id(self) -> str:
@@ -70,9 +72,10 @@ class ReplyBuilder:
 
     @property
     def _plan_so_far(self) -> ComputePlan | None:
-        """The prefill's, and a step for each token but the last."""
-        plan = self._reply.plan
-        return plan and with_steps(plan, self._reply.prompt_tokens + len(self._token_ids) - 1)
+        """The prefill's, and for each token but the last what it went through."""
+        before, plan = self._reply.prompt_tokens - 1, self._reply.plan
+        shapes = {before + index: forward for index, forward in self._forwards.items()}
+        return plan and with_steps(plan, before + len(self._token_ids), shapes)
 
     def _begin(self, event: Prefilled) -> None:
         self._is_prefilled = True
@@ -92,6 +95,8 @@ class ReplyBuilder:
             self._steps_s.append(token.seconds)
         if token.index >= len(self._token_ids):
             self._token_ids.append(token.token_id)
+            if token.forward is not None:
+                self._forwards[token.index] = token.forward
             self._texts.append(token.text)
 
     def _finish(self, event: Finished) -> None:

@@ -7,7 +7,7 @@ and the next source counts; only a flag that does not fit is an error.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -16,12 +16,16 @@ from llama_chat.errors import SettingsError, UsageError
 from llama_chat.key_wishes import KEYS_TABLE, KeyWish, read_wishes
 from llama_chat.presets import BUILT_IN, PRESETS_TABLE, Preset, find_preset, read_presets
 from llama_chat.sampling import Sampling
+from llama_chat.setting_complaints import line_words, nearest, nearest_words, unfit
 from llama_chat.setting_values import checked_value, parsed_value, shown_value
 from llama_chat.settings_file import change_file
-from llama_chat.toml_edit import line_of, read_toml, with_value
+from llama_chat.toml_edit import read_toml, with_value
 
 ENGINES = ("auto", "scratch", "hf")
 DTYPES = ("auto", "bf16", "f16", "f32", "int8", "int4")
+KV_DTYPES = ("auto", "int8")
+KV_WORDS = ", cache "
+"""In a record: between the dtype of the weights and another one of keys and values."""
 DTYPE_ALIASES = {
     "bfloat16": "bf16", "brain": "bf16",
     "float16": "f16", "fp16": "f16", "half": "f16",
@@ -57,6 +61,13 @@ class ModelSettings:
         default="auto",
         metadata={"help": "Precision of the weights.", "choices": DTYPES, "aliases": DTYPE_ALIASES},
     )
+    kv_dtype: str = field(
+        default="auto",
+        metadata={
+            "help": "Precision of the cached keys and values. int8: half the memory, for long contexts.",
+            "choices": KV_DTYPES,
+        },
+    )
     context: int = field(
         default=0,
         metadata={"help": "Tokens of context. 0: what the model was made for.", "min": 0, "max": 10_000_000},
@@ -72,9 +83,9 @@ class ModelSettings:
         },
     )
     draft: str = field(
-        default="off",
+        default="auto",
         metadata={
-            "help": "Guess tokens, check several at once. off; auto: by the context; or a smaller model."
+            "help": "Guess tokens, check several at once. auto: by the context; off; or a smaller model."
         },
     )
 
@@ -250,7 +261,7 @@ def _from_file(
         if isinstance(keys, str):
             complaints.append(((KEYS_TABLE, action), keys))
         else:
-            where = f"{path.name}{_line_words(text, (KEYS_TABLE, action))}"
+            where = f"{path.name}{line_words(text, (KEYS_TABLE, action))}"
             wishes.append(KeyWish(action, keys, where))
     table = document.get(PRESETS_TABLE)
     for each in read_presets(table) if isinstance(table, dict) else ():
@@ -259,7 +270,7 @@ def _from_file(
         else:
             complaints.append(((PRESETS_TABLE, *each[0]), each[1]))
     for path_in_file, complaint in complaints:
-        notices.append(f"{path.name}{_line_words(text, path_in_file)}: {complaint}")
+        notices.append(f"{path.name}{line_words(text, path_in_file)}: {complaint}")
     return found
 
 
@@ -279,7 +290,7 @@ def _take(document: Mapping[str, Any], found: dict[str, Any]) -> Iterator[tuple[
                 try:
                     found[key] = checked_value(known.field, value)
                 except ValueError as error:
-                    yield (table, key), _unfit(f"{table}.{key} = {shown_value(value)}", error, known.field)
+                    yield (table, key), unfit(f"{table}.{key} = {shown_value(value)}", error, known.field)
 
 
 def _from_environment(environment: Mapping[str, str], notices: list[str]) -> dict[str, Any]:
@@ -295,7 +306,7 @@ def _from_environment(environment: Mapping[str, str], notices: list[str]) -> dic
                 found[name] = parsed_value(known.field, text)
             except ValueError as error:
                 notices.append(f"{variable}={shown_value(text)} {error}. It is passed over.")
-        elif near := _nearest(name, known_fields):
+        elif near := nearest(name, known_fields):
             right = ENVIRONMENT_PREFIX + near.upper()
             notices.append(f"{variable} is no setting; {right} is. It is passed over.")
     return found
@@ -316,35 +327,15 @@ def _from_flags(flags: Mapping[str, object]) -> dict[str, Any]:
 # --- words for what is wrong -----------------------------------------------------------------------
 
 
-def _line_words(text: str, keys: tuple[str, ...]) -> str:
-    line = line_of(text, *keys)
-    return f" line {line}" if line else ""
-
-
-def _unfit(what: str, error: ValueError, known: Field[Any]) -> str:
-    return f"{what} {error}. {shown_value(known.default)} is used."
-
-
 def _unknown_table(name: str) -> str:
     if known := setting_fields().get(name):
         return f"'{name}' belongs under [{known.table}]. It is passed over."
-    near = _nearest_words(name, [*TABLES, *_OTHER_TABLES])
+    near = nearest_words(name, [*TABLES, *_OTHER_TABLES])
     return f"There is no table {shown_value(name)}{near}. It is passed over."
 
 
 def _unknown_key(table: str, key: str) -> str:
     if known := setting_fields().get(key):
         return f"'{key}' belongs under [{known.table}], not [{table}]. It is passed over."
-    near = _nearest_words(key, [f.name for f in fields(TABLES[table])])
+    near = nearest_words(key, [f.name for f in fields(TABLES[table])])
     return f"[{table}] has no setting {shown_value(key)}{near}. It is passed over."
-
-
-def _nearest_words(word: str, known: Iterable[str]) -> str:
-    near = _nearest(word, known)
-    return f" ('{near}' is one)" if near else ""
-
-
-def _nearest(word: str, known: Iterable[str]) -> str | None:
-    import difflib  # 5 ms: only where something is misspelt
-
-    return next(iter(difflib.get_close_matches(word, list(known), n=1, cutoff=0.8)), None)

@@ -31,6 +31,8 @@ class Run:
     """Characters of the reply on the screen at the end."""
     kept: int = 0
     """Characters of all replies in the store."""
+    drafted: int = 0
+    """Tokens that were drafted in them."""
 
     @property
     def store_path(self) -> Path:

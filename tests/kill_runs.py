@@ -6,7 +6,8 @@ After each run the file must be sound, every character of the reply and of the u
 the terminal must be in the store, and every tenth time the chat opens again and goes on with the reply. The
 first loss ends it with status 1 and names the seed of the run: `--seed N --runs 1` tries that one again.
 `fake` (about 1 s a run) is the whole program around a network without weights, in a forked process, at 10
-kinds of moments; `default` is the installed command with the default model.
+kinds of moments; `default` is the installed command with the default model, greedy, so that it repeats itself
+and tokens are drafted: what was kept of each reply must run again identically.
 """
 
 from __future__ import annotations
@@ -42,7 +43,10 @@ from kill_moments import (
 
 from llama_chat.catalogue import DEFAULT, pull
 from llama_chat.conversation import Conversation, Message, Role
+from llama_chat.engine.load import load_engine
+from llama_chat.rerun import rerun
 from llama_chat.sessions import SessionStore
+from llama_chat.settings import ModelSettings
 
 SIZES = ((80, 24), (120, 36), (160, 48))
 STEPS_S = (0.0005, 0.002, 0.008)
@@ -123,6 +127,23 @@ def check_prose(run: Run, conversations: Sequence[Conversation]) -> None:
     run.shown, run.kept = len(shown), sum(map(len, texts))
     if shown and not any(shown in text for text in texts):
         raise LossError(f"on the screen …{shown[-60:]!r}, kept …{[text[-60:] for text in texts]}")
+
+
+def check_again(run: Run, conversations: Sequence[Conversation], model: Path) -> None:
+    """Whether what a real model said reads as it stood, and is what a fresh engine says by the kept plan."""
+    check_prose(run, conversations)
+    engine = load_engine(model, ModelSettings(), cache_folder=run.home / "cache")
+    store = SessionStore(run.store_path)
+    store.open()
+    try:
+        for info in store.list():
+            for verdict in rerun(store.record(info.id), engine):
+                if verdict.verdict != "identical":
+                    raise LossError(f"run again it is {verdict.verdict}: {verdict}")
+    finally:
+        store.close()
+        engine.close()
+    run.drafted = sum(each.reply.drafted_tokens for each in replies(conversations) if each.reply)
 
 
 def replies(conversations: Sequence[Conversation]) -> list[Message]:
@@ -207,6 +228,8 @@ class Kind:
     check: Callable[[Run, Sequence[Conversation]], None]
     paint_first: bool = False
     model: Path | None = None
+    arguments: Sequence[str] = ()
+    """Of the chat, besides."""
 
     def opener(self, home: Path, seed: int) -> Callable[..., KilledChat]:
         """Opens the chat in this home."""
@@ -214,7 +237,7 @@ class Kind:
         size, step_s = chance.choice(self.sizes), chance.choice(STEPS_S)
         fake = partial(run_fake, step_s=step_s, paint_first=self.paint_first)
         run = fake if self.model is None else None
-        return lambda *arguments: KilledChat(home, arguments, size=size, run=run)
+        return lambda *arguments: KilledChat(home, (*self.arguments, *arguments), size=size, run=run)
 
 
 FAKE = Kind(tuple(MOMENTS), SIZES, check_letters)
@@ -275,6 +298,9 @@ def play_all(kind: Kind, runs: int, seed: int) -> int:
         f"{runs} runs, {seen} with a reply on the screen: {sum(run.shown for run in found):,} characters, "
         f"all among the {sum(run.kept for run in found):,} that are kept; {time.monotonic() - started:.0f} s"
     )
+    if kind.model is not None:
+        drafted = sum(run.drafted for run in found)
+        print(f"all replies ran again identically; {drafted:,} tokens were drafted in them")
     return 0
 
 
@@ -295,7 +321,11 @@ def main() -> int:
 
         folder = platformdirs.user_cache_path("llama-chat-tests")
         model = pull(DEFAULT, folder, lambda progress: None, threading.Event())
-        kind = Kind(MOMENTS_OF_A_REAL_MODEL, ((160, 48),), check_prose, model=model)
+        kind = Kind(
+            *(MOMENTS_OF_A_REAL_MODEL, ((160, 48),), partial(check_again, model=model)),
+            model=model,
+            arguments=("--temperature", "0"),
+        )
     elif asked.paint_first:
         kind = Kind(FAKE.moments, FAKE.sizes, FAKE.check, paint_first=True)
     print(f"seed {seed}", flush=True)

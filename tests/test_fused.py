@@ -16,11 +16,15 @@ import torch
 from tiny_models import TinyModel
 
 from llama_chat.decode_steps import BEST, EAGER, stepping_as_begun
+from llama_chat.engine.fused.build import compile_part
 from llama_chat.engine.fused.shelf import StepShelf
 from llama_chat.engine.fused.source import StepSource
-from llama_chat.engine.fused.spec import LayerSpec, spec_of
+from llama_chat.engine.fused.spec import LayerSpec, Part, spec_of
+from llama_chat.engine.fused.step import FusedStep
 from llama_chat.engine.generate import LocalEngine
 from llama_chat.engine.load import load_engine
+from llama_chat.engine.quantize import RescoredHead
+from llama_chat.engine.quantize.int8 import RESCORED
 from llama_chat.engine.scratch import ScratchNetwork
 from llama_chat.events import Finished, Forward, Ids, LiveSampling, Sampling, Token
 from llama_chat.settings import ModelSettings
@@ -98,6 +102,51 @@ def test_the_compiled_step_gives_what_the_network_gives_at_every_length(engine: 
 
 
 @needs_compiler
+def test_the_compiled_output_product_sums_in_f32(engine: LocalEngine) -> None:
+    """What torch's own product in 8 bits rounds to bf16."""
+    network = network_of(engine)
+    network.take_step(BEST)
+    step, head = network.steps and network.steps.best(), network.llama.head
+    assert step is not None
+    assert isinstance(head, RescoredHead)
+    x_1D = torch.randn(1, 64, generator=torch.Generator().manual_seed(1)).bfloat16()
+    with torch.inference_mode():
+        got_V, normed_D = step.logits(x_1D)[0], network.llama.norm(x_1D)[0]
+        want_V = (head.fast.weight.double() * head.fast.exact_scale[:, None].double()) @ normed_D.double()
+        exact_V = head.table.exact(torch.arange(len(want_V))).double() @ normed_D.double()
+    smallest = 1e-5 * float(want_V.abs().max())
+    is_fast, is_rescored = ((got_V - values_V).abs() < smallest for values_V in (want_V, exact_V))
+    assert (is_fast | is_rescored).all()
+    assert is_fast.sum() >= len(want_V) - RESCORED
+
+
+@needs_compiler
+def test_a_cache_in_8_bits_is_read_and_written_as_the_network_does(model: Path, tmp_path: Path) -> None:
+    engine = load_engine(model, replace(SETTINGS, kv_dtype="int8"))
+    network = network_of(engine)
+    spec = spec_of(network.llama, network.precision, 2)
+    assert spec is not None
+    code: dict[str, Path] = {}
+    parts_made: tuple[Part, ...] = ("one", "few")
+    for part in parts_made:
+        code[part] = tmp_path / f"{part}.so"
+        code[part].write_bytes(compile_part(spec, part, tmp_path))
+    step = FusedStep(code, "compiled", network.llama)
+    ids = [20 + (7 * i) % 250 for i in range(300)]
+    caches, rows = [network.new_cache(), network.new_cache()], []
+    with torch.inference_mode():
+        for computes, cache in zip((network.llama, step), caches, strict=True):
+            rest = iter(ids)
+            parts = [torch.tensor(list(islice(rest, count))) for count in [1] * 5 + [240] + [1] * 50 + [3, 1]]
+            rows.append(torch.cat([computes.forward(ids_T, cache) for ids_T in parts]))
+        eager, compiled = (network.llama.logits(x_TD).log_softmax(-1) for x_TD in rows)
+        eager_keys, keys = (cache.read(2, 299)[0].float() for cache in caches)
+    assert 0 < (eager.exp() * (eager - compiled)).sum(-1).max() < 2e-3
+    assert (eager_keys - keys).abs().max() < 0.05 * eager_keys.abs().max()
+    engine.close()
+
+
+@needs_compiler
 def test_a_reply_names_the_code_that_computed_it_and_comes_again_by_it(engine: LocalEngine) -> None:
     tokens, end = reply(engine)
     assert end.plan.step.startswith("compiled ")
@@ -144,7 +193,7 @@ def test_code_that_is_not_as_it_was_made_is_not_loaded(
     cache = tmp_path / "cache"
     shutil.copytree(made, cache)
     code, *others = sorted((cache / "steps").glob("*.so"))
-    assert len(others) == 2, "for one row, for several, and for many"
+    assert len(others) == 3, "for one row, for several, for many, and of the output"
     content = code.read_bytes()
     if harm == "others may write":
         code.chmod(0o722)
@@ -160,9 +209,10 @@ def test_code_that_is_not_as_it_was_made_is_not_loaded(
 
 
 def test_other_sizes_threads_or_processors_take_other_code() -> None:
-    spec = LayerSpec(64, 4, 2, 16, 96, ("int4", "int4", "int4", "int4"), 2)
+    spec = LayerSpec(64, 4, 2, 16, 96, ("int4", "int4", "int4", "int4"), "bf16", 512, 2)
     others = [replace(spec, dim=128), replace(spec, threads=1), replace(spec, kinds=("int8",) * 4)]
-    assert len({spec.name, *(other.name for other in others)}) == 4
+    others += [replace(spec, vocab_size=0), replace(spec, kv="int8")]
+    assert len({spec.name, *(other.name for other in others)}) == 6
     assert LayerSpec.from_json(spec.as_json()) == spec
 
 
@@ -171,7 +221,7 @@ def test_dense_layers_and_other_precisions_are_not_compiled(model: Path, tmp_pat
     network = network_of(engine)
     assert network.steps is None
     assert network.unpacked is None
-    assert spec_of(network.llama, torch.bfloat16, torch.device("cpu"), 2) is None
+    assert spec_of(network.llama, replace(network.precision, compute=torch.bfloat16), 2) is None
     engine.build_step(waits=True)
     assert reply(engine)[1].plan.step == EAGER
     assert not list(tmp_path.iterdir())

@@ -39,11 +39,13 @@ def one_thread() -> Iterator[None]:
     torch._dynamo.reset()
 
 
-def network_on(path: Path, kind: str, device: str, compute: torch.dtype) -> ScratchNetwork:
+def network_on(
+    path: Path, kind: str, device: str, compute: torch.dtype, context: int = 512
+) -> ScratchNetwork:
     file = GGUFFile(path)
     checkpoint = GGUFCheckpoint([file])
     precision = Precision(kind, compute, torch.device(device))
-    return load_scratch(checkpoint, config_from_gguf(file), precision, context=512, threads=1)
+    return load_scratch(checkpoint, config_from_gguf(file), precision, context=context, threads=1)
 
 
 def step_of(network: ScratchNetwork, ids_T: Tensor, cache: KVCache, seen_V: Tensor, step: Step) -> Tensor:

@@ -24,6 +24,12 @@ def figures_of(reply: Reply | None) -> str:
     return format_figures(tokens, speed) if speed else format_tokens(tokens)
 
 
+def drafted_of(reply: Reply | None) -> str:
+    """How many of its tokens were guessed and came along with others: `34 drafted`; mostly nothing."""
+    accepted = reply.accepted_tokens if reply is not None and reply.finish_reason is not None else 0
+    return f"{accepted:,} drafted" if accepted else ""
+
+
 def altered_of(reply: Reply | None) -> str:
     """That the model was altered when it wrote the reply, and how: `altered: L3.H4×0`."""
     plan = reply.plan if reply is not None else None

@@ -113,7 +113,7 @@ def _quality(wanted: Configuration, answers: Answers, cancel: threading.Event) -
     try:
         build_step(fast, cancel, answers.tell)
         answers.tell("quality: loading in f32")
-        in_f32 = replace(wanted.settings, dtype="f32", engine=fast.info.engine)
+        in_f32 = replace(wanted.settings, dtype="f32", kv_dtype="auto", engine=fast.info.engine)
         exact, _, _ = _loaded(replace(wanted, settings=in_f32), cancel)
         return asdict(measure_quality(fast, exact, answers.tell))
     finally:

@@ -157,7 +157,8 @@ def describe(configuration: Configuration) -> str:
     for known in fields(settings):
         value = getattr(settings, known.name)
         if known.name in MODEL_OPTIONS[1:] and value != known.default:
-            shown.append(f"{known.name} {value:,}" if isinstance(value, int) else str(value))
+            words = f"{known.name} {value:,}" if isinstance(value, int) else str(value)
+            shown.append(f"cache {words}" if known.name == "kv_dtype" else words)
     if configuration.prompt is None:
         shown.append(f"prompt of {configuration.prompt_tokens:,}")
     return ", ".join(shown)

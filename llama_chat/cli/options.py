@@ -18,7 +18,7 @@ from llama_chat.paths import Paths, user_paths
 from llama_chat.setting_values import parsed_value
 from llama_chat.settings import LoadedSettings, SettingField, load_settings, setting_fields
 
-MODEL_OPTIONS = ("model", "engine", "device", "dtype", "context", "threads")
+MODEL_OPTIONS = ("model", "engine", "device", "dtype", "kv_dtype", "context", "threads")
 SAMPLING_OPTIONS = (
     *("temperature", "top_k", "top_p", "min_p", "repetition_penalty", "max_new_tokens"),
     "seed",

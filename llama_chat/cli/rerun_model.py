@@ -16,7 +16,7 @@ from llama_chat.events import Engine
 from llama_chat.paths import Paths
 from llama_chat.rerun import RecordedReply
 from llama_chat.sessions import ModelRecord
-from llama_chat.settings import DTYPES, ENGINES, ModelSettings, Settings
+from llama_chat.settings import DTYPES, ENGINES, KV_DTYPES, KV_WORDS, ModelSettings, Settings
 
 _DEVICE = re.compile(r"cpu|mps|(cuda|rocm|xpu)(:\d{1,3})?")
 
@@ -52,15 +52,17 @@ def settings_as_recorded(
     """
     model, plan = recorded.model, recorded.reply.plan
     assert model is not None
+    dtype, _, kv_dtype = model.dtype.partition(KV_WORDS)
     as_recorded: dict[str, Any] = {
         "engine": model.engine if model.engine in ENGINES else "auto",
         "device": model.device if _DEVICE.fullmatch(model.device) else "auto",
-        "dtype": model.dtype if model.dtype in DTYPES else "auto",  # `Q4_1`: the file's own
+        "dtype": dtype if dtype in DTYPES else "auto",  # `Q4_1`: the file's own
+        "kv_dtype": kv_dtype if kv_dtype in KV_DTYPES else "auto",
         "context": max(settings.context, needed_tokens) if settings.context else 0,
         "threads": plan.threads if plan is not None else 0,
     }
     if "engine" in given and "dtype" not in given and settings.engine == "hf" != model.engine:
-        as_recorded["dtype"] = "auto"  # few bits are the from-scratch engine's
+        as_recorded["dtype"] = as_recorded["kv_dtype"] = "auto"  # few bits are the from-scratch engine's
     return replace(settings, **{name: value for name, value in as_recorded.items() if name not in given})
 
 

@@ -45,7 +45,21 @@ class KVCache:
     @property
     def nbytes(self) -> int:
         """Memory taken."""
-        return sum(tensor.nbytes for tensor in (*self.keys, *self.values))
+        return sum(tensor.nbytes for store in self.stores() for tensor in store)
+
+    def stores(self) -> list[list[Tensor]]:
+        """All that is kept of the layers, [G, capacity, ...] each; the values come last."""
+        return [self.keys, self.values]
+
+    def write(self, layer: int, keys_GTK: Tensor, values_GTK: Tensor) -> None:
+        """Put in what a layer makes of the positions behind `length`; `advance` counts them."""
+        start, stop = self._length, self._length + keys_GTK.shape[1]
+        self.keys[layer][:, start:stop] = keys_GTK
+        self.values[layer][:, start:stop] = values_GTK
+
+    def read(self, layer: int, stop: int) -> tuple[Tensor, Tensor]:
+        """A layer's keys and values of the positions before `stop`, [G, stop, K] each."""
+        return self.keys[layer][:, :stop], self.values[layer][:, :stop]
 
     def reserve(self, length: int) -> None:
         """Make room for that many positions, in whole steps; one layer after the other, which keeps it small.
@@ -59,12 +73,12 @@ class KVCache:
             return
         capacity = cache_capacity(length)
         for layer in range(len(self.keys)):
-            self.keys[layer] = self._grown(self.keys[layer], capacity)
-            self.values[layer] = self._grown(self.values[layer], capacity)
+            for store in self.stores():
+                store[layer] = self._grown(store[layer], capacity)
 
     def _grown(self, store: Tensor, capacity: int) -> Tensor:
         # Zeros, not garbage: a step that attends over the full length multiplies what is masked by 0.
-        grown = store.new_zeros(store.shape[0], capacity, store.shape[2])
+        grown = store.new_zeros(store.shape[0], capacity, *store.shape[2:])
         grown[:, : self._length] = store[:, : self._length]
         return grown
 
@@ -79,13 +93,19 @@ class KVCache:
 
     def fork(self) -> KVCache:
         """A copy that can go another way; costs one copy of the memory that is filled, in whole steps."""
-        other = object.__new__(KVCache)
+        other = self._emptied_copy()
         other.limit = self.limit
         other._length = self._length
         used = cache_capacity(self._length)
-        other.keys = [store[:, :used].clone() for store in self.keys]
-        other.values = [store[:, :used].clone() for store in self.values]
+        other._take([[tensor[:, :used].clone() for tensor in store] for store in self.stores()])
         return other
+
+    def _emptied_copy(self) -> KVCache:
+        return object.__new__(KVCache)
+
+    def _take(self, stores: list[list[Tensor]]) -> None:
+        """Have these as `stores`."""
+        self.keys, self.values = stores
 
 
 def cache_capacity(length: int) -> int:

@@ -2,7 +2,8 @@
 
 It gives what `sampler.choose` gives: the same order of filters, the same noise, the same candidates. On the
 CPU numpy is faster (see `sampler`); on a GPU the transfer of all logits and the wait for it would cost more.
-Nothing in it depends on values, so that a decode step with it is one graph.
+Nothing in it depends on values, so that a decode step with it is one graph. Where GPUs record graphs, it is
+recorded once for a vocabulary (`captured`): settings, noise and the tokens seen are tensors that it reads.
 
 Shapes: V the vocabulary, C = 64 candidates, B the bins of the tail.
 """
@@ -11,14 +12,17 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from llama_chat.chance import SMALLEST_TEMPERATURE, noise_key
+from llama_chat.engine.captured.recording import Capture, Recording, capture_for
 from llama_chat.engine.sampler import TAIL_BINS, Choice, check_best
 from llama_chat.events import CANDIDATE_COUNT, TAIL_BINS_PER_LOGIT, Candidates, Sampling
 
@@ -30,30 +34,84 @@ class Step(NamedTuple):
 
     settings: Tensor
     """[5]: temperature, top-k, top-p, min-p, penalty; in the dtype that the device computes best in."""
-    key_low: int
-    key_high: int
-    """Halves of the noise's key, from `chance.noise_key`."""
+    key_low: int | Tensor
+    key_high: int | Tensor
+    """Halves of the noise's key, from `chance.noise_key`; as numbers, or int64 [1] on the device."""
 
 
 @dataclass(slots=True)
 class _Seen:
-    """Which tokens are in the context, on the device."""
+    """Which tokens are in the context, on the device; the mask stays where it is."""
 
     ids: list[int]
     mask: Tensor
 
-    def goes_on_in(self, ids: list[int], vocab_size: int, device: torch.device) -> bool:
-        """Whether the ids only add to these."""
-        fits = self.mask.device == device and self.mask.shape == (vocab_size,)
-        return fits and ids[: len(self.ids)] == self.ids
+    def fits(self, logits_V: Tensor) -> bool:
+        """Whether it is of such a vocabulary, and on that device."""
+        return self.mask.device == logits_V.device and self.mask.shape == logits_V.shape
+
+    def become(self, ids: list[int]) -> None:
+        """Hold these ids. One more is marked by a kernel that has it as a number: nothing is sent."""
+        if ids[: len(self.ids)] != self.ids:
+            self.mask.zero_()
+            self.ids = []
+        new = ids[len(self.ids) :]
+        if len(new) == 1:
+            self.mask[new[0]].fill_(True)
+        elif new:
+            self.mask.index_fill_(0, torch.tensor(new, dtype=torch.int64, device=self.mask.device), True)
+        self.ids = ids
+
+
+class _Recorded:
+    """The chain on tensors that stay where they are.
+
+    Args:
+        logits_V: of what kind and where they are.
+        seen_V: the mask that will be read.
+        capture: records it.
+    """
+
+    def __init__(self, logits_V: Tensor, seen_V: Tensor, capture: Capture) -> None:
+        self.seen_V = seen_V
+        self._numbers: tuple[float, ...] = ()
+        self._settings = torch.zeros(5, dtype=widest_float(logits_V.device), device=logits_V.device)
+        self._logits_V = torch.zeros_like(logits_V)
+        self._key_2 = torch.zeros(2, dtype=torch.int64, device=logits_V.device)
+        length = _row_length(min(CANDIDATE_COUNT, len(logits_V)))
+        self._chosen = torch.zeros(length, dtype=torch.int32, device=logits_V.device)
+        self._recording = Recording(self._choose, self._chosen[: 2 + CANDIDATE_COUNT], capture)
+
+    def choose(self, logits_V: Tensor, numbers: tuple[float, ...], key: tuple[int, int]) -> Tensor:
+        """What `choose_on_device` gives, in a tensor that the next call writes again."""
+        self._logits_V.copy_(logits_V)
+        for place, half in enumerate(key):
+            self._key_2[place].fill_(half)
+        if numbers != self._numbers:
+            for place, number in enumerate(numbers):
+                self._settings[place].fill_(number)
+            self._numbers = numbers
+        self._recording.run()
+        return self._chosen
+
+    def _choose(self) -> None:
+        # Always with the mask: divided by a penalty of 1, a logit stays what it is.
+        step = Step(self._settings, *self._key_2.split(1))
+        self._chosen.copy_(choose_on_device(self._logits_V, self.seen_V, step))
 
 
 class DeviceSampler:
-    """Chooses tokens where the logits are. Keeps what would otherwise be sent again for every token."""
+    """Chooses tokens where the logits are. Keeps what would otherwise be sent again for every token.
 
-    def __init__(self) -> None:
+    Args:
+        capture_on: what records on a device; None where nothing does.
+    """
+
+    def __init__(self, capture_on: Callable[[torch.device], Capture | None] = capture_for) -> None:
+        self._capture_on = capture_on
         self._seen: _Seen | None = None
         self._settings: tuple[tuple[object, ...], Tensor] | None = None
+        self._recorded: _Recorded | None = None
 
     @torch.inference_mode()
     def choose(
@@ -71,40 +129,49 @@ class DeviceSampler:
             ModelError: the logits hold NaN or infinity, or are all -infinity.
         """
         logits_V = logits_V.detach().float()
-        is_penalised = sampling.repetition_penalty != 1.0 and len(seen_ids) > 0
-        mask_V = self._seen_mask(logits_V, seen_ids) if is_penalised else None
-        settings = self._settings_tensor(sampling, len(logits_V), logits_V.device)
-        step = Step(settings, *noise_key(seed, index))
-        numbers = choose_on_device(logits_V, mask_V, step).cpu()  # the one wait of a decode step
-        return _choice_of(numbers, min(CANDIDATE_COUNT, len(logits_V)), index)
+        is_penalised = sampling.repetition_penalty != 1.0
+        if self._seen is None or not self._seen.fits(logits_V):
+            self._take_up(logits_V)
+        assert self._seen is not None
+        if is_penalised:
+            self._seen.become(list(seen_ids))
+        numbers, key = _numbers_of(sampling, len(logits_V)), noise_key(seed, index)
+        if self._recorded is not None:
+            chosen = self._recorded.choose(logits_V, numbers, key)
+        else:
+            mask_V = self._seen.mask if is_penalised else None
+            chosen = choose_on_device(logits_V, mask_V, Step(self._on_device(numbers, logits_V), *key))
+        # The one wait of a decode step.
+        return _choice_of(chosen.cpu(), min(CANDIDATE_COUNT, len(logits_V)), index)
 
-    def _settings_tensor(self, sampling: Sampling, vocab_size: int, device: torch.device) -> Tensor:
+    def close(self) -> None:
+        """Free what it holds on the device."""
+        self._seen = self._settings = self._recorded = None
+
+    def _take_up(self, logits_V: Tensor) -> None:
+        """Another vocabulary, or another device."""
+        self._seen = _Seen([], torch.zeros_like(logits_V, dtype=torch.bool))
+        capture = self._capture_on(logits_V.device)
+        self._recorded = _Recorded(logits_V, self._seen.mask, capture) if capture is not None else None
+
+    def _on_device(self, numbers: tuple[float, ...], logits_V: Tensor) -> Tensor:
         """The settings on the device; sent again only when a slider moved."""
-        numbers = (
-            max(sampling.temperature, SMALLEST_TEMPERATURE),
-            1 if sampling.is_greedy else min(sampling.top_k, vocab_size) or vocab_size,
-            1.0 if sampling.is_greedy else sampling.top_p,
-            0.0 if sampling.is_greedy else sampling.min_p,
-            sampling.repetition_penalty,
-        )
+        device = logits_V.device
         key = (device, *numbers)
         if self._settings is None or self._settings[0] != key:
             self._settings = key, torch.tensor(numbers, dtype=widest_float(device), device=device)
         return self._settings[1]
 
-    def _seen_mask(self, logits_V: Tensor, seen_ids: Sequence[int]) -> Tensor:
-        """The tokens of the context; a token more is marked without anything being sent. Bool [V]."""
-        ids, vocab_size, device = list(seen_ids), len(logits_V), logits_V.device
-        seen = self._seen
-        if seen is None or not seen.goes_on_in(ids, vocab_size, device):
-            seen = _Seen([], torch.zeros(vocab_size, dtype=torch.bool, device=device))
-        new = ids[len(seen.ids) :]
-        if len(new) == 1:
-            seen.mask.index_fill_(0, torch.full((1,), new[0], dtype=torch.int64, device=device), True)
-        elif new:
-            seen.mask.index_fill_(0, torch.tensor(new, dtype=torch.int64, device=device), True)
-        self._seen = _Seen(ids, seen.mask)
-        return seen.mask
+
+def _numbers_of(sampling: Sampling, vocab_size: int) -> tuple[float, ...]:
+    """Temperature, top-k, top-p, min-p and penalty as the chain takes them."""
+    return (
+        max(sampling.temperature, SMALLEST_TEMPERATURE),
+        1 if sampling.is_greedy else min(sampling.top_k, vocab_size) or vocab_size,
+        1.0 if sampling.is_greedy else sampling.top_p,
+        0.0 if sampling.is_greedy else sampling.min_p,
+        sampling.repetition_penalty,
+    )
 
 
 def widest_float(device: torch.device) -> torch.dtype:
@@ -210,6 +277,11 @@ def _mix32(x: Tensor) -> Tensor:
     return x ^ (x >> 16)
 
 
+def _row_length(candidate_count: int) -> int:
+    """Of what `choose_on_device` gives."""
+    return 2 + candidate_count + TAIL_BINS + 2 * candidate_count + TAIL_BINS + 5
+
+
 # --- on the host -----------------------------------------------------------------------------------
 
 
@@ -219,21 +291,23 @@ def _choice_of(numbers: Tensor, candidate_count: int, index: int) -> Choice:
     Raises:
         ModelError: the best logit is no number.
     """
-    token_id, rank = int(numbers[0]), int(numbers[1])
-    ids, counts, rest = numbers[2:].split(
-        [candidate_count, TAIL_BINS, len(numbers) - 2 - candidate_count - TAIL_BINS]
-    )
-    floats = rest.view(torch.float32)
-    raw, best, tail, last = floats.split([candidate_count, candidate_count, TAIL_BINS, 5])
-    logsumexp, logprob = float(last[0]) + float(last[1]), float(last[2]) + float(last[3])
-    check_best(float(last[4]), index)
-    used = int(counts.nonzero()[-1]) + 1 if counts.any() else 0
+    row: NDArray[np.int32] = numbers.numpy()
+    token_id, rank = row[:2].tolist()
+    parts, at = [], 2
+    for length in (candidate_count, TAIL_BINS, candidate_count, candidate_count, TAIL_BINS, 5):
+        parts.append(row[at : at + length])
+        at += length
+    ids, counts, raw, best, tail, last = parts
+    floats = last.view(np.float32).tolist()
+    check_best(floats[4], index)
+    filled = counts.nonzero()[0]
+    used = int(filled[-1]) + 1 if len(filled) else 0
     candidates = Candidates(
-        token_ids=array("i", ids.numpy().tobytes()),
-        logits=array("f", raw.numpy().tobytes()),
-        penalised=array("f", best.numpy().tobytes()),
-        tail_counts=array("i", counts[:used].numpy().tobytes()),
-        tail_logsumexp=array("f", tail[:used].numpy().tobytes()),
-        logsumexp=logsumexp,
+        token_ids=array("i", ids.tobytes()),
+        logits=array("f", raw.tobytes()),
+        penalised=array("f", best.tobytes()),
+        tail_counts=array("i", counts[:used].tobytes()),
+        tail_logsumexp=array("f", tail[:used].tobytes()),
+        logsumexp=floats[0] + floats[1],
     )
-    return Choice(token_id, logprob, rank, candidates)
+    return Choice(token_id, floats[2] + floats[3], rank, candidates)

@@ -56,7 +56,8 @@ def list_fits(
     if settings.engine == "hf" or not isinstance(model, ModelFile):
         return _library_fits(model, asked, dtypes, settings.context)
     context = check_context(settings.context, model.config.context_length, model.checkpoint.path.name)
-    return [_fit(model, facts, dtype, context) for facts in asked for dtype in dtypes]
+    kv_dtype = settings.kv_dtype
+    return [_fit(model, facts, dtype, context, kv_dtype) for facts in asked for dtype in dtypes]
 
 
 def _library_fits(
@@ -89,9 +90,9 @@ def _library_fit(facts: DeviceFacts, dtype: str, need: LibraryNeed) -> Fit:
     )
 
 
-def _fit(model: ModelFile, facts: DeviceFacts, dtype: str, context: int) -> Fit:
+def _fit(model: ModelFile, facts: DeviceFacts, dtype: str, context: int, kv_dtype: str) -> Fit:
     tensors = model.checkpoint.tensors
-    precision = _planned(model, facts, dtype, context)
+    precision = _planned(model, facts, dtype, context, kv_dtype)
     need = estimate(model.config, tensors, precision, context)
     fitting = (
         None
@@ -111,7 +112,7 @@ def _fit(model: ModelFile, facts: DeviceFacts, dtype: str, context: int) -> Fit:
     )
 
 
-def _planned(model: ModelFile, facts: DeviceFacts, dtype: str, context: int) -> Precision:
+def _planned(model: ModelFile, facts: DeviceFacts, dtype: str, context: int, kv_dtype: str) -> Precision:
     """What loading would take: `auto` may choose fewer bits, or none."""
     device = find_device(facts.name)
     try:
@@ -122,7 +123,8 @@ def _planned(model: ModelFile, facts: DeviceFacts, dtype: str, context: int) -> 
             model.checkpoint.tensors,
             context=context,
             free_bytes=facts.free_bytes,
+            kv_dtype=kv_dtype,
         )
     except DeviceError:
-        return choose_precision(dtype, device)
+        return choose_precision(dtype, device, kv_dtype)
     return plan.precision

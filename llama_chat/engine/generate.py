@@ -9,13 +9,16 @@ from collections.abc import Callable, Iterator, Sequence
 from llama_chat.engine.alterable_engine import AlterableEngine
 from llama_chat.engine.device_sampler import DeviceSampler
 from llama_chat.engine.devices import is_out_of_memory
+from llama_chat.engine.drafting.draft_model import ModelDrafter
 from llama_chat.engine.drafting.drafting import Drafting
 from llama_chat.engine.fused.seam import SteppingEngine
+from llama_chat.engine.fused.source import StepSource
 from llama_chat.engine.holding import Holding
 from llama_chat.engine.live_cache import LiveCache
 from llama_chat.engine.network import Network
 from llama_chat.engine.reply import Reply
 from llama_chat.engine.scoring import ScoringEngine
+from llama_chat.engine.unpacked import UnpackedLayers
 from llama_chat.engine.vocabulary.tokenizer import Tokenizer
 from llama_chat.errors import LlamaChatError, ModelError, PromptError
 from llama_chat.events import Event, Failed, Forward, LiveSampling, ModelInfo, Piece
@@ -68,6 +71,7 @@ class LocalEngine(AlterableEngine, ScoringEngine, SteppingEngine):
         if self.drafting is not None:
             self.drafting.drafter.close()
         del self.live  # first: what a network gives back to its device includes the cache
+        self.device_sampler.close()
         self.network.close()
 
     def stream(
@@ -123,6 +127,12 @@ class LocalEngine(AlterableEngine, ScoringEngine, SteppingEngine):
         from llama_chat.engine.sweep import sweep
 
         return sweep(self, pieces, columns, cancel)
+
+    def _made_parts(self) -> list[StepSource | UnpackedLayers]:
+        """Its own, and those of a smaller model that drafts for it."""
+        parts = super()._made_parts()
+        drafter = self.drafting.drafter if self.drafting is not None else None
+        return [*parts, *drafter.engine._made_parts()] if isinstance(drafter, ModelDrafter) else parts
 
     def _encode_typed(self, text: str, is_first: bool) -> list[int]:
         return self.tokenizer.encode(text, is_first=is_first)

@@ -94,6 +94,7 @@ def build_engine(
                 build_scratch(model, settings, plan, threads, on_progress, cache_folder),
                 plan.notices,
             )
+            notices = (*notices, *network.notices)
         else:
             network = build_hf(model, settings, device, threads, on_progress)
             notices = network.notices
@@ -148,7 +149,8 @@ def _choose(
     try:
         plan = plan_scratch(model, settings, device)
     except DeviceError as refusal:
-        can_be_spread = settings.dtype not in FEW_BITS and len(free_places(device, settings.device)) > 1
+        is_dense = settings.dtype not in FEW_BITS and settings.kv_dtype == "auto"
+        can_be_spread = is_dense and len(free_places(device, settings.device)) > 1
         if settings.engine == "scratch" or not can_be_spread:
             raise
         return choose_engine(settings.engine, model, refusal.message.rstrip(".")), None
@@ -170,6 +172,7 @@ def plan_scratch(model: ModelFile, settings: ModelSettings, device: torch.device
         model.checkpoint.tensors,
         context=settings.context,
         free_bytes=free_memory(device),
+        kv_dtype=settings.kv_dtype,
     )
 
 
@@ -208,6 +211,11 @@ def build_hf(
     """
     from llama_chat.engine.hf.load import load_hf
 
+    if settings.kv_dtype != "auto":
+        raise ModelError(
+            f"--kv-dtype {settings.kv_dtype} is made by the from-scratch engine, not by transformers",
+            hint="Leave it away with this model or engine.",
+        )
     return load_hf(
         model,
         library_dtype(settings.dtype, device),

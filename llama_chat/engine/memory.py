@@ -17,6 +17,7 @@ from llama_chat.engine.files.checkpoint import (
     Stored,
     dominant_type,
 )
+from llama_chat.engine.int8_cache import SCALE_DTYPE
 from llama_chat.engine.live_cache import PREFILL_CHUNK
 from llama_chat.engine.precision import (
     DENSE_DTYPES,
@@ -88,7 +89,10 @@ def estimate(config: LlamaConfig, tensors: Mapping[str, Stored], precision: Prec
 
 def cache_bytes_per_token(config: LlamaConfig, precision: Precision) -> int:
     """Bytes of keys and values for every token of context."""
-    return config.kv_values_per_token * precision.compute.itemsize
+    values = config.kv_values_per_token
+    if precision.kv_dtype == "int8":
+        return values + values // config.head_dim * SCALE_DTYPE.itemsize
+    return values * precision.compute.itemsize
 
 
 def _weights_bytes(config: LlamaConfig, tensors: Mapping[str, Stored], precision: Precision) -> int:
@@ -131,7 +135,11 @@ def _working_bytes(config: LlamaConfig, precision: Precision, length: int) -> in
         masks *= 1 + config.n_heads // config.n_kv_heads  # once more for each row of a group of heads
     logits = 4 * config.vocab_size * torch.float32.itemsize
     rotations = 2 * length * config.head_dim * torch.float32.itemsize
-    return activations + masks + logits + rotations + _UNPACKED_BYTES
+    unpacked = 0
+    if precision.kv_dtype != "auto":  # a layer's keys or values in f32, and both in what computes
+        per_layer = config.kv_values_per_token // config.n_layers
+        unpacked = length * per_layer * (torch.float32.itemsize // 2 + precision.compute.itemsize)
+    return activations + masks + logits + rotations + unpacked + _UNPACKED_BYTES
 
 
 def largest_context(
@@ -170,6 +178,7 @@ def plan_precision(
     *,
     context: int,
     free_bytes: int | None,
+    kv_dtype: str = "auto",
 ) -> Plan:
     """The precision for a `--dtype`, held against the free memory before anything is loaded.
 
@@ -183,11 +192,12 @@ def plan_precision(
         tensors: what its files hold.
         context: tokens that were asked for; 0: none in particular.
         free_bytes: of the device; None: not known, then anything fits.
+        kv_dtype: of keys and values, as the settings have it.
 
     Raises:
         DeviceError: nothing that is allowed fits; with numbers, and a smaller choice.
     """
-    first = choose_precision(dtype, device)
+    first = choose_precision(dtype, device, kv_dtype)
     if dtype == "auto":
         first = _without_own_product(first, config, tensors, context, free_bytes)
     if free_bytes is None:
@@ -198,7 +208,7 @@ def plan_precision(
     is_plain = dominant_type(tensors.values()) in PLAIN_TYPES
     if dtype == "auto" and is_plain:
         for kind in ("int8", "int4"):
-            fewer = choose_precision(kind, device)
+            fewer = choose_precision(kind, device, kv_dtype)
             if _first_need(config, tensors, fewer, context).total_bytes <= free_bytes:
                 dense = _kind_of(first)
                 said = (
@@ -234,7 +244,7 @@ def _without_own_product(
         return precision
     if stored in INT4_TYPES and has_int4_product(device, precision.compute):
         return precision
-    dense = choose_precision(_kind_of(precision), device)
+    dense = choose_precision(_kind_of(precision), device, precision.kv_dtype)
     fits = _first_need(config, tensors, dense, context).total_bytes <= TIGHT * free_bytes
     return dense if fits else precision
 
@@ -287,7 +297,7 @@ def _smaller_kinds(
     """Precisions that need less than the limit, the largest first, with their bytes."""
     found = []
     for kind in _FEWER_BITS:
-        fewer = choose_precision(kind, precision.device)
+        fewer = choose_precision(kind, precision.device, precision.kv_dtype)
         size = _first_need(config, tensors, fewer, context).total_bytes
         if kind != precision.kind and size < limit:
             found.append((kind, size))

@@ -140,10 +140,9 @@ class Attention(nn.Module):
         start = cache.length
         heads = self.qkv(x_TD).view(t, h + 2 * g, k)
         turned = rotate(heads[:, : h + g], rotations_TP)
-        keys, values = cache.keys[self.layer], cache.values[self.layer]
-        keys[:, start : start + t] = turned[:, h:].transpose(0, 1)
-        values[:, start : start + t] = heads[:, h + g :].transpose(0, 1)
-        out_THK = self.attend(turned[:, :h], keys[:, : start + t], values[:, : start + t], mask_TS)
+        cache.write(self.layer, turned[:, h:].transpose(0, 1), heads[:, h + g :].transpose(0, 1))
+        keys_GSK, values_GSK = cache.read(self.layer, start + t)
+        out_THK = self.attend(turned[:, :h], keys_GSK, values_GSK, mask_TS)
         mixed: Tensor = self.output(out_THK.reshape(t, h * k))
         return mixed
 

@@ -58,7 +58,8 @@ class Network(Protocol):
         """Append the ids to the cache; the logits, f32 on the network's device.
 
         Returns:
-            None for "none", [V] for "last", [T, V] for "all".
+            None for "none", [V] for "last", [T, V] for "all". Those of one id may lie where the next forward
+            writes its own (`captured`): who keeps them keeps a copy.
         """
         ...
 

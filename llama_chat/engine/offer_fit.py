@@ -29,10 +29,16 @@ def fit_offer(offer: Offer, settings: ModelSettings) -> ShortFit:
     context = min(settings.context or FIRST_CONTEXT, config.context_length)
     try:
         precision = plan_precision(
-            settings.dtype, device, config, tensors, context=context, free_bytes=free
+            settings.dtype,
+            device,
+            config,
+            tensors,
+            context=context,
+            free_bytes=free,
+            kv_dtype=settings.kv_dtype,
         ).precision
     except DeviceError:  # nothing that is allowed fits
-        precision = choose_precision(settings.dtype, device)
+        precision = choose_precision(settings.dtype, device, settings.kv_dtype)
     need = estimate(config, tensors, precision, context)
     return ShortFit(
         verdict(need, free), need.total_bytes, free, device_label(device), dtype_text(precision, tensors)

@@ -30,6 +30,8 @@ class Precision:
     """`auto` (as the file has them), `int4`, `int8`, or a dense dtype."""
     compute: torch.dtype
     device: torch.device
+    kv_dtype: str = "auto"
+    """Of keys and values: `auto` (as the products), or `int8`."""
 
     @property
     def packs(self) -> bool:
@@ -37,11 +39,11 @@ class Precision:
         return self.kind in ("auto", "int4", "int8")
 
 
-def choose_precision(dtype: str, device: torch.device) -> Precision:
+def choose_precision(dtype: str, device: torch.device, kv_dtype: str = "auto") -> Precision:
     """The precision for a `--dtype` on a device; products run in bf16, or in f16 where bf16 is slow."""
     if dtype in DENSE_DTYPES:
-        return Precision(dtype, DENSE_DTYPES[dtype], device)
-    return Precision(dtype, torch.bfloat16 if is_bf16_fast(device) else torch.float16, device)
+        return Precision(dtype, DENSE_DTYPES[dtype], device, kv_dtype)
+    return Precision(dtype, torch.bfloat16 if is_bf16_fast(device) else torch.float16, device, kv_dtype)
 
 
 def linear_form(matrices: Sequence[Stored], precision: Precision) -> Form:

@@ -39,10 +39,17 @@ def quick_fit(path: Path, settings: ModelSettings, *, freed_bytes: int = 0) -> S
     free = None if free is None else free + freed_bytes
     context = min(settings.context or FIRST_CONTEXT, config.context_length)
     try:
-        plan = plan_precision(settings.dtype, device, config, tensors, context=context, free_bytes=free)
-        precision = plan.precision
+        precision = plan_precision(
+            settings.dtype,
+            device,
+            config,
+            tensors,
+            context=context,
+            free_bytes=free,
+            kv_dtype=settings.kv_dtype,
+        ).precision
     except DeviceError:  # nothing that is allowed fits
-        precision = choose_precision(settings.dtype, device)
+        precision = choose_precision(settings.dtype, device, settings.kv_dtype)
     need: Need = estimate(config, tensors, precision, context)
     return ShortFit(
         verdict(need, free), need.total_bytes, free, device_label(device), dtype_text(precision, tensors)

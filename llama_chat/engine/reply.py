@@ -218,6 +218,7 @@ class Reply:
             candidates=choice.candidates,
             seconds=seconds,
             sampling=snapshot,
+            forward=self.ahead.forward,
         )
 
     def count(self, token: Token) -> None:

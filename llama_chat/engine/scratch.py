@@ -13,6 +13,9 @@ from llama_chat.alteration import UNALTERED, Alteration
 from llama_chat.decode_steps import BEST, EAGER
 from llama_chat.engine.altering import put_in
 from llama_chat.engine.cache import KVCache
+from llama_chat.engine.captured.recording import capture_for
+from llama_chat.engine.captured.step import CapturedStep
+from llama_chat.engine.captured.trial import tried_step
 from llama_chat.engine.config import LlamaConfig
 from llama_chat.engine.devices import device_label
 from llama_chat.engine.files.checkpoint import ROPE_DIVISORS, Checkpoint
@@ -21,11 +24,13 @@ from llama_chat.engine.fused.shelf import StepShelf
 from llama_chat.engine.fused.source import StepSource
 from llama_chat.engine.fused.spec import spec_of
 from llama_chat.engine.fused.step import FusedStep
+from llama_chat.engine.int8_cache import Int8KVCache
 from llama_chat.engine.model import Llama
 from llama_chat.engine.network import Cache, LogitsWanted, NetworkInfo
 from llama_chat.engine.packed.weights import Keeping, keep_built, weight_builder
 from llama_chat.engine.unpacked import UnpackedLayers, unpacked_layers
 from llama_chat.engine.weights import Precision, build_llama, running_dtype
+from llama_chat.settings import KV_WORDS
 
 _UNPACKED = ", prompts in bf16"
 
@@ -44,6 +49,11 @@ class ScratchNetwork:
         self.steps: StepSource | None = None
         """Where a compiled decode step comes from; None where there is none for it."""
         self._step: FusedStep | None = None
+        self.captured: CapturedStep | None = None
+        """The decode step as a graph of the GPU; None where there is none."""
+        self.capture_obstacle = ""
+        """Why there is none though the device records graphs, or why it records no more."""
+        self._uses_captured = False
         self.unpacked: UnpackedLayers | None = None
         """The 4-bit matrices in 16 bits, for long prompts; None where there are none."""
         self._uses_unpacked = False
@@ -55,10 +65,19 @@ class ScratchNetwork:
         """Sizes and whereabouts."""
         return self._info
 
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What the user should know of how it computes."""
+        why = self.capture_obstacle
+        return (
+            (f"Decoding is slower than it could be: the GPU records no graph of it ({why}).",) if why else ()
+        )
+
     def new_cache(self) -> KVCache:
         """An empty cache; memory is taken as it fills."""
         config = self.llama.config
-        return KVCache(
+        kind = Int8KVCache if self.precision.kv_dtype == "int8" else KVCache
+        return kind(
             config.n_layers,
             config.n_kv_heads,
             config.head_dim,
@@ -71,17 +90,22 @@ class ScratchNetwork:
     def forward(self, token_ids: Sequence[int], cache: Cache, logits: LogitsWanted) -> Tensor | None:
         """Append the ids to the cache; f32 logits of none, the last ([V]) or all of them ([T, V])."""
         assert isinstance(cache, KVCache), "a cache of another network"
+        if len(token_ids) == 1 and (captured := self._captured_now()) is not None:
+            return _as_wanted(captured.forward(token_ids[0], cache), logits)
         ids_T = _ids_tensor(token_ids, self.precision.device)
         step = self._step
-        if step is None or self.altered_by or step.stands_aside():
-            x_TD = self.llama(ids_T, cache)
-        else:
-            x_TD = step.forward(ids_T, cache)
+        computes = self.llama if step is None or self.altered_by or step.stands_aside() else step
+        x_TD = computes.forward(ids_T, cache)
         if logits == "none":
             return None
         if logits == "last":
-            return self.llama.logits(x_TD[-1:])[0]
-        return self.llama.logits(x_TD)
+            return computes.logits(x_TD[-1:])[0]
+        return computes.logits(x_TD)
+
+    def _captured_now(self) -> CapturedStep | None:
+        """The captured step, if it counts and nobody changes or watches the network's own modules."""
+        captured = self.captured if self._uses_captured and not self.altered_by else None
+        return captured if captured is None or not captured.stands_aside() else None
 
     def give_way_at(self, gate: Callable[[], None]) -> None:
         """Call the gate before every layer, where the processor computes them."""
@@ -91,7 +115,8 @@ class ScratchNetwork:
     @property
     def step_name(self) -> str:
         """Which code computes a decode step, and in which form long prompts are multiplied."""
-        step = EAGER if self._step is None or self.altered_by else self._step.name
+        counts = self.captured if self._uses_captured else self._step
+        step = EAGER if counts is None or self.altered_by else counts.name
         return f"{step}{_UNPACKED}" if self._uses_unpacked else step
 
     def take_step(self, wanted: str) -> None:
@@ -99,6 +124,9 @@ class ScratchNetwork:
         name = wanted.removesuffix(_UNPACKED)
         step = self.steps.best() if self.steps is not None and name != EAGER else None
         self._step = step if step is not None and name in (BEST, step.name) else None
+        if self.captured is not None:
+            # Named, it counts where it cannot be recorded, too: it computes the same then, slowly.
+            self._uses_captured = name == self.captured.name or (name == BEST and not self.captured.failure)
         if self.unpacked is not None:
             self._uses_unpacked = (wanted == BEST or name != wanted) and self.unpacked.look()
             self.unpacked.use(self._uses_unpacked)
@@ -135,9 +163,16 @@ class ScratchNetwork:
             self.steps.close()
         if self.unpacked is not None:
             self.unpacked.close()
-        self.steps = self._step = self.unpacked = None
+        self.steps = self._step = self.unpacked = self.captured = None
         del self.llama
         give_memory_back()
+
+
+def _as_wanted(logits_V: Tensor, wanted: LogitsWanted) -> Tensor | None:
+    """The logits of one new id in the form that was asked for."""
+    if wanted == "none":
+        return None
+    return logits_V if wanted == "last" else logits_V[None]
 
 
 def _ids_tensor(token_ids: Sequence[int], device: torch.device) -> Tensor:
@@ -181,20 +216,27 @@ def load_scratch(
         parameters=sum(torch.Size(info.shape).numel() for info in kept),
         weights_bytes=_bytes_of(llama),
         device=device_label(precision.device),
-        dtype=running_dtype(checkpoint.tensors.values(), precision),
+        dtype=running_dtype(checkpoint.tensors.values(), precision) + _cache_words(precision),
         threads=threads,
     )
     network = ScratchNetwork(llama, precision, info)
     network.keeping = keeping
+    tried = tried_step(llama, network.new_cache, capture_for(precision.device))
+    network.captured, network.capture_obstacle = tried
     if cache_folder is not None and precision.device.type == "cpu":
         matrices = weights.layer_matrices(config.n_layers)
         network.unpacked = unpacked_layers(
             cache_folder / "unpacked", checkpoint.fingerprint(), llama, matrices
         )
-        spec = spec_of(llama, precision.compute, precision.device, threads)
+        spec = spec_of(llama, precision, threads)
         if spec is not None:
             network.steps = StepSource(llama, spec, StepShelf(cache_folder / "steps"))
     return network
+
+
+def _cache_words(precision: Precision) -> str:
+    """Of the dtype in the record: what computes otherwise must not look alike."""
+    return "" if precision.kv_dtype == "auto" else f"{KV_WORDS}{precision.kv_dtype}"
 
 
 def _bytes_of(llama: Llama) -> int:

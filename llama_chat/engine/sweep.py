@@ -49,7 +49,7 @@ class BranchingCache(LiveCache):
             return
         for logits_V in super().prefill(ids, is_cancelled, shapes):
             if logits_V is not None:
-                self.prompt_ids, self.logits_V = tuple(ids), logits_V
+                self.prompt_ids, self.logits_V = tuple(ids), logits_V.clone()
             yield logits_V
 
     def fork(self) -> BranchingCache:

@@ -18,7 +18,8 @@ from llama_chat.sessions.records import MESSAGE_COLUMNS, ids_blob, message_from
 
 _CUT = "\ufffd"
 _OF_TOKENS = {
-    "tokens": "place, token_id, piece, text, chosen_by, logprob, rank, seconds, candidates",
+    "tokens": "place, token_id, piece, text, chosen_by, logprob, rank, seconds, candidates, "
+    "forward_start, forward_rows",
     "token_archives": "packed",
     "sampling_changes": "place, sampling",
 }

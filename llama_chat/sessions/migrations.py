@@ -132,11 +132,18 @@ _VOCABULARIES = (
 )
 
 
+def _forwards_of_tokens(connection: sqlite3.Connection) -> None:
+    """`Token.forward`, so that a reply which is cut off while tokens are drafted can be computed again."""
+    connection.execute("ALTER TABLE tokens ADD COLUMN forward_start INTEGER")
+    connection.execute("ALTER TABLE tokens ADD COLUMN forward_rows INTEGER")
+
+
 MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     _first_tables,
     _search_and_deletion,
     _stages_of_deletion,
     _vocabularies,
+    _forwards_of_tokens,
 )
 """`MIGRATIONS[n]` takes version n to n + 1."""
 

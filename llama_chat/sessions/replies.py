@@ -105,7 +105,8 @@ def insert_tokens(connection: sqlite3.Connection, message_id: str, tokens: Seque
             _insert_change(connection, message_id, token.index, in_force)
     connection.executemany(
         "INSERT INTO tokens (message_id, place, token_id, piece, text, chosen_by, logprob, rank, seconds, "
-        "candidates) VALUES (?, ?, ?, ?, CAST(? AS TEXT), ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+        "candidates, forward_start, forward_rows) "
+        "VALUES (?, ?, ?, ?, CAST(? AS TEXT), ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
         [_token_row(message_id, token) for token in tokens],
     )
 
@@ -144,6 +145,7 @@ def _token_row(message_id: str, token: Token) -> tuple[Any, ...]:
     return (
         *(message_id, token.index, token.token_id, piece_to_keep(token), storable(token.text)),
         *(token.chosen_by, token.logprob, token.rank, token.seconds, pack_candidates(token.candidates)),
+        *(token.forward or (None, None)),
     )
 
 
@@ -182,19 +184,22 @@ def with_progress(connection: sqlite3.Connection, message: Message) -> Message:
     assert message.reply is not None
     known = len(message.reply.token_ids)  # a continued reply begins with ids and text of its own
     rows = connection.execute(
-        "SELECT place, token_id, text, seconds FROM tokens WHERE message_id = ? ORDER BY place", (message.id,)
+        "SELECT place, token_id, text, seconds, forward_start, forward_rows FROM tokens "
+        "WHERE message_id = ? ORDER BY place",
+        (message.id,),
     ).fetchall()
     fresh = [row for row in rows if row[0] >= known]
-    token_ids = message.reply.token_ids + tuple(token_id for _, token_id, _, _ in fresh)
-    plan = message.reply.plan
+    token_ids = message.reply.token_ids + tuple(row[1] for row in fresh)
+    plan, before = message.reply.plan, message.reply.prompt_tokens - 1
+    shapes = {before + row[0]: (row[4], row[5]) for row in fresh if type(row[4]) is type(row[5]) is int}
     return replace(
         message,
-        text=message.text + "".join(text for _, _, text, _ in fresh),
+        text=message.text + "".join(row[2] for row in fresh),
         reply=replace(
             message.reply,
             token_ids=token_ids,
-            plan=plan and with_steps(plan, message.reply.prompt_tokens + len(token_ids) - 1),
-            decode_s=message.reply.decode_s + sum(seconds for _, _, _, seconds in fresh[1:]),
+            plan=plan and with_steps(plan, before + len(token_ids), shapes),
+            decode_s=message.reply.decode_s + sum(row[3] for row in fresh[1:]),
             finish_reason=None if _has_writer(connection, message.id) else "interrupted",
         ),
     )

@@ -216,7 +216,8 @@ def _window(length: int, at: int) -> tuple[int, int]:
 def _borrowed(cache: KVCache, at: int) -> Iterator[None]:
     """Work during which the cache ends before the position `at`; afterwards it is as it was, bit for bit."""
     length = cache.length
-    kept = [(store, store[:, at].clone()) for store in (*cache.keys, *cache.values)] if at < length else []
+    stores = [store for stores in cache.stores() for store in stores]
+    kept = [(store, store[:, at].clone()) for store in stores] if at < length else []
     cache.rewind(at)
     try:
         yield

@@ -124,11 +124,32 @@ class TokenSheet:
     def speeds(self) -> list[float]:
         """Tokens a second at every token, NaN at one that took no step of its own: the first, the user's."""
         return [
-            1 / token.seconds
+            1 / self._share_s(token)
             if token.seconds > 0 and token.index and token.chosen_by == "sampler"
             else math.nan
             for token in self.tokens
         ]
+
+    def _share_s(self, token: Token) -> float:
+        """What it took, or its share of what it took together with others."""
+        seconds, count = self.together.get(token.index, (token.seconds, 1))
+        return seconds / count
+
+    @cached_property
+    def together(self) -> dict[int, tuple[float, int]]:
+        """Of the tokens that one forward gave along with others, by index: its seconds, and how many it gave.
+
+        The first of them took nearly all of the time, which says nothing of any one token.
+        """
+        reply = self.message.reply
+        seconds = {token.index: token.seconds for token in self.tokens}
+        found: dict[int, tuple[float, int]] = {}
+        for forward in reply.drafted_forwards if reply is not None and not self.is_opinion else ():
+            first = forward.start - reply.prompt_tokens + 1 if reply is not None else 0
+            given = [index for index in range(first, first + forward.kept) if index in seconds]
+            if len(given) > 1:
+                found.update(dict.fromkeys(given, (sum(map(seconds.__getitem__, given)), len(given))))
+        return found
 
     @cached_property
     def usual_speed(self) -> float:

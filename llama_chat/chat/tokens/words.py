@@ -35,6 +35,8 @@ def figures_of_sheet(sheet: TokenSheet) -> list[str]:
     reply = sheet.message.reply
     if reply is not None and reply.decode_tok_per_s and not (sheet.is_running or sheet.is_opinion):
         found.append(format_speed(reply.decode_tok_per_s))
+        if reply.drafted_tokens:
+            found.append(f"{reply.accepted_tokens:,} of {reply.drafted_tokens:,} drafted tokens kept")
     return found
 
 
@@ -62,7 +64,9 @@ def facts_of_token(sheet: TokenSheet, place: int) -> list[str]:
 def _how_it_was_drawn(sheet: TokenSheet, token: Token) -> list[str]:
     if sheet.is_opinion:
         return ["not drawn here: this is what the model that is loaded holds of it"]
-    seconds = [f"{1000 * token.seconds:.1f} ms"] if token.seconds > 0 else []
+    taken_s, count = sheet.together.get(token.index, (token.seconds, 1))
+    at_once = f" for {count} at once" if count > 1 else ""
+    seconds = [f"{1000 * taken_s:.1f} ms{at_once}"] if taken_s > 0 else []
     if token.chosen_by == "user":
         return [*seconds, "chosen by you"]
     reply = sheet.message.reply

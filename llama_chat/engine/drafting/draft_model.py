@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from llama_chat.decode_steps import BEST, HasSteps
 from llama_chat.engine.drafting.drafting import Draw
 
 if TYPE_CHECKING:
@@ -45,8 +46,10 @@ class ModelDrafter:
         return median(self._seconds) if self._seconds else 0.0
 
     def begin(self, ids: Sequence[int], draw: Draw) -> None:
-        """Another reply: these ids are in the context."""
+        """Another reply: these ids are in the context, and the smaller network runs as fast as it can."""
         self._ids, self._draw = list(ids), draw
+        if isinstance(network := self.engine.network, HasSteps):
+            network.take_step(BEST)
         self._drafted.clear()
 
     def learn(self, token_id: int) -> None:

@@ -9,15 +9,12 @@ from typing import Protocol, TypeAlias
 
 from torch import Tensor
 
+from llama_chat.compute_plan import MOST_VERIFIED_ROWS
 from llama_chat.engine.drafting.costs import ForwardCosts
 
-ROWS = (2, 3, 4, 6, 8)
-"""Of a forward that verifies: the last token and the drafted ones. Few sizes, so that each is soon known.
-
-Not more, for a plan in which no more than 8 rows a position are for nothing can always be followed
-(`compute_plan.MOST_DROPPED_CONTEXTS`).
-"""
-MOST_DRAFTED = max(ROWS) - 1
+ROWS = (2, 3, 4, 6, MOST_VERIFIED_ROWS)
+"""Of a forward that verifies: the last token and the drafted ones. Few sizes, so that each is soon known."""
+MOST_DRAFTED = MOST_VERIFIED_ROWS - 1
 LEAST_GAIN = 1.06
 """Tokens a second with a draft, in those without: what is expected is not exact."""
 
@@ -82,7 +79,7 @@ class Drafting:
     def __init__(self, drafter: Drafter) -> None:
         self.drafter = drafter
         self.costs = ForwardCosts()
-        self._gain_steps = 0.0
+        self._gain_steps = _AT_FIRST
         """What the last drafts gained, in steps; the later ones count more."""
         self._trial: _Trial | None = None
 
@@ -90,7 +87,7 @@ class Drafting:
         """Another reply: the ids in the context, which code computes, and how it draws."""
         self.costs.begin(computed_by)
         self.drafter.begin(ids, draw)
-        self._trial, self._gain_steps = None, min(self._gain_steps, _AT_FIRST)
+        self._trial, self._gain_steps = None, _AT_FIRST
 
     def learn(self, token_id: int) -> None:
         """This token came next."""
@@ -115,8 +112,8 @@ class Drafting:
         if not drafted or step_s is None:
             return []
         is_on_paper = self.drafter.seconds_a_token == 0 and self._gain_steps < 0
-        spent_s = self.costs.seconds(len(drafted) + 1) + len(drafted) * self.drafter.seconds_a_token
-        self._trial = _Trial(deque(drafted), spent_s / step_s - 1)
+        drafting_steps = len(drafted) * self.drafter.seconds_a_token / step_s
+        self._trial = _Trial(deque(drafted), self.costs.in_steps(len(drafted) + 1) + drafting_steps - 1)
         return [] if is_on_paper else drafted
 
     def best_count(self, chances: Sequence[float]) -> int:
@@ -124,14 +121,16 @@ class Drafting:
         step_s = self.costs.step_s
         if step_s is None:
             return 0
-        best, best_rate = 0, LEAST_GAIN / step_s
+        if not chances:
+            return 0
+        best, best_rate = 0, LEAST_GAIN
         expected = chain = 1.0
         for count, chance in enumerate(chances, 1):
             chain *= chance
             expected += chain
             if count + 1 in ROWS:
-                drafting_s = count * self.drafter.seconds_a_token
-                rate = expected / (self.costs.seconds(count + 1) + drafting_s)
+                drafting_steps = count * self.drafter.seconds_a_token / step_s
+                rate = expected / (self.costs.in_steps(count + 1) + drafting_steps)
                 if rate > best_rate:
                     best, best_rate = count, rate
         return best

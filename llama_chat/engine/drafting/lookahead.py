@@ -70,6 +70,11 @@ class Lookahead:
         ids = self._live.ids
         return ids if len(ids) == self.length else ids[: self.length]
 
+    @property
+    def forward(self) -> Shape | None:
+        """The forward that the last logits came from; None for a step, and for the prefill."""
+        return None if self._rows_TV is None else (self._start, len(self._rows_TV))
+
     def chosen(self) -> None:
         """A token was chosen: on a GPU only then is it known how long the forward took."""
         if self._pending is not None and self._drafting is not None:

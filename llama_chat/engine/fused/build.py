@@ -1,4 +1,6 @@
-"""Compiles one layer: `python -m llama_chat.engine.fused.build FOLDER PARENT`, and what, as JSON on stdin.
+"""Compiles one layer and the output product: `python -m llama_chat.engine.fused.build FOLDER PARENT`.
+
+Which ones is told on stdin, as JSON.
 
 A process of its own, at the lowest priority: the compiler takes 60 to 120 s and 500 MB, holds the interpreter
 lock, and imports what nothing else needs. What it made lies in the folder when it ends with 0.
@@ -19,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch import nn
 
-    from llama_chat.engine.fused.spec import LayerSpec, Rows
+    from llama_chat.engine.fused.spec import LayerSpec, Part
 
 _PR_SET_PDEATHSIG = 1
 
@@ -37,7 +39,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=folder, prefix=WORK_PREFIX) as work:
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = work  # else half a megabyte of C++ stays in /tmp
         os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"
-        code = {rows: compile_layer(spec, rows, Path(work)) for rows in spec.rows}
+        code = {part: compile_part(spec, part, Path(work)) for part in spec.parts}
         StepShelf(folder).keep(spec.name, code, time.perf_counter() - started)
 
 
@@ -51,44 +53,55 @@ def _end_with_parent(parent: int) -> None:
             sys.exit(1)
 
 
-def compile_layer(spec: LayerSpec, rows: Rows, work: Path) -> bytes:
-    """The shared object of the layer for so many rows, without its weights."""
+def compile_part(spec: LayerSpec, part: Part, work: Path) -> bytes:
+    """The shared object of a part, without its weights."""
     import torch
     from torch._inductor import aoti_compile_and_package
 
     torch.set_num_threads(spec.threads)
-    layer, inputs, shapes = _to_compile(spec, rows)
+    module, inputs, shapes = _to_compile(spec, part)
     with torch.no_grad():
-        program = torch.export.export(layer.eval(), inputs, dynamic_shapes=shapes)
+        program = torch.export.export(module.eval(), inputs, dynamic_shapes=shapes)
     package = aoti_compile_and_package(
-        program,
-        package_path=str(work / f"{rows}.pt2"),
-        inductor_configs={
-            # For one row Inductor's own 4-bit product is mostly the faster one, and by how much is measured.
-            "max_autotune": rows == "one",
-            "aot_inductor.package_constants_in_so": False,  # the weights stay where they are
-        },
+        program, package_path=str(work / f"{part}.pt2"), inductor_configs=_options(spec, part)
     )
     with zipfile.ZipFile(package) as archive:
         code = next(name for name in archive.namelist() if name.endswith((".so", ".dylib", ".pyd")))
         return archive.read(code)
 
 
-def _to_compile(spec: LayerSpec, rows: Rows) -> tuple[nn.Module, tuple[Any, ...], tuple[Any, ...]]:
-    """The layer, inputs, and which of their sizes may be others."""
+def _options(spec: LayerSpec, part: Part) -> dict[str, Any]:
+    """Inductor's settings."""
+    # The weights stay where they are.
+    options: dict[str, Any] = {"aot_inductor.package_constants_in_so": False}
+    if part == "one":
+        # For one row Inductor's own 4-bit product is mostly the faster one, and by how much is measured.
+        options["max_autotune"] = True
+    if part == "head" or spec.kv == "int8":
+        # What is unpacked stays in the loop that uses it: nothing on the way is worth a place in memory.
+        options |= {"realize_opcount_threshold": 1000, "realize_reads_threshold": 1000}
+        options["cpp.enable_floating_point_contract_flag"] = "fast"
+    return options
+
+
+def _to_compile(spec: LayerSpec, part: Part) -> tuple[nn.Module, tuple[Any, ...], tuple[Any, ...] | None]:
+    """The module, inputs, and which of their sizes may be others."""
     import torch
 
+    from llama_chat.engine.fused.head import FusedHead
     from llama_chat.engine.fused.layer import FusedLayer, FusedRows
-    from llama_chat.engine.fused.sample import sample_block, sample_inputs, sample_rows
+    from llama_chat.engine.fused.sample import sample_block, sample_head, sample_inputs, sample_rows
 
+    if part == "head":
+        return FusedHead(), sample_head(spec), None
     new, seen, room = (torch.export.Dim(name, min=2, max=1 << 24) for name in ("new", "seen", "room"))
-    block = sample_block(spec)
-    if rows == "one":
-        return FusedLayer(block), sample_inputs(spec), (None, None, None, {0: seen}, {1: room}, {1: room})
-    is_dense = rows == "many"
+    block, of_cache = sample_block(spec), [{1: room}] * (2 if spec.kv == "bf16" else 4)
+    if part == "one":
+        return FusedLayer(block), sample_inputs(spec), (None, None, None, {0: seen}, of_cache)
+    is_dense = part == "many"
     inputs = sample_rows(spec, is_dense=is_dense)
-    of_rows, of_cache = ({0: new}, {0: new}, {0: new}, {0: seen}, {0: new, 1: seen}), ({1: room}, {1: room})
-    return FusedRows(block, is_dense=is_dense), inputs, (*of_rows, *of_cache, [None] * len(inputs[-1]))
+    of_rows = ({0: new}, {0: new}, {0: new}, {0: seen}, {0: new, 1: seen})
+    return FusedRows(block, is_dense=is_dense), inputs, (*of_rows, of_cache, [None] * len(inputs[-1]))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,12 @@ import torch
 import torch.nn.functional as F  # noqa: N812  (the name that every PyTorch reader expects)
 from torch import Tensor, nn
 
+from llama_chat.engine.fused.words import attend_words, packed
+from llama_chat.engine.int8_cache import dequantised, quantised
 from llama_chat.engine.model import Block, attend
+
+_PLAIN = 2
+"""Tensors of a cache without scales."""
 
 
 class FusedLayer(nn.Module):
@@ -32,8 +37,7 @@ class FusedLayer(nn.Module):
         rotation_P2: Tensor,
         position_1: Tensor,
         seen_S: Tensor,
-        keys_GCK: Tensor,
-        values_GCK: Tensor,
+        stores: Sequence[Tensor],
     ) -> Tensor:
         """The stream after the layer, [1, D]; writes the token's keys and values.
 
@@ -42,18 +46,24 @@ class FusedLayer(nn.Module):
             rotation_P2: cos and sin of the position's angles.
             position_1: int64, where the keys and values go.
             seen_S: only its length counts: how many positions are seen, the new one being the last.
-            keys_GCK: of the layer's cache; changed in place.
-            values_GCK: likewise.
+            stores: of the layer's cache, changed in place: keys and values, [G, C, K] each; or in 8 bits
+                as `words`, [G, C, K / 4] each, and the scales of both, [G, C] each.
         """
         attention = self.block.attention
         h, g, k = attention.n_heads, attention.n_kv_heads, attention.head_dim
         heads = attention.qkv(self.block.attention_norm(x_1D)).view(h + 2 * g, k)
         turned = turn(heads[None, : h + g], rotation_P2[None])[0]
-        keys_GCK.index_copy_(1, position_1, turned[h:].view(g, 1, k))
-        values_GCK.index_copy_(1, position_1, heads[h + g :].view(g, 1, k))
+        new = [turned[h:].view(g, 1, k), heads[h + g :].view(g, 1, k)]
         queries_GRK = (turned[:h].float() * k**-0.5).view(g, h // g, k)
         s = seen_S.shape[0]  # not len(), which would fix it
-        gathered_GRK = attend_one(queries_GRK, keys_GCK[:, :s].float(), values_GCK[:, :s].float())
+        if len(stores) == _PLAIN:
+            _put(stores, position_1, new)
+            gathered_GRK = attend_one(queries_GRK, *(store[:, :s].float() for store in stores))
+        else:
+            values, scales = zip(*map(quantised, new), strict=True)
+            _put(stores, position_1, [*map(packed, values), *scales])
+            keys_GSW, values_GSW, key_scales_GS, value_scales_GS = (store[:, :s] for store in stores)
+            gathered_GRK = attend_words(queries_GRK, keys_GSW, key_scales_GS, values_GSW, value_scales_GS)
         x_1D = x_1D + attention.output(gathered_GRK.to(x_1D.dtype).view(1, h * k))
         out_1D: Tensor = x_1D + self.block.ffn(self.block.ffn_norm(x_1D))
         return out_1D
@@ -79,8 +89,7 @@ class FusedRows(nn.Module):
         positions_T: Tensor,
         seen_S: Tensor,
         mask_TS: Tensor,
-        keys_GCK: Tensor,
-        values_GCK: Tensor,
+        stores: Sequence[Tensor],
         dense: Sequence[Tensor],
     ) -> Tensor:
         """The stream after the layer, [T, D]; writes the tokens' keys and values.
@@ -91,8 +100,8 @@ class FusedRows(nn.Module):
             positions_T: int64, where the keys and values go.
             seen_S: only its length counts: how many positions are seen.
             mask_TS: as `causal_mask` makes it.
-            keys_GCK: of the layer's cache; changed in place.
-            values_GCK: likewise.
+            stores: of the layer's cache, changed in place: keys and values, [G, C, K] each, and where those
+                are int8 the scales of both, [G, C] each.
             dense: the weights of the four products, in the order of the computation; none where they are
                 the block's own.
         """
@@ -106,13 +115,27 @@ class FusedRows(nn.Module):
         )
         heads = qkv(block.attention_norm(x_TD)).view(t, h + 2 * g, k)
         turned = turn(heads[:, : h + g], rotations_TP2)
-        keys_GCK.index_copy_(1, positions_T, turned[:, h:].transpose(0, 1))
-        values_GCK.index_copy_(1, positions_T, heads[:, h + g :].transpose(0, 1))
-        out_THK = attend(turned[:, :h], keys_GCK[:, :s], values_GCK[:, :s], mask_TS)
+        new = [turned[:, h:].transpose(0, 1), heads[:, h + g :].transpose(0, 1)]
+        if len(stores) == _PLAIN:
+            _put(stores, positions_T, new)
+            keys_GSK, values_GSK = (store[:, :s] for store in stores)
+        else:
+            values, scales = zip(*map(quantised, new), strict=True)
+            _put(stores, positions_T, [*values, *scales])
+            keys_GSK, values_GSK = (
+                dequantised(store[:, :s], scales_GC[:, :s], x_TD.dtype)
+                for store, scales_GC in zip(stores[:2], stores[2:], strict=True)
+            )
+        out_THK = attend(turned[:, :h], keys_GSK, values_GSK, mask_TS)
         x_TD = x_TD + output(out_THK.reshape(t, h * k))
         gate_TF, up_TF = gate_up(block.ffn_norm(x_TD)).chunk(2, dim=-1)
         out_TD: Tensor = x_TD + down(F.silu(gate_TF) * up_TF)
         return out_TD
+
+
+def _put(stores: Sequence[Tensor], positions_T: Tensor, new: Sequence[Tensor]) -> None:
+    for store, values in zip(stores, new, strict=True):
+        store.index_copy_(1, positions_T, values)
 
 
 class _Product:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from llama_chat.engine.config import LlamaConfig
 from llama_chat.engine.fused.spec import Kind, LayerSpec
+from llama_chat.engine.fused.words import as_words
 from llama_chat.engine.model import Attention, Block, FeedForward, RMSNorm, causal_mask
 from llama_chat.engine.quantize import Int4Groups, Int4Linear, Int8Linear
 from llama_chat.engine.quantize.blocks import GROUP
@@ -48,14 +49,14 @@ def _linear(kind: Kind, shape: tuple[int, int]) -> nn.Module:
     return Int4Linear(Int4Groups(torch.full((n, d), 9, dtype=torch.uint8), ones, ones))
 
 
-def sample_inputs(spec: LayerSpec) -> tuple[Tensor, ...]:
+def sample_inputs(spec: LayerSpec) -> tuple[Any, ...]:
     """What `FusedLayer.forward` takes, in the middle of a text."""
     return (
         torch.ones(1, spec.dim, dtype=torch.bfloat16),
         torch.ones(spec.head_dim // 2, 2),
         torch.tensor([_SEEN - 1]),
         torch.empty(_SEEN),
-        *_cache(spec),
+        _cache(spec, in_words=True),
     )
 
 
@@ -69,14 +70,24 @@ def sample_rows(spec: LayerSpec, *, is_dense: bool) -> tuple[Any, ...]:
         torch.arange(start, _SEEN),
         torch.empty(_SEEN),
         causal_mask(start, _SEEN, x_TD.dtype, x_TD.device),
-        *_cache(spec),
+        _cache(spec),
         [torch.ones(shape, dtype=x_TD.dtype) for shape in _shapes(spec)] if is_dense else [],
     )
 
 
-def _cache(spec: LayerSpec) -> list[Tensor]:
+def sample_head(spec: LayerSpec) -> tuple[Tensor, ...]:
+    """What `FusedHead.forward` takes."""
+    words = torch.zeros(spec.vocab_size, spec.dim // 4, dtype=torch.int32)
+    return torch.ones(4, spec.dim // 4), words, torch.ones(spec.vocab_size)
+
+
+def _cache(spec: LayerSpec, *, in_words: bool = False) -> list[Tensor]:
+    """The tensors of one layer."""
     shape = (spec.n_kv_heads, _ROOM, spec.head_dim)
-    return [torch.zeros(shape, dtype=torch.bfloat16) for _ in range(2)]
+    if spec.kv == "bf16":
+        return [torch.zeros(shape, dtype=torch.bfloat16) for _ in range(2)]
+    values = [torch.zeros(shape, dtype=torch.int8) for _ in range(2)]
+    return [*(map(as_words, values) if in_words else values), *(torch.ones(shape[:2]) for _ in range(2))]
 
 
 def _shapes(spec: LayerSpec) -> list[tuple[int, int]]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from llama_chat.paths import write_atomically
 
 if TYPE_CHECKING:
-    from llama_chat.engine.fused.spec import Rows
+    from llama_chat.engine.fused.spec import Part
 
 KEPT_DAYS = 90
 """What was not used for so long goes when something is made: another torch or another processor made it."""
@@ -55,7 +55,7 @@ class StepShelf:
             os.utime(about)
         return found
 
-    def keep(self, name: str, code: Mapping[Rows, bytes], seconds: float) -> None:
+    def keep(self, name: str, code: Mapping[Part, bytes], seconds: float) -> None:
         """Put the code and then what describes it into the folder; without the description it does not count.
 
         Raises:

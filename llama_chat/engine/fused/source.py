@@ -57,11 +57,11 @@ class StepSource:
 
     def _load(self) -> FusedStep | None:
         code = self._shelf.find(self._spec.name)
-        if code is None or set(code) != set(self._spec.rows):
+        if code is None or set(code) != set(self._spec.parts):
             return None
         try:
             # Which products it takes was decided by timing: made again, the layer may round otherwise.
-            content = b"".join(code[rows].read_bytes() for rows in self._spec.rows)
+            content = b"".join(code[rows].read_bytes() for rows in self._spec.parts)
             digest = hashlib.sha256(content).hexdigest()[:8]
             return FusedStep(code, f"compiled {self._spec.name[:8]}-{digest}", self._llama)
         except (RuntimeError, ImportError, OSError) as error:  # torch's words for what it cannot load

@@ -1,31 +1,36 @@
-"""What a compiled layer depends on: sizes, forms, the versions of torch and processor; and its name."""
+"""What compiled code depends on: sizes, forms, the versions of torch and processor; and its name."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import platform
+import sys
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypeAlias, cast
 
 import torch
 from torch import nn
 
+from llama_chat.engine.fused.words import WORD
 from llama_chat.engine.hardware import Machine
 from llama_chat.engine.model import Block, Llama
-from llama_chat.engine.quantize import Int4Linear, Int8Linear
+from llama_chat.engine.precision import Precision
+from llama_chat.engine.quantize import Int4Linear, Int8Linear, RescoredHead
 
 Kind: TypeAlias = Literal["int4", "int8"]
-Rows: TypeAlias = Literal["one", "few", "many"]
-"""For how many new positions code is made: one; several; several with weights in 16 bits."""
+CacheKind: TypeAlias = Literal["bf16", "int8"]
+Part: TypeAlias = Literal["one", "few", "many", "head"]
+"""What code is made for: a layer for one new position; for several; for several with weights in 16 bits;
+and the output product for one."""
 
-FORMAT = 2
+FORMAT = 3
 """Goes up when the step computes otherwise, so that none of before is taken."""
 
 
 @dataclass(frozen=True, slots=True)
 class LayerSpec:
-    """Sizes of a layer and the forms of its four products, in the order of the computation."""
+    """Sizes of a layer and of the output product; forms of the layer's, in the order of the computation."""
 
     dim: int
     n_heads: int
@@ -34,13 +39,19 @@ class LayerSpec:
     ffn_dim: int
     kinds: tuple[Kind, Kind, Kind, Kind]
     """Of queries, keys and values; of the attention's output; of gate and up; of down."""
+    kv: CacheKind
+    """Of keys and values in the cache."""
+    vocab_size: int
+    """Rows of the output product where it is one in 8 bits; 0 where it is none."""
     threads: int
     """The code is cut into so many parts."""
 
     @property
-    def rows(self) -> tuple[Rows, ...]:
-        """What is made for it: weights in 16 bits are kept beside 4-bit ones only."""
-        return ("one", "few", "many") if set(self.kinds) == {"int4"} else ("one", "few")
+    def parts(self) -> tuple[Part, ...]:
+        """What is made: weights in 16 bits are kept beside 4-bit ones only."""
+        many: tuple[Part, ...] = ("many",) if set(self.kinds) == {"int4"} else ()
+        head: tuple[Part, ...] = ("head",) if self.vocab_size else ()
+        return ("one", "few", *many, *head)
 
     @property
     def name(self) -> str:
@@ -66,21 +77,29 @@ class LayerSpec:
         return json.dumps(asdict(self))
 
 
-def spec_of(llama: Llama, dtype: torch.dtype, device: torch.device, threads: int) -> LayerSpec | None:
+def spec_of(llama: Llama, precision: Precision, threads: int) -> LayerSpec | None:
     """What is to be compiled for the network; None where it runs as it is.
 
     For the processor and packed products in bf16 only: dense products gain little (they are most of the time)
     and Inductor would keep a copy of their weights.
     """
-    if device.type != "cpu" or dtype is not torch.bfloat16:
+    if precision.device.type != "cpu" or precision.compute is not torch.bfloat16:
         return None
     found = {kinds_of(cast(Block, block)) for block in llama.blocks}
     kinds = found.pop() if len(found) == 1 else None  # a file may keep some layers in more bits
-    if kinds is None:
+    config, has_words = llama.config, sys.byteorder == "little" and llama.config.head_dim % WORD == 0
+    if kinds is None or (precision.kv_dtype == "int8" and not has_words):
         return None
-    config = llama.config
     return LayerSpec(
-        config.dim, config.n_heads, config.n_kv_heads, config.head_dim, config.ffn_dim, kinds, threads
+        dim=config.dim,
+        n_heads=config.n_heads,
+        n_kv_heads=config.n_kv_heads,
+        head_dim=config.head_dim,
+        ffn_dim=config.ffn_dim,
+        kinds=kinds,
+        kv="int8" if precision.kv_dtype == "int8" else "bf16",
+        vocab_size=config.vocab_size if has_words and isinstance(llama.head, RescoredHead) else 0,
+        threads=threads,
     )
 
 

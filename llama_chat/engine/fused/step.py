@@ -5,7 +5,7 @@ Shapes as in `layer`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -15,8 +15,10 @@ from torch import Tensor
 from llama_chat.engine.cache import KVCache
 from llama_chat.engine.fused.layer import FusedLayer
 from llama_chat.engine.fused.spec import products_of
+from llama_chat.engine.fused.words import as_words, by_place
+from llama_chat.engine.int8_cache import Int8KVCache
 from llama_chat.engine.model import Block, Llama, attend, causal_mask
-from llama_chat.engine.quantize import MANY_ROWS, Int4Linear, MappedMatrix
+from llama_chat.engine.quantize import MANY_ROWS, Int4Linear, MappedMatrix, RescoredHead
 from llama_chat.engine.quantize.blocks import GROUP
 
 if TYPE_CHECKING:
@@ -27,7 +29,7 @@ class FusedStep:
     """Forwards out of compiled code.
 
     Args:
-        code: the shared objects of `build` by the rows that they are for, checked by who hands them in:
+        code: the shared objects of `build` by what they are for, checked by who hands them in:
             loading them runs them.
         name: of the code, for the record.
         llama: whose weights it runs with; they must stay where they are.
@@ -42,8 +44,11 @@ class FusedStep:
         self._llama = llama
         self._blocks = [cast(Block, block) for block in llama.blocks]
         self._runners = {
-            rows: [_runner(path, block) for block in self._blocks] for rows, path in code.items()
+            part: [_runner(path, block) for block in self._blocks]
+            for part, path in code.items()
+            if part != "head"
         }
+        self._head = _Head(code["head"], cast(RescoredHead, llama.head)) if "head" in code else None
         self._lengths = torch.empty(0)
 
     def stands_aside(self) -> bool:
@@ -69,21 +74,50 @@ class FusedStep:
         else:
             common = [rotations_TP2, positions_T, seen_S, mask_TS]
             rows = "many" if self._has_dense(len(ids_T)) else "few"
-        layers = zip(self._runners[rows], self._blocks, cache.keys, cache.values, strict=True)
-        for runner, block, keys, values in layers:
+        layers = zip(self._runners[rows], self._blocks, _stores(cache, rows), strict=True)
+        for runner, block, stores in layers:
             if llama.before_layer is not None:
                 llama.before_layer()
             if rows == "many":
-                x_TD = _run_many(runner, block, [x_TD, *common, keys, values])
+                x_TD = _run_many(runner, block, [x_TD, *common, *stores])
             else:
-                x_TD = runner.run([x_TD, *common, keys, values])[0]
+                x_TD = runner.run([x_TD, *common, *stores])[0]
         cache.advance(len(ids_T))
         return x_TD
+
+    def logits(self, x_TD: Tensor) -> Tensor:
+        """What `Llama.logits` gives, f32 [T, V]."""
+        if self._head is None or len(x_TD) > 1:
+            return self._llama.logits(x_TD)
+        return self._head(self._llama.norm(x_TD))
 
     def _has_dense(self, t: int) -> bool:
         """Whether so many rows are multiplied with weights in 16 bits; all matrices have them, or none."""
         qkv = self._blocks[0].attention.qkv
         return "many" in self._runners and t >= MANY_ROWS and isinstance(qkv, Int4Linear) and qkv.uses_dense
+
+
+def _stores(cache: KVCache, rows: str) -> Iterator[Sequence[Tensor]]:
+    """What each layer reads and writes of the cache, as the code for so many rows takes it."""
+    if not isinstance(cache, Int8KVCache):
+        return zip(cache.keys, cache.values, strict=True)
+    values = [cache.keys, cache.values]
+    if rows == "one":
+        values = [list(map(as_words, layers)) for layers in values]
+    return zip(*values, cache.key_scales, cache.value_scales, strict=True)
+
+
+class _Head:
+    """The compiled output product with a network's weights."""
+
+    def __init__(self, code: Path, head: RescoredHead) -> None:
+        self._runner = _loaded(code)
+        self._rescored = head.rescored
+        self._weights = [as_words(head.fast.weight), head.fast.exact_scale]
+
+    def __call__(self, x_1D: Tensor) -> Tensor:
+        logits_V = self._runner.run([torch.stack(by_place(x_1D[0].float())), *self._weights])[0]
+        return self._rescored(logits_V[None], x_1D)
 
 
 def _run_many(runner: AOTIModelContainerRunnerCpu, block: Block, inputs: list[Tensor]) -> Tensor:
@@ -94,10 +128,14 @@ def _run_many(runner: AOTIModelContainerRunnerCpu, block: Block, inputs: list[Te
     return out_TD
 
 
-def _runner(code: Path, block: Block) -> AOTIModelContainerRunnerCpu:
+def _loaded(code: Path) -> AOTIModelContainerRunnerCpu:
     from torch._C._aoti import AOTIModelContainerRunnerCpu  # not every build of torch has it
 
-    runner = AOTIModelContainerRunnerCpu(str(code), 1)
+    return AOTIModelContainerRunnerCpu(str(code), 1)
+
+
+def _runner(code: Path, block: Block) -> AOTIModelContainerRunnerCpu:
+    runner = _loaded(code)
     weights = dict(FusedLayer(block).state_dict())
     wanted = runner.get_constant_names_to_original_fqns()
     runner.update_constant_buffer(

@@ -208,7 +208,10 @@ class RescoredHead(nn.Module):
 
     def forward(self, x_TD: Tensor) -> Tensor:
         """The logits, f32 [T, V]."""
-        logits_TV: Tensor = self.fast(x_TD).float()
+        return self.rescored(self.fast(x_TD).float(), x_TD)
+
+    def rescored(self, logits_TV: Tensor, x_TD: Tensor) -> Tensor:
+        """The logits of the fast product, f32 [T, V], with the likeliest ones scored again in place."""
         ids_TC = logits_TV.topk(min(RESCORED, logits_TV.shape[-1])).indices
         exact_TC = (self.table.exact(ids_TC) @ x_TD.float()[..., None])[..., 0]
         return logits_TV.scatter_(1, ids_TC, exact_TC)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from llama_chat.engine.verify.figures import Difference, Greedy
+from llama_chat.settings import KV_WORDS
 
 F32_RELATIVE = 1e-4
 """Largest difference over the largest logit of its row, in f32: rounding makes 1e-6 to 1e-5 of it."""
@@ -54,8 +55,8 @@ class Check:
 
 
 def bound_of(dtype: str) -> Bound:
-    """The bound of what the products run in: `bf16`, `Q4_1`."""
-    return BOUNDS.get(dtype, OWN_TYPE_BOUND)
+    """The bound of what the products run in: `bf16`, `Q4_1`; a cache of few bits has to keep it, too."""
+    return BOUNDS.get(dtype.partition(KV_WORDS)[0], OWN_TYPE_BOUND)
 
 
 def check_f32(places: Sequence[Difference], together: Greedy) -> list[Check]:

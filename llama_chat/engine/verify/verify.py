@@ -179,7 +179,9 @@ class _Work:
     def ask_in_f32(self) -> tuple[Said, Said] | None:
         """What transformers says in f32, and the from-scratch engine; None where f32 is left out."""
         try:
-            plan_scratch(self.model, replace(self.settings, dtype="f32"), self.device)  # it needs the most
+            plan_scratch(
+                self.model, replace(self.settings, dtype="f32", kv_dtype="auto"), self.device
+            )  # it needs the most
             exact, _ = self.ask("hf", "f32")
             ours, _ = self.ask("scratch", "f32")
         except DeviceError as refusal:
@@ -194,7 +196,9 @@ class _Work:
     def ask(self, engine: str, dtype: str) -> tuple[Said, str]:
         """What one network says, and what it ran in; it is gone afterwards."""
         self.check_cancel()
-        settings = replace(self.settings, dtype=dtype)
+        # In f32 the engines must compute the same; transformers knows no cache of few bits.
+        kv_dtype = "auto" if engine == "hf" or dtype == "f32" else self.settings.kv_dtype
+        settings = replace(self.settings, dtype=dtype, kv_dtype=kv_dtype)
         plan = plan_scratch(self.model, settings, self.device) if engine == "scratch" else None
         if plan is not None:  # the dtype may be `auto`
             dtype = running_dtype(self.model.checkpoint.tensors.values(), plan.precision)

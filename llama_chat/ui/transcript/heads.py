@@ -6,7 +6,7 @@ import time
 
 from textual.content import Content
 
-from llama_chat.chat.words import altered_of, end_text, figures_of, name_of
+from llama_chat.chat.words import altered_of, drafted_of, end_text, figures_of, name_of
 from llama_chat.conversation import Message, Reply
 from llama_chat.sanitize import one_line
 from llama_chat.ui.markdown.line import wrap
@@ -24,6 +24,11 @@ def head_line(message: Message, width: int, *, live: str | None, place: tuple[in
     siblings = place_text(place)
     right = Content.styled("   ".join(filter(None, (siblings, figures))), "meta")
     left = name + clock
+    drafted = drafted_of(message.reply) if live is None and figures else ""
+    if drafted and left.cell_length + right.cell_length + len(drafted) + 5 <= width:
+        tokens, *speed = figures.split(" · ")
+        figures = " · ".join((f"{tokens}, {drafted}", *speed))
+        right = Content.styled("   ".join(filter(None, (siblings, figures))), "meta")
     if altered := altered_of(message.reply):
         room = width - left.cell_length - 2
         beside = room - right.cell_length - 2
