@@ -124,6 +124,7 @@ class Reply:
                 return None
             seen_ids = list(live.ids)
             with torch.inference_mode():
+                before_V = before_V.clone()  # a network may write the next logits into the same memory
                 logits_TV = live.extend(part, "all", "prefill")
             assert logits_TV is not None
             for token_id, after_V in zip(part, logits_TV, strict=True):

@@ -5,7 +5,7 @@ set themselves up; then it is recorded there, which computes nothing; then it is
 addresses: all that goes in and comes out lies in tensors that stay where they are. On AMD's GPUs torch makes
 HIP graphs of the same calls.
 
-None of this could be run where it was written. So each graph is tried on the user's own GPU before it counts:
+Not tested on a GPU. So each graph is tried on the user's own before it counts:
 played once, it must give what the work itself gives. (What the work gives is tried by `trial`.)
 """
 

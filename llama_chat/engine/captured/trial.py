@@ -1,4 +1,4 @@
-"""The captured step tried on the user's own GPU, when a model is loaded: no machine here has one."""
+"""The captured step tried on the user's own GPU, when a model is loaded: it was not tested on one."""
 
 from __future__ import annotations
 

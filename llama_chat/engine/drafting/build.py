@@ -28,7 +28,8 @@ def build_drafting(
     if settings.draft == "off":
         return None
     if settings.draft == "auto":
-        return Drafting(Lookup())
+        # On a GPU one row is one recorded launch and several are hundreds: what that costs was not measured.
+        return Drafting(Lookup()) if engine.network.info.device == "cpu" else None
     from llama_chat.engine.drafting.draft_model import ModelDrafter
     from llama_chat.engine.load import load_engine
 

@@ -87,8 +87,9 @@ def spec_of(llama: Llama, precision: Precision, threads: int) -> LayerSpec | Non
         return None
     found = {kinds_of(cast(Block, block)) for block in llama.blocks}
     kinds = found.pop() if len(found) == 1 else None  # a file may keep some layers in more bits
-    config, has_words = llama.config, sys.byteorder == "little" and llama.config.head_dim % WORD == 0
-    if kinds is None or (precision.kv_dtype == "int8" and not has_words):
+    config = llama.config
+    keys_are_words = config.head_dim % WORD == 0 and sys.byteorder == "little"
+    if kinds is None or (precision.kv_dtype == "int8" and not keys_are_words):
         return None
     return LayerSpec(
         dim=config.dim,
@@ -98,9 +99,15 @@ def spec_of(llama: Llama, precision: Precision, threads: int) -> LayerSpec | Non
         ffn_dim=config.ffn_dim,
         kinds=kinds,
         kv="int8" if precision.kv_dtype == "int8" else "bf16",
-        vocab_size=config.vocab_size if has_words and isinstance(llama.head, RescoredHead) else 0,
+        vocab_size=config.vocab_size if _has_words(llama) else 0,
         threads=threads,
     )
+
+
+def _has_words(llama: Llama) -> bool:
+    """Whether the output product has rows of 8 bits that `head.FusedHead` can read as words."""
+    is_whole = llama.config.dim % WORD == 0 and sys.byteorder == "little"
+    return is_whole and isinstance(llama.head, RescoredHead)
 
 
 def kinds_of(block: Block) -> tuple[Kind, Kind, Kind, Kind] | None:
