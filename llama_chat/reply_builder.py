@@ -28,7 +28,9 @@ class ReplyBuilder:
         self._token_ids = list(message.reply.token_ids)
         self._steps_s: list[float] = []
         self._forwards: dict[int, tuple[int, int]] = {}
-        """Those of several rows, by the index of the token that was chosen from them."""
+        """Those of several rows that are not planned yet, by the index of the token chosen from them."""
+        self._planned: ComputePlan | None = None
+        """The plan as the last snapshot had it: each goes on from the one before."""
 
     @property
     def message_id(self) -> str:
@@ -73,13 +75,15 @@ class ReplyBuilder:
     @property
     def _plan_so_far(self) -> ComputePlan | None:
         """The prefill's, and for each token but the last what it went through."""
-        before, plan = self._reply.prompt_tokens - 1, self._reply.plan
+        before, plan = self._reply.prompt_tokens - 1, self._planned or self._reply.plan
         shapes = {before + index: forward for index, forward in self._forwards.items()}
-        return plan and with_steps(plan, before + len(self._token_ids), shapes)
+        self._planned = plan and with_steps(plan, before + len(self._token_ids), shapes)
+        self._forwards.clear()
+        return self._planned
 
     def _begin(self, event: Prefilled) -> None:
         self._is_prefilled = True
-        self._reply = replace(self._reply, plan=event.plan or self._reply.plan)
+        self._reply, self._planned = replace(self._reply, plan=event.plan or self._reply.plan), None
         if not self._is_continued:
             self._reply = replace(
                 self._reply,

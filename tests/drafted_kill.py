@@ -11,7 +11,7 @@ import argparse
 import os
 import random
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from llama_chat.conversation import Message
 from llama_chat.engine.drafting.drafting import Drafter, Drafting
 from llama_chat.engine.generate import LocalEngine
 from llama_chat.engine.load import load_engine
-from llama_chat.events import LiveSampling, Prefilled, Sampling, Token
+from llama_chat.events import Event, LiveSampling, Prefilled, Sampling, Token
 from llama_chat.sessions import SessionStore
 from llama_chat.settings import ModelSettings
 from llama_chat.turn import build_prompt
@@ -86,14 +86,14 @@ class CutChat(RecordedChat):
             engine, path, date=self.session.date, max_new_tokens=reply.sampling.max_new_tokens
         )
 
-        def events() -> object:
+        def events() -> Iterator[Event]:
             return engine.stream(prompt.pieces, sampling=LiveSampling(reply.sampling), seed=reply.seed)
 
         engine.drafting = None
-        plain = [event.token_id for event in events() if isinstance(event, Token)]  # type: ignore[attr-defined]
+        plain = [event.token_id for event in events() if isinstance(event, Token)]
         engine.drafting = cheap(Guesser(plain, reply.seed))
         written = 0
-        for event in events():  # type: ignore[attr-defined]
+        for event in events():
             if isinstance(event, Prefilled):
                 self.store.note_prefill(message.id, event)
             elif isinstance(event, Token):

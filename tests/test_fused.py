@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
@@ -18,7 +16,6 @@ from tiny_models import TinyModel
 from llama_chat.decode_steps import BEST, EAGER, stepping_as_begun
 from llama_chat.engine.fused.build import compile_part
 from llama_chat.engine.fused.shelf import StepShelf
-from llama_chat.engine.fused.source import StepSource
 from llama_chat.engine.fused.spec import LayerSpec, Part, spec_of
 from llama_chat.engine.fused.step import FusedStep
 from llama_chat.engine.generate import LocalEngine
@@ -226,71 +223,6 @@ def test_dense_layers_and_other_precisions_are_not_compiled(model: Path, tmp_pat
     assert reply(engine)[1].plan.step == EAGER
     assert not list(tmp_path.iterdir())
     engine.close()
-
-
-def test_without_a_compiler_or_after_a_failure_the_network_runs_as_it_is(
-    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    engine = load_engine(model, SETTINGS, cache_folder=tmp_path)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.delenv("CXX", raising=False)
-    source = network_of(engine).steps
-    assert source is not None
-    assert "no C++ compiler" in (source.obstacle() or "")
-    engine.build_step(waits=True)
-    assert EAGER in reply(engine)[1].plan.step
-    engine.close()
-
-
-def test_a_build_that_fails_is_not_tried_again(
-    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The compiler that the environment names ends with an error."""
-    broken = tmp_path / "g++"
-    broken.write_text("#!/bin/sh\necho broken >&2\nexit 1\n")
-    broken.chmod(0o755)
-    monkeypatch.setenv("CXX", str(broken))
-    engine = load_engine(model, SETTINGS, cache_folder=tmp_path / "cache")
-    source = network_of(engine).steps
-    assert source is not None
-    engine.build_step(waits=True)
-    assert EAGER in reply(engine)[1].plan.step
-    assert "failed before" in (source.obstacle() or "")
-    engine.close()
-
-
-@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="Windows stops no process")
-def test_what_compiles_stands_still_while_a_reply_runs_and_ends_with_the_engine(
-    model: Path, tmp_path: Path
-) -> None:
-    if not any(map(shutil.which, ("g++", "clang++", "c++"))):
-        pytest.skip("there is no C++ compiler")
-    engine = load_engine(model, SETTINGS, cache_folder=tmp_path)
-    source = network_of(engine).steps
-    assert isinstance(source, StepSource)
-    engine.build_step()
-    process = source._process
-    assert process is not None
-    sampling = LiveSampling(Sampling(max_new_tokens=4))
-    events = engine.stream([Ids(PROMPT)], sampling=sampling, seed=1)
-    next(events)
-    assert wait_for_state(process.pid, "T")
-    list(events)
-    assert wait_for_state(process.pid, "SRD")
-    engine.close()
-    assert process.poll() is not None
-    with pytest.raises(ProcessLookupError):
-        os.killpg(process.pid, 0)
-
-
-def wait_for_state(pid: int, states: str) -> bool:
-    """Whether the kernel comes to say so of the process."""
-    deadline_s = time.monotonic() + 20
-    while time.monotonic() < deadline_s:
-        if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in states:
-            return True
-        time.sleep(0.005)
-    return False
 
 
 def test_the_unpacked_layers_are_the_packed_ones(model: Path, tmp_path: Path) -> None:

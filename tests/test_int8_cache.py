@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from drafted_kill import Guesser, cheap
 from recorded_chat import RecordedChat
 from tiny_models import TinyModel
 from torch import Tensor
@@ -25,7 +26,7 @@ from llama_chat.engine.memory import cache_bytes_per_token, estimate
 from llama_chat.engine.model_file import read_model_file
 from llama_chat.engine.scratch import ScratchNetwork
 from llama_chat.errors import ModelError
-from llama_chat.events import LiveSampling, Sampling, Text, Token
+from llama_chat.events import Finished, LiveSampling, Sampling, Text, Token
 from llama_chat.paths import Paths
 from llama_chat.rerun import RecordedReply
 from llama_chat.sessions import ModelRecord
@@ -156,18 +157,27 @@ def test_what_is_counted_is_what_is_taken(tiny: Path) -> None:
     assert need.cache_bytes == cache.nbytes
 
 
-def said(engine: LocalEngine) -> list[tuple[int, float | None]]:
+def reply(engine: LocalEngine) -> tuple[list[Token], Finished]:
     sampling = LiveSampling(Sampling(max_new_tokens=30))
-    events = engine.stream([Text("the fox and the river")], sampling=sampling, seed=3)
-    return [(event.token_id, event.logprob) for event in events if isinstance(event, Token)]
+    events = list(engine.stream([Text("the fox and the river")], sampling=sampling, seed=3))
+    assert isinstance(events[-1], Finished)
+    return [event for event in events if isinstance(event, Token)], events[-1]
 
 
 def test_a_reply_is_the_same_again_and_its_record_says_how(tiny: Path) -> None:
-    engines = [open_model(tiny, kv_dtype="int8", draft=draft) for draft in ("off", "off", "auto")]
-    first, again, drafted = map(said, engines)
+    engines = [open_model(tiny, kv_dtype="int8", draft="off") for _ in range(2)]
+    first, again = ([(t.token_id, t.logprob) for t in reply(engine)[0]] for engine in engines)
     assert first == again
-    assert [token_id for token_id, _ in first] == [token_id for token_id, _ in drafted]
     assert engines[0].info.dtype == f"{open_model(tiny).info.dtype}, cache int8"
+
+
+def test_drafts_are_checked_and_taken_back_in_it(tiny: Path) -> None:
+    engine = open_model(tiny, dtype="f32", kv_dtype="int8", draft="off")
+    plain = [token.token_id for token in reply(engine)[0]]
+    engine.drafting = cheap(Guesser(plain))
+    drafted, end = reply(engine)
+    assert [token.token_id for token in drafted] == plain
+    assert end.usage.drafted_tokens > end.usage.accepted_tokens > 0
 
 
 def test_transformers_is_told_apart(tiny: Path) -> None:

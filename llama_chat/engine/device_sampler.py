@@ -80,7 +80,8 @@ class _Recorded:
         self._key_2 = torch.zeros(2, dtype=torch.int64, device=logits_V.device)
         length = _row_length(min(CANDIDATE_COUNT, len(logits_V)))
         self._chosen = torch.zeros(length, dtype=torch.int32, device=logits_V.device)
-        self._recording = Recording(self._choose, self._chosen[: 2 + CANDIDATE_COUNT], capture)
+        # Chosen token, rank and candidates are whole numbers: played, they are the same or wrong.
+        self._recording = Recording(self._choose, self._chosen[: 2 + CANDIDATE_COUNT], capture, within=0.0)
 
     def choose(self, logits_V: Tensor, numbers: tuple[float, ...], key: tuple[int, int]) -> Tensor:
         """What `choose_on_device` gives, in a tensor that the next call writes again."""

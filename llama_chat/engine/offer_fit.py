@@ -6,12 +6,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from llama_chat.engine.config import LlamaConfig
-from llama_chat.engine.devices import device_label, find_device, free_memory
+from llama_chat.engine.devices import find_device, free_memory
 from llama_chat.engine.files.checkpoint import EMBEDDING, OUTPUT, OUTPUT_NORM, Stored
-from llama_chat.engine.memory import FIRST_CONTEXT, estimate, plan_precision, verdict
-from llama_chat.engine.precision import choose_precision
-from llama_chat.engine.quick_fit import dtype_text
-from llama_chat.errors import DeviceError
+from llama_chat.engine.quick_fit import fit_of
 from llama_chat.settings import ModelSettings
 from llama_chat.shelves.fit import ShortFit
 from llama_chat.shelves.offers import Offer
@@ -25,24 +22,7 @@ def fit_offer(offer: Offer, settings: ModelSettings) -> ShortFit:
     """
     config, tensors = _config(offer), {stored.name: stored for stored in _tensors(offer)}
     device = find_device(settings.device)
-    free = free_memory(device)
-    context = min(settings.context or FIRST_CONTEXT, config.context_length)
-    try:
-        precision = plan_precision(
-            settings.dtype,
-            device,
-            config,
-            tensors,
-            context=context,
-            free_bytes=free,
-            kv_dtype=settings.kv_dtype,
-        ).precision
-    except DeviceError:  # nothing that is allowed fits
-        precision = choose_precision(settings.dtype, device, settings.kv_dtype)
-    need = estimate(config, tensors, precision, context)
-    return ShortFit(
-        verdict(need, free), need.total_bytes, free, device_label(device), dtype_text(precision, tensors)
-    )
+    return fit_of(config, tensors, settings, device, free_memory(device))
 
 
 def _config(offer: Offer) -> LlamaConfig:

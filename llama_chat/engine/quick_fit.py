@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+import torch
+
 from llama_chat.engine.config import LlamaConfig
 from llama_chat.engine.devices import device_label, find_device, free_memory
 from llama_chat.engine.files.checkpoint import PLAIN_TYPES, Stored, dominant_type
@@ -34,9 +36,26 @@ def quick_fit(path: Path, settings: ModelSettings, *, freed_bytes: int = 0) -> S
         return None
     if sizes is None or settings.engine == "hf":
         return None
-    config, tensors = sizes
     free = free_memory(device)
-    free = None if free is None else free + freed_bytes
+    return fit_of(*sizes, settings, device, None if free is None else free + freed_bytes)
+
+
+def fit_of(
+    config: LlamaConfig,
+    tensors: Mapping[str, Stored],
+    settings: ModelSettings,
+    device: torch.device,
+    free: int | None,
+) -> ShortFit:
+    """How the from-scratch engine would hold a model of those sizes and tensors.
+
+    Args:
+        config: of the model.
+        tensors: by their names.
+        settings: how it is to run.
+        device: where.
+        free: bytes of memory there; None where the device does not say.
+    """
     context = min(settings.context or FIRST_CONTEXT, config.context_length)
     try:
         precision = plan_precision(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -14,8 +15,6 @@ from llama_chat.decode_steps import BEST, EAGER
 from llama_chat.engine.altering import put_in
 from llama_chat.engine.cache import KVCache
 from llama_chat.engine.captured.recording import capture_for
-from llama_chat.engine.captured.step import CapturedStep
-from llama_chat.engine.captured.trial import tried_step
 from llama_chat.engine.config import LlamaConfig
 from llama_chat.engine.devices import device_label
 from llama_chat.engine.files.checkpoint import ROPE_DIVISORS, Checkpoint
@@ -31,6 +30,9 @@ from llama_chat.engine.packed.weights import Keeping, keep_built, weight_builder
 from llama_chat.engine.unpacked import UnpackedLayers, unpacked_layers
 from llama_chat.engine.weights import Precision, build_llama, running_dtype
 from llama_chat.settings import KV_WORDS
+
+if TYPE_CHECKING:
+    from llama_chat.engine.captured.step import CapturedStep
 
 _UNPACKED = ", prompts in bf16"
 
@@ -52,7 +54,7 @@ class ScratchNetwork:
         self.captured: CapturedStep | None = None
         """The decode step as a graph of the GPU; None where there is none."""
         self.capture_obstacle = ""
-        """Why there is none though the device records graphs, or why it records no more."""
+        """Why there is none though the device records graphs."""
         self._uses_captured = False
         self.unpacked: UnpackedLayers | None = None
         """The 4-bit matrices in 16 bits, for long prompts; None where there are none."""
@@ -68,10 +70,10 @@ class ScratchNetwork:
     @property
     def notices(self) -> tuple[str, ...]:
         """What the user should know of how it computes."""
-        why = self.capture_obstacle
-        return (
-            (f"Decoding is slower than it could be: the GPU records no graph of it ({why}).",) if why else ()
-        )
+        why = self.capture_obstacle and f"the GPU records no graph of it ({self.capture_obstacle})"
+        if not why and self.steps is not None and (obstacle := self.steps.untold_obstacle()) is not None:
+            why = f"it is not compiled ({obstacle})"
+        return (f"Decoding is slower than it could be: {why}.",) if why else ()
 
     def new_cache(self) -> KVCache:
         """An empty cache; memory is taken as it fills."""
@@ -101,6 +103,14 @@ class ScratchNetwork:
         if logits == "last":
             return computes.logits(x_TD[-1:])[0]
         return computes.logits(x_TD)
+
+    def try_capture(self) -> None:
+        """Have the decode step recorded from now on, where the device records and gives what it should."""
+        capture = capture_for(self.precision.device)
+        if capture is not None:
+            from llama_chat.engine.captured.trial import tried_step  # a GPU's only
+
+            self.captured, self.capture_obstacle = tried_step(self.llama, self.new_cache, capture)
 
     def _captured_now(self) -> CapturedStep | None:
         """The captured step, if it counts and nobody changes or watches the network's own modules."""
@@ -221,8 +231,7 @@ def load_scratch(
     )
     network = ScratchNetwork(llama, precision, info)
     network.keeping = keeping
-    tried = tried_step(llama, network.new_cache, capture_for(precision.device))
-    network.captured, network.capture_obstacle = tried
+    network.try_capture()
     if cache_folder is not None and precision.device.type == "cpu":
         matrices = weights.layer_matrices(config.n_layers)
         network.unpacked = unpacked_layers(

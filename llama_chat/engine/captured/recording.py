@@ -86,12 +86,13 @@ class Capture:
         self.failure = ""
         """Why nothing is recorded any more; empty while it works."""
 
-    def record(self, work: Work, result: Tensor) -> Work | None:
+    def record(self, work: Work, result: Tensor, within: float = AGREES) -> Work | None:
         """What plays the work, and has played it once; None where that cannot be, which is logged once.
 
         Args:
             work: to be recorded.
             result: some of what it writes.
+            within: as `agree` has it.
         """
         if self.failure:
             return None
@@ -104,7 +105,7 @@ class Capture:
         wanted = result.clone()
         result.zero_()
         replay()
-        if not agree(result, wanted, AGREES):
+        if not agree(result, wanted, within):
             self._fail("played, it gives other numbers")
             return None
         return replay
@@ -132,12 +133,14 @@ class Recording:
         work: reads and writes tensors that stay where they are; gives the same each time for the same input.
         result: some of what it writes, by which a graph is tried.
         capture: None never records.
+        within: how far what is played may be off, as `agree` has it.
     """
 
-    def __init__(self, work: Work, result: Tensor, capture: Capture | None) -> None:
+    def __init__(self, work: Work, result: Tensor, capture: Capture | None, within: float = AGREES) -> None:
         self._work = work
         self._result = result
         self._capture = capture
+        self._within = within
         self._runs = 0
         self._replay: Work | None = None
 
@@ -157,7 +160,7 @@ class Recording:
             self._runs += 1
             capture.recorder.warm_up(self._work)
         else:
-            self._replay = capture.record(self._work, self._result)
+            self._replay = capture.record(self._work, self._result, self._within)
             if self._replay is None:
                 self._work()
 

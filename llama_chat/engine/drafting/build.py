@@ -44,7 +44,8 @@ def build_drafting(
             f"{engine.info.name} is run by transformers; only the from-scratch engine drafts.",
             hint="Leave --draft out.",
         )
-    smaller = load_engine(path, replace(settings, draft="off", context=0), cache_folder=cache_folder)
+    plain = replace(settings, draft="off", context=0, kv_dtype="auto")
+    smaller = load_engine(path, plain, cache_folder=cache_folder)
     if smaller.info.vocabulary_digest != engine.info.vocabulary_digest:
         smaller.close()
         raise ModelError(

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import sys
 import tempfile
 import time
 import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     from torch import nn
@@ -28,7 +29,12 @@ _PR_SET_PDEATHSIG = 1
 
 def main() -> None:
     """Compile what stdin describes into the folder of the first argument."""
-    _end_with_parent(int(sys.argv[2]))
+    if not end_with_parent(int(sys.argv[2])):
+        _say_ready()
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)  # what is printed from now on nobody reads
+    os.close(nowhere)
+    from llama_chat.engine.fused.compiler import find_compiler
     from llama_chat.engine.fused.shelf import WORK_PREFIX, StepShelf
     from llama_chat.engine.fused.spec import LayerSpec
 
@@ -39,18 +45,55 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=folder, prefix=WORK_PREFIX) as work:
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = work  # else half a megabyte of C++ stays in /tmp
         os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"
+        os.environ["CXX"] = find_compiler() or ""  # Inductor knows one name on each system
         code = {part: compile_part(spec, part, Path(work)) for part in spec.parts}
         StepShelf(folder).keep(spec.name, code, time.perf_counter() - started)
 
 
-def _end_with_parent(parent: int) -> None:
-    """Have the kernel end this process when the one that started it is gone, even while it stands still."""
-    if sys.platform == "linux":
-        import ctypes
+def _say_ready() -> None:
+    """One byte for who started this: from now on the group may be told to stand still."""
+    with contextlib.suppress(OSError):
+        os.write(1, b".")
 
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:  # it was gone before it was asked for
-            sys.exit(1)
+
+def end_with_parent(parent: int) -> bool:
+    """Have this process and the compiler that it starts end with `parent`, even while they stand still.
+
+    The kernel ends this one; a process that is asleep until then ends its group. What POSIX has for a group
+    that is orphaned while it stands still (`source.start_group`) is not enough: it is no orphan where the
+    process that inherits it shares the session, as the shell does that runs first in a container.
+
+    Returns:
+        Whether there is such a process, which says itself when it is ready.
+    """
+    if sys.platform != "linux":
+        return False
+    import ctypes
+
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it was gone before it was asked for
+        sys.exit(1)
+    with contextlib.suppress(OSError, AttributeError):  # before Linux 5.3; not in every Python
+        ends = [os.pidfd_open(process) for process in (parent, os.getpid())]
+        group = os.getpgrp()
+        if not os.fork():
+            _end_group_when(ends, group)
+        for end in ends:
+            os.close(end)
+        return True
+    return False
+
+
+def _end_group_when(ends: list[int], group: int) -> NoReturn:
+    """Wait until one of the processes is gone, then end what is left of the group."""
+    try:
+        os.setsid()  # out of the group, which may stand still
+        _say_ready()
+        os.closerange(0, 3)
+        select.select(ends, [], [])
+        os.killpg(group, signal.SIGKILL)
+    finally:
+        os._exit(0)  # whatever went wrong: only the other one goes on from here
 
 
 def compile_part(spec: LayerSpec, part: Part, work: Path) -> bytes:

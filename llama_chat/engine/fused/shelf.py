@@ -33,7 +33,7 @@ class StepShelf:
         self.folder = folder
 
     def find(self, name: str) -> Mapping[str, Path] | None:
-        """The code of that name by the rows that it is for; None where it is not there as it was made.
+        """The code of that name by its parts (`spec.Part`); None where it is not there as it was made.
 
         Loading a shared object runs it, and one that was cut ends the process: so every byte is checked, and
         none is taken that somebody else could have put there.
@@ -43,11 +43,11 @@ class StepShelf:
         try:
             if not _is_ours_alone(self.folder):
                 return None
-            for rows, wanted in json.loads(about.read_bytes())["sha256"].items():
-                found[rows] = self._code(name, rows)
-                if not _is_ours_alone(found[rows]):
+            for part, wanted in json.loads(about.read_bytes())["sha256"].items():
+                found[part] = self._code(name, part)
+                if not _is_ours_alone(found[part]):
                     return None
-                if hashlib.sha256(found[rows].read_bytes()).hexdigest() != wanted:
+                if hashlib.sha256(found[part].read_bytes()).hexdigest() != wanted:
                     return None
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
@@ -61,14 +61,14 @@ class StepShelf:
         Raises:
             OSError: the folder or the disk does not take it.
         """
-        for rows, content in code.items():
-            write_atomically(self._code(name, rows), content, mode=0o700)
-        sums = {rows: hashlib.sha256(content).hexdigest() for rows, content in code.items()}
+        for part, content in code.items():
+            write_atomically(self._code(name, part), content, mode=0o700)
+        sums = {part: hashlib.sha256(content).hexdigest() for part, content in code.items()}
         about = {"sha256": sums, "seconds": round(seconds, 1)}
         write_atomically(self.folder / f"{name}.json", json.dumps(about).encode())
 
-    def _code(self, name: str, rows: str) -> Path:
-        return self.folder / f"{name}-{Path(rows).name}.so"
+    def _code(self, name: str, part: str) -> Path:
+        return self.folder / f"{name}-{Path(part).name}.so"
 
     def clear_old(self) -> None:
         """Remove what was not used for a long time, and what a process that was killed left."""

@@ -5,23 +5,26 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import tempfile
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
+from llama_chat.engine.fused.compiler import NO_COMPILER, find_compiler, signature_of
 from llama_chat.engine.fused.shelf import StepShelf
 from llama_chat.engine.fused.spec import LayerSpec
 from llama_chat.engine.fused.step import FusedStep
 from llama_chat.engine.model import Llama
 from llama_chat.paths import make_private_folder, write_atomically
 
-_COMPILERS = ("g++", "clang++", "c++") if sys.platform != "win32" else ("cl",)
 _SAID_BYTES = 2000
+RETRIED_AFTER_DAYS = 7
+"""A compilation that failed: the compiler may have been mended meanwhile."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -61,7 +64,7 @@ class StepSource:
             return None
         try:
             # Which products it takes was decided by timing: made again, the layer may round otherwise.
-            content = b"".join(code[rows].read_bytes() for rows in self._spec.parts)
+            content = b"".join(code[part].read_bytes() for part in self._spec.parts)
             digest = hashlib.sha256(content).hexdigest()[:8]
             return FusedStep(code, f"compiled {self._spec.name[:8]}-{digest}", self._llama)
         except (RuntimeError, ImportError, OSError) as error:  # torch's words for what it cannot load
@@ -93,10 +96,28 @@ class StepSource:
 
     def obstacle(self) -> str | None:
         """Why it cannot be made here; None where it can."""
-        if not any(map(shutil.which, (os.environ.get("CXX", ""), *_COMPILERS))):
-            return f"there is no C++ compiler ({' or '.join(_COMPILERS)})"
-        failed = self._failure_file
-        return f"it failed before; delete {failed} to try again" if failed.exists() else None
+        if (compiler := find_compiler()) is None:
+            return NO_COMPILER
+        failed, days = self._failure_file, RETRIED_AFTER_DAYS
+        with suppress(OSError):
+            failed_with = failed.read_text(errors="replace").partition("\n")[0]
+            is_late = time.time() - failed.stat().st_mtime > days * 86_400
+            if not is_late and failed_with == signature_of(compiler):
+                return f"it failed lately and is tried again after {days} days, or when {failed} is deleted"
+        return None
+
+    def untold_obstacle(self) -> str | None:
+        """The same where there is no compiled step, once for this machine; None where it was said before."""
+        if self.best() is not None or (why_not := self.obstacle()) is None:
+            return None
+        told = self._shelf.folder / "told"
+        with suppress(OSError):
+            if told.read_text() == why_not:
+                return None
+        with suppress(OSError):  # then it is said again
+            make_private_folder(self._shelf.folder)
+            write_atomically(told, why_not.encode())
+        return why_not
 
     @property
     def _failure_file(self) -> Path:
@@ -111,7 +132,8 @@ class StepSource:
             return
         _log.warning("compiling the decode step failed (%d): %s", process.returncode, said)
         with suppress(OSError):
-            write_atomically(self._failure_file, said.encode())
+            compiler = signature_of(find_compiler() or "")
+            write_atomically(self._failure_file, f"{compiler}\n{said}".encode())
 
     def _said(self) -> str:
         """The end of what the process wrote to its stderr."""
@@ -148,16 +170,28 @@ class StepSource:
 
 
 def _start(spec: LayerSpec, folder: Path, errors: IO[bytes]) -> subprocess.Popen[bytes]:
-    """The process; -P keeps what lies in the current folder from being imported in the place of modules."""
-    process = subprocess.Popen(
-        [sys.executable, "-P", "-m", "llama_chat.engine.fused.build", str(folder), str(os.getpid())],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=errors,
-        start_new_session=True,
-    )
+    """The process; -P keeps what lies in the current folder from being imported in the place of modules.
+
+    Comes back when the process has seen to it that it ends with this one: stopped before, it could stay.
+    """
+    module = ["-P", "-m", "llama_chat.engine.fused.build", str(folder), str(os.getpid())]
+    process = start_group([sys.executable, *module], errors)
     assert process.stdin is not None
+    assert process.stdout is not None
     with suppress(BrokenPipeError):
         process.stdin.write(spec.as_json().encode())
         process.stdin.close()
+    with process.stdout as ready:
+        ready.read(1)
     return process
+
+
+def start_group(command: list[str], errors: IO[bytes]) -> subprocess.Popen[bytes]:
+    """The command in a process group of its own, so that its children stand still and go on with it.
+
+    Not in a session of its own: when this process ends, however it ends, the group is an orphan, and the
+    kernel ends those of an orphaned group that stand still (POSIX, `_exit`): a compiler, too.
+    """
+    return subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, process_group=0
+    )
